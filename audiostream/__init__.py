@@ -1,0 +1,47 @@
+"""audiostream: audio that never breaks up, written as ordinary async code.
+
+The documented names of kivy's audiostream, handed on from :mod:`audiostream.compat` at
+first use; :mod:`audiostream.aio` is the asyncio and trio API.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiostream import aio as aio
+    from audiostream.compat import (
+        AudioException,
+        AudioInput,
+        AudioOutput,
+        AudioSample,
+        get_input,
+        get_input_sources,
+        get_output,
+    )
+
+__all__ = (
+    "AudioException",
+    "AudioInput",
+    "AudioOutput",
+    "AudioSample",
+    "aio",
+    "get_input",
+    "get_input_sources",
+    "get_output",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "aio":
+        return importlib.import_module("audiostream.aio")
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("audiostream")
+    if name in __all__:
+        return getattr(importlib.import_module("audiostream.compat"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

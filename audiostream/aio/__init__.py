@@ -1,0 +1,27 @@
+"""The asyncio and trio API: outputs, inputs and samples for coroutines; event loop."""
+
+from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
+from audiostream.aio.input import AudioInput, get_input
+from audiostream.aio.listing import get_input_sources, get_output_devices
+from audiostream.aio.output import AudioOutput, get_output
+from audiostream.aio.sample import AudioSample
+from audiostream.engine.stream import Stats
+from audiostream.errors import AudioException, DeviceError, FormatError, NoDeviceError
+
+__all__ = (
+    "AudioException",
+    "AudioInput",
+    "AudioOutput",
+    "AudioSample",
+    "BusyError",
+    "DeviceError",
+    "EndOfStream",
+    "FormatError",
+    "NoDeviceError",
+    "Stats",
+    "StreamClosedError",
+    "get_input",
+    "get_input_sources",
+    "get_output",
+    "get_output_devices",
+)

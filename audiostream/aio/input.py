@@ -1,0 +1,445 @@
+"""The input for both worlds; event loop for what is awaited, caller thread for the rest."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+import anyio.to_thread
+import numpy as np
+
+from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
+from audiostream.aio.loopbell import CAPTURE, LoopBell, LoopBells, on_event_loop
+from audiostream.device.base import Device
+from audiostream.engine.capture import Capture
+from audiostream.engine.lifetime import in_background
+from audiostream.engine.stream import Stats
+from audiostream.errors import AudioException, FormatError
+from audiostream.pcm import Format
+
+__all__ = ("AudioInput", "get_input")
+
+
+class AudioInput(anyio.abc.ByteReceiveStream):
+    """An input device and its queue, by callback and ``poll()`` or by ``async for``.
+
+    A reader that is too slow loses the *oldest* audio, in whole buffers: ``dropped``
+    counts its frames.
+
+    Parameters
+    ----------
+    callback : callable, optional
+        Called by :meth:`poll` with the bytes of one buffer.
+    source : str, int or Device
+        As the ``device`` of an output.
+    rate : int
+        Frames per second (Hz), 1,000 to 768,000.
+    channels : int
+        1 to 64.
+    encoding : int
+        8 or 16 (signed integers), 32 (float).
+    buffersize : int
+        Frames of one buffer; 0 or less: the system's choice, which the attribute then
+        tells.
+    queue : float
+        Seconds of audio that may wait to be read.
+
+    Raises
+    ------
+    FormatError
+        For a value that cannot be used.
+    """
+
+    def __init__(
+        self,
+        callback: Callable[[bytes], object] | None = None,
+        source: str | int | Device = "default",
+        rate: int = 44100,
+        channels: int = 1,
+        encoding: int = 16,
+        buffersize: int = -1,
+        *,
+        queue: float = 4.0,
+    ) -> None:
+        format = Format(rate, channels, encoding)
+        self._stream = Capture(format, buffersize, source, queue, StreamClosedError, EndOfStream)
+        self._bells = LoopBells(self._stream)
+        self._bell: LoopBell | None = None
+        self._reading = False
+        self._async = False
+        self.callback = callback
+
+    # --- from open to closed -----------------------------------------------------
+
+    def open_blocking(self) -> AudioInput:
+        """Open the device, without starting it; blocks.
+
+        Raises
+        ------
+        NoDeviceError, DeviceError
+            If there is no such device or it cannot be opened.
+        """
+        try:
+            self._stream.open()
+        except BaseException:
+            self._stream.close()
+            raise
+        return self
+
+    async def open(self) -> AudioInput:
+        """Open the device and start the capture, without blocking the event loop.
+
+        Raises
+        ------
+        NoDeviceError, DeviceError
+            If there is no such device or it cannot be opened.
+        """
+        self._async = True
+        await anyio.to_thread.run_sync(self._open_and_start)
+        return self
+
+    def _open_and_start(self) -> None:
+        self.open_blocking()
+        try:
+            self._stream.start()
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def start(self) -> None:
+        """Start the capture.  Idempotent; works again after :meth:`stop`.
+
+        Blocks for a bounded time; on an event loop it is carried out in the background.
+
+        Raises
+        ------
+        StreamClosedError, DeviceError
+            If the input is closed, or its device refuses.
+        """
+        self._stream.check()
+        self._do(self._stream.start)
+
+    def stop(self) -> None:
+        """Stop the capture.  Idempotent; what is queued stays to be read.
+
+        Blocks for a bounded time; on an event loop it is carried out in the background.
+        """
+        self._do(self._stream.stop)
+
+    def _do(self, function: Callable[[], None]) -> None:
+        if on_event_loop() and not self._stream.is_instant:
+            self._stream.later(function)
+        else:
+            function()
+
+    def close(self) -> None:
+        """Stop and close; twice is harmless.  Blocks for a bounded time."""
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        """:meth:`close` without blocking the event loop."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._stream.close)
+
+    async def __aenter__(self) -> AudioInput:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> AudioInput:
+        self._open_and_start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        stream = getattr(self, "_stream", None)
+        if stream is not None and stream.is_open and not stream.is_closed:
+            if self._async or stream.started:
+                warnings.warn(
+                    f"{self!r} was dropped without being closed; stop() and close() it, or "
+                    "use `with` or `async with`",
+                    ResourceWarning,
+                    source=self,
+                    stacklevel=2,
+                )
+            in_background(stream.close, "close")
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"
+        return f"<AudioInput {self._stream.device!r}, {self._stream.format}, {state}>"
+
+    # --- by callback -------------------------------------------------------------
+
+    @property
+    def callback(self) -> Callable[[bytes], object] | None:
+        """Called by :meth:`poll`, in its thread, with one ``bytes`` of ``buffersize``
+        frames (only the last buffer of a file may be shorter)."""
+        return self._callback
+
+    @callback.setter
+    def callback(self, callback: Callable[[bytes], object] | None) -> None:
+        if callback is not None and not callable(callback):
+            raise FormatError(
+                f"callback={callback!r} cannot be called; give a function of one argument, "
+                "the bytes of a buffer"
+            )
+        self._callback = callback
+
+    def poll(self) -> bool:
+        """Hand everything queued, one buffer at a time, to :attr:`callback`, in this thread.
+
+        Never blocks.  Without a callback the queue is left alone.  An exception of the
+        callback leaves it; the buffers behind it stay queued.
+
+        Returns
+        -------
+        bool
+            True if anything was dispatched.
+
+        Raises
+        ------
+        StreamClosedError, DeviceError
+            If the input is closed; if its device is gone and nothing is queued.
+        """
+        self._stream.check_not_closed()
+        if self._callback is None:
+            return False
+        size = self.buffersize * self._stream.format.frame_bytes
+        dispatched = False
+        # What comes in meanwhile is the next poll's, or a slow callback would keep us here.
+        for _ in range(self._stream.buffers_queued()):
+            try:
+                data = self._stream.take_bytes(size)
+            except EndOfStream:
+                break
+            if data is None:
+                break
+            callback = self._callback
+            if callback is not None:
+                callback(data)
+                dispatched = True
+        if not dispatched and self._stream.is_open:
+            self._stream.check()
+        return dispatched
+
+    # --- by await ----------------------------------------------------------------
+
+    async def _next(self, take: Callable[[], Any], count: int) -> Any:
+        """Wait until `take` has something, for which `count` bytes must be queued."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        if self._reading:
+            raise BusyError("reading from this input")
+        self._reading = True
+        try:
+            while True:
+                self._stream.check_not_closed()
+                if not self._stream.is_open:
+                    self._stream.check()
+                taken = take()
+                if taken is not None:
+                    break
+                self._stream.check()
+                await self._here().wait(CAPTURE, lambda: self._stream.arm(count))
+        finally:
+            self._reading = False
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+        return taken
+
+    def _here(self) -> LoopBell:
+        bell = self._bells.here()
+        if self._bell is None or self._bell.dead:
+            self._bell = bell
+            self._stream.set_bell(bell.bell)
+        elif self._bell is not bell:
+            raise AudioException(
+                "this input belongs to another event loop, the first that read it; open one "
+                "in each loop"
+            )
+        return bell
+
+    async def read(self, frames: int) -> bytes:
+        """Wait for `frames` frames.
+
+        Returns
+        -------
+        bytes
+            In the input's encoding; fewer frames only at the end of the source.
+
+        Raises
+        ------
+        FormatError
+            If `frames` is less than 1 or more than the queue holds.
+        EndOfStream
+            If the source has ended.
+        BusyError
+            If another task is reading.
+        StreamClosedError, DeviceError
+            If the input is closed or its device gone.
+        """
+        self._stream.check_frames(frames)
+        count = frames * self._stream.format.frame_bytes
+        data = await self._next(lambda: self._stream.take_bytes(count), count)
+        return bytes(data)
+
+    async def readinto(self, array: np.ndarray) -> int:
+        """Wait until an array is filled.
+
+        Parameters
+        ----------
+        array : ndarray (frames, channels), or (frames,) of a mono input
+            C-contiguous, writable, of the encoding's dtype (int8, int16, float32).
+
+        Returns
+        -------
+        int
+            Frames that were filled in; fewer only at the end of the source.
+
+        Raises
+        ------
+        FormatError
+            If the array does not fit.
+        EndOfStream, BusyError, StreamClosedError, DeviceError
+            As :meth:`read`.
+        """
+        format = self._stream.format
+        shape_fits = isinstance(array, np.ndarray) and (
+            (array.ndim == 2 and array.shape[1] == format.channels)
+            or (array.ndim == 1 and format.channels == 1)
+        )
+        if not shape_fits or array.dtype != np.dtype(format.dtype):
+            raise FormatError(
+                f"readinto needs an array of {np.dtype(format.dtype)} with shape "
+                f"(frames, {format.channels}); try numpy.empty((frames, {format.channels}), "
+                f"numpy.{np.dtype(format.dtype)})"
+            )
+        if not (array.flags.c_contiguous and array.flags.writeable):
+            raise FormatError("readinto needs a writable, C-contiguous array; try .copy()")
+        self._stream.check_frames(len(array))
+        filled = await self._next(lambda: self._stream.take_into(array), array.nbytes)
+        return int(filled)
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        """anyio's way to read: at most `max_bytes` bytes of a buffer; it may split one.
+
+        Raises
+        ------
+        EndOfStream, BusyError, StreamClosedError, DeviceError
+            As :meth:`read`.
+        """
+        if max_bytes < 1:
+            raise FormatError(f"max_bytes={max_bytes} is less than 1; try 65536")
+        self._stream.check_not_closed()
+        count = min(max_bytes, self.buffersize * self._stream.format.frame_bytes)
+        data = await self._next(lambda: self._stream.take_bytes(count), count)
+        return bytes(data)
+
+    def __aiter__(self) -> AudioInput:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self.read(self.buffersize)
+        except EndOfStream:
+            raise StopAsyncIteration from None
+
+    # --- what it is --------------------------------------------------------------
+
+    @property
+    def engine(self) -> Capture:
+        """The engine's side of this input, for those who build on it."""
+        return self._stream
+
+    @property
+    def is_closed(self) -> bool:
+        """True once it is closed."""
+        return self._stream.is_closed
+
+    @property
+    def source(self) -> str | int | Device:
+        """The source, as asked for."""
+        return self._stream.device
+
+    @property
+    def rate(self) -> int:
+        """Frames per second (Hz), as asked for."""
+        return self._stream.format.rate
+
+    @property
+    def channels(self) -> int:
+        """Channels, as asked for."""
+        return self._stream.format.channels
+
+    @property
+    def encoding(self) -> int:
+        """8, 16 or 32, as asked for."""
+        return self._stream.format.encoding
+
+    @property
+    def buffersize(self) -> int:
+        """Frames of one buffer: as asked for, or the size in use."""
+        return self._stream.buffersize
+
+    @property
+    def device_rate(self) -> int:
+        """The rate (Hz) that the device runs at; what it hears is converted from it."""
+        return self._stream.parameters.rate if self._stream.is_open else self.rate
+
+    @property
+    def device_channels(self) -> int:
+        """The channels that the device runs with; they are converted."""
+        return self._stream.parameters.channels if self._stream.is_open else self.channels
+
+    @property
+    def dropped(self) -> int:
+        """Frames lost so far because nobody read them in time; live."""
+        return self._stream.dropped
+
+    @property
+    def time(self) -> float:
+        """Seconds on the device's clock."""
+        return self._stream.now()
+
+    @property
+    def latency(self) -> float:
+        """Seconds from the microphone to the queue, as the device declares."""
+        return self._stream.parameters.latency if self._stream.is_open else 0.0
+
+    @property
+    def stats(self) -> Stats:
+        """Counters since it was opened."""
+        return self._stream.stats()
+
+
+def get_input(
+    callback: Callable[[bytes], object] | None = None,
+    source: str | int | Device = "default",
+    rate: int = 44100,
+    channels: int = 1,
+    encoding: int = 16,
+    buffersize: int = -1,
+    *,
+    queue: float = 4.0,
+) -> AudioInput:
+    """Make an input for ``async with`` (or ``await input.open()``), which starts it.
+
+    See :class:`AudioInput` for the arguments.
+    """
+    return AudioInput(callback, source, rate, channels, encoding, buffersize, queue=queue)

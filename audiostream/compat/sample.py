@@ -1,0 +1,135 @@
+"""The documented sample: a ring that a thread writes to; caller thread, ``write`` blocks."""
+
+from __future__ import annotations
+
+import select
+import threading
+from typing import TYPE_CHECKING, Any
+
+from audiostream.engine.voice import Voice
+from audiostream.errors import AudioException
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from audiostream.aio.output import AudioOutput
+
+__all__ = ("RING_BYTES", "AudioSample")
+
+RING_BYTES = 16384
+"""Bytes of a sample's ring, as in the original; at least two buffers."""
+
+
+class AudioSample:
+    """A stream of bytes for an output, in that output's rate, channels and encoding.
+
+    Examples
+    --------
+    >>> stream = get_output(channels=1, rate=22050)          # doctest: +SKIP
+    >>> sample = AudioSample()                               # doctest: +SKIP
+    >>> stream.add_sample(sample)                            # doctest: +SKIP
+    >>> sample.play()                                        # doctest: +SKIP
+    >>> sample.write(bytes(2048))                            # doctest: +SKIP
+    """
+
+    _output: AudioOutput | None
+    _voice: Voice | None
+    _writing: threading.Lock
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        # Not in __init__: the original's subclasses need not call it.
+        del args, kwargs
+        sample = super().__new__(cls)
+        sample._output = None
+        sample._voice = None
+        sample._writing = threading.Lock()
+        return sample
+
+    def write(self, chunk: bytes) -> None:
+        """Queue a chunk; blocks, without the interpreter lock, until all is on the ring.
+
+        Chunks of any length are accepted: what is left of a frame waits for its other
+        bytes.  ``stop``, ``remove_sample`` and ``close`` release a blocked writer, and
+        what it had left is dropped.
+
+        Parameters
+        ----------
+        chunk : bytes
+            Or anything bytes-like, or an int8, int16 or float32 array.
+
+        Raises
+        ------
+        TypeError
+            For str, and whatever else is not bytes-like.
+        AudioException
+            Before ``add_sample``.
+        StreamClosedError, DeviceError
+            If the output is closed, or its device is gone.
+        """
+        voice = self._attached("write to")
+        if isinstance(chunk, str) or not hasattr(chunk, "__len__"):
+            voice.write_nowait(chunk)  # says what is wrong with it
+        epoch = voice.epoch
+        rest = memoryview(chunk).cast("B") if not hasattr(chunk, "dtype") else chunk
+        with self._writing:
+            while voice.epoch == epoch:
+                taken = voice.write_nowait(rest)
+                rest = rest[taken:]
+                if not len(rest):
+                    return
+                self._wait(voice, epoch, len(rest))
+
+    def _wait(self, voice: Voice, epoch: int, missing: int) -> None:
+        """Sleep until there is room, or the voice has other news."""
+        bell = voice.own_bell()
+        if bell is None:
+            return  # removed meanwhile: the next look says so
+        frames = max(missing // voice.format.frame_bytes, 1)
+        if not voice.arm_read(voice.wants_room(frames)) and voice.epoch == epoch:
+            poll = select.poll()
+            poll.register(bell.fd, select.POLLIN)
+            poll.poll()
+        bell.hear()
+
+    def play(self) -> None:
+        """Play what is on the ring, and what will be.  Idempotent."""
+        self._attached("play").play()
+
+    def stop(self) -> None:
+        """Stop, drop what is queued and release a blocked writer.  Idempotent; a sample
+        that is on no output has nothing to stop."""
+        voice = self._voice
+        if voice is not None and not voice.is_gone:
+            voice.stop()
+
+    def _attached(self, what: str) -> Voice:
+        voice = self._voice
+        if voice is None:
+            raise AudioException(
+                f"cannot {what} a sample that is on no output; call add_sample(sample) on an "
+                "output from get_output() first"
+            )
+        return voice
+
+    # What an output does to its samples.
+
+    def attach(self, output: AudioOutput) -> None:
+        """Called by ``add_sample``."""
+        if self._voice is not None and not self._voice.is_gone:
+            if self._output is output:
+                return
+            raise AudioException(
+                "this sample is on another output; call remove_sample(sample) on that one first"
+            )
+        stream = output.engine
+        stream.check()
+        format = stream.format
+        frames = max(RING_BYTES // format.frame_bytes, 2 * output.buffersize)
+        self._voice = Voice(stream, format, frames / format.rate, least=2 * stream.period)
+        self._output = output
+
+    def detach(self) -> None:
+        """Called by ``remove_sample``."""
+        voice, self._voice, self._output = self._voice, None, None
+        if voice is not None:
+            voice.remove()

@@ -1,0 +1,1 @@
+"""Audio devices by name: hardware through PortAudio, and virtual ones."""

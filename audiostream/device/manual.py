@@ -1,0 +1,341 @@
+"""The manual device: an audio device in virtual time, moved by hand; caller threads.
+
+Whoever calls :meth:`ManualDevice.step` is the audio thread: the compiled callbacks run
+inside the call.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Literal
+
+from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
+from audiostream.device.callback_path import CallCompiled
+from audiostream.errors import DeviceError, FormatError
+from audiostream.pcm import (
+    ENCODINGS,
+    check_buffersize,
+    check_channels,
+    check_encoding,
+    check_rate,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ("Fault", "ManualDevice")
+
+Fault = Literal["underrun", "overrun", "stall", "resume", "die", "end"]
+
+DEFAULT_PERIOD = 256
+
+
+class ManualDevice(Device):
+    """A speaker and a microphone whose time moves only when you say so.
+
+    Pass it as ``device=`` or ``source=``.  One output and one input may be open on it at
+    a time; both move together.
+
+    Parameters
+    ----------
+    rate : int, optional
+        The only rate (Hz) that the device does; None: whatever the first stream asks for.
+    channels : int, optional
+        The only number of channels; None: whatever each stream asks for.
+    buffersize : int, optional
+        Frames of a period; None: whatever the first stream asks for, or 256.
+    latency : float
+        Seconds from a callback to the speaker, and from the microphone to a callback.
+    encoding : int, optional
+        The only encoding (8, 16, 32); None: whatever each stream asks for.
+
+    Raises
+    ------
+    FormatError
+        For a value that cannot be used.
+
+    Examples
+    --------
+    >>> device = ManualDevice(rate=48000)
+    >>> # speaker = get_output(rate=48000, device=device) ... device.step(480)
+    """
+
+    name = "manual"
+
+    def __init__(
+        self,
+        rate: int | None = None,
+        channels: int | None = None,
+        buffersize: int | None = None,
+        latency: float = 0.0,
+        encoding: int | None = None,
+    ) -> None:
+        self.rate = None if rate is None else check_rate(rate)
+        self.channels = None if channels is None else check_channels(channels)
+        self.buffersize = None if buffersize is None else check_buffersize(buffersize) or None
+        self.encoding = None if encoding is None else check_encoding(encoding)
+        if not 0.0 <= latency <= 10.0:
+            raise FormatError(f"latency={latency} is outside 0 to 10 seconds; try 0.01")
+        self.latency = float(latency)
+        self._time = 0.0
+        self._frames = 0
+        self._stalled = False
+        self._dead = False
+        self._flags = {"output": 0, "input": 0}
+        self._streams: dict[str, ManualStream] = {}
+        self._feed: list[np.ndarray] = []
+        self._end = False
+        # Re-entrant: a callback's bell may lead to code that steps again.
+        self._lock = threading.RLock()
+
+    # --- the device --------------------------------------------------------------
+
+    def open(self, request: Request, callback: Callback) -> DeviceStream:
+        with self._lock:
+            if request.direction in self._streams:
+                raise DeviceError(
+                    f"this ManualDevice already has an {request.direction} open; "
+                    "close that one, or make a device for each"
+                )
+            rate = self.rate or next(
+                (other.parameters.rate for other in self._streams.values()), request.rate
+            )
+            period = self.buffersize or next(
+                (other.parameters.buffersize for other in self._streams.values()),
+                request.buffersize or DEFAULT_PERIOD,
+            )
+            parameters = Parameters(
+                rate,
+                self.channels or request.channels,
+                self.encoding or request.encoding,
+                period,
+                self.latency,
+            )
+            stream = ManualStream(self, request.direction, parameters, callback)
+            self._streams[request.direction] = stream
+            return stream
+
+    def _forget(self, stream: ManualStream) -> None:
+        with self._lock:
+            if self._streams.get(stream.direction) is stream:
+                del self._streams[stream.direction]
+
+    # --- by hand -----------------------------------------------------------------
+
+    @property
+    def time(self) -> float:
+        """Seconds of virtual time since the device was made."""
+        return self._time
+
+    def step(self, frames: int) -> np.ndarray:
+        """Move the device's time by `frames` frames, in periods, the last one shorter.
+
+        Parameters
+        ----------
+        frames : int
+            At the device's rate; 0 does nothing.
+
+        Returns
+        -------
+        ndarray
+            What the output handed to the device meanwhile, (frames, channels), int8,
+            int16 or float32 as the device's encoding; zeros where it was silent, stalled
+            or not open.  It is heard `latency` seconds later.
+
+        Raises
+        ------
+        FormatError
+            If `frames` is negative.
+        """
+        import numpy as np
+
+        if frames < 0:
+            raise FormatError(f"frames={frames}: time does not go back; step 0 or more")
+        with self._lock:
+            output = self._streams.get("output")
+            shape = output.parameters if output else None
+            dtype = ENCODINGS[shape.encoding] if shape else "<i2"
+            played = np.zeros((frames, shape.channels if shape else 1), dtype)
+            done = 0
+            while done < frames:
+                period = min(
+                    (stream.parameters.buffersize for stream in self._streams.values()),
+                    default=frames,
+                )
+                count = min(period, frames - done)
+                self._move(played[done : done + count])
+                done += count
+            return played
+
+    def _move(self, block: np.ndarray) -> None:
+        count = len(block)
+        output = self._streams.get("output")
+        source = self._streams.get("input")
+        if not (self._stalled or self._dead):
+            if output and output.started:
+                output.call(0, block.ctypes.data, count, self._take_flags("output"))
+            if source and source.started:
+                heard = self._hear(count, source.parameters)
+                if len(heard) or not self._end:
+                    address = heard.ctypes.data
+                    source.call(address, 0, len(heard), self._take_flags("input"))
+                if self._end and not self._feed:
+                    source.call(0, 0, 0, 0)
+                    source.started = False
+        rate = next((s.parameters.rate for s in self._streams.values()), self.rate or 48000)
+        self._frames += count
+        self._time += count / rate
+
+    def _take_flags(self, direction: str) -> int:
+        flags = self._flags[direction]
+        self._flags[direction] = 0
+        return flags
+
+    def _hear(self, count: int, parameters: Parameters) -> np.ndarray:
+        """The next frames that were fed, silence behind them unless that is the end."""
+        import numpy as np
+
+        dtype = ENCODINGS[parameters.encoding]
+        heard = np.zeros((count, parameters.channels), dtype)
+        done = 0
+        while self._feed and done < count:
+            head = self._feed[0]
+            taken = min(len(head), count - done)
+            heard[done : done + taken] = head[:taken]
+            done += taken
+            if taken < len(head):
+                self._feed[0] = head[taken:]
+            else:
+                self._feed.pop(0)
+        return heard[:done] if self._end else heard
+
+    def feed(self, array: Any) -> None:
+        """Append what the microphone will hear, in the course of later steps.
+
+        Parameters
+        ----------
+        array : array_like
+            (frames,) or (frames, channels) at the device's rate: int8, int16 or float
+            as the open input's device encoding wants it; full scale is full scale.
+
+        Raises
+        ------
+        DeviceError
+            If no input is open, so that the format is not known.
+        FormatError
+            If the shape or dtype does not fit.
+        """
+        import numpy as np
+
+        with self._lock:
+            source = self._streams.get("input")
+            if source is None:
+                raise DeviceError("no input is open on this ManualDevice; open one, then feed")
+            parameters = source.parameters
+            dtype = np.dtype(ENCODINGS[parameters.encoding])
+            samples = np.asarray(array)
+            if samples.ndim == 1:
+                samples = samples[:, None]
+            if samples.ndim != 2 or samples.shape[1] not in (1, parameters.channels):
+                raise FormatError(
+                    f"shape {np.shape(array)} does not fit {parameters.channels} channel(s); "
+                    "feed (frames,) or (frames, channels)"
+                )
+            if samples.dtype != dtype and samples.dtype.kind == "f":
+                scale = 1.0 if dtype.kind == "f" else 2.0 ** (parameters.encoding - 1)
+                top = np.inf if dtype.kind == "f" else scale - 1
+                samples = np.clip(samples * scale, -scale if np.isfinite(top) else -np.inf, top)
+                samples = np.rint(samples) if dtype.kind == "i" else samples
+            elif samples.dtype != dtype:
+                raise FormatError(
+                    f"dtype {samples.dtype} does not fit the input's {dtype}; "
+                    f"try .astype(np.{dtype}) or floats at full scale 1.0"
+                )
+            block = np.empty((len(samples), parameters.channels), dtype)
+            block[:] = samples
+            self._feed.append(block)
+
+    def fault(self, kind: Fault) -> None:
+        """Make the device misbehave.
+
+        Parameters
+        ----------
+        kind : str
+            * ``"underrun"``: the next output callback is told that it came too late;
+            * ``"overrun"``: the next input callback is told that frames were lost;
+            * ``"stall"``: time passes but no callback comes, until ``"resume"``;
+            * ``"die"``: the device ends by itself, for good;
+            * ``"end"``: the microphone's material ends with what has been fed.
+
+        Raises
+        ------
+        FormatError
+            For any other word.
+        """
+        with self._lock:
+            if kind == "underrun":
+                self._flags["output"] |= 4
+            elif kind == "overrun":
+                self._flags["input"] |= 2
+            elif kind in ("stall", "resume"):
+                self._stalled = kind == "stall"
+            elif kind == "die":
+                self._dead = True
+            elif kind == "end":
+                self._end = True
+            else:
+                raise FormatError(
+                    f"fault({kind!r}): try 'underrun', 'overrun', 'stall', 'resume', "
+                    "'die' or 'end'"
+                )
+
+
+class ManualStream(DeviceStream):
+    """One direction of a manual device."""
+
+    realtime = False
+
+    def __init__(
+        self,
+        device: ManualDevice,
+        direction: str,
+        parameters: Parameters,
+        callback: Callback,
+    ) -> None:
+        import numpy as np
+
+        from audiostream.realtime.layout import TIME_INFO
+
+        self.parameters = parameters
+        self.direction = direction
+        self.started = False
+        self._device = device
+        self._callback = callback
+        self._function = CallCompiled(callback.address)
+        self._times: Any = np.zeros(1, TIME_INFO)
+
+    def call(self, source: int, target: int, frames: int, flags: int) -> None:
+        """Call the callback now; both addresses may be 0."""
+        now = self._device.time
+        # PortAudio's clocks never stand at zero, which means "no time" to the callback.
+        self._times[0] = (1 + now - self.parameters.latency, 1 + now, 1 + now + self.parameters.latency)
+        self._function(source, target, frames, self._times.ctypes.data, flags, self._callback.user)
+
+    def start(self) -> None:
+        self.started = True
+
+    def stop(self) -> None:
+        # The lock is held while a step is under way: none is when this returns.
+        with self._device._lock:
+            self.started = False
+
+    def close(self) -> bool:
+        self.stop()
+        self._device._forget(self)
+        return True
+
+    def alive(self) -> bool:
+        return not self._device._dead
+
+    def time(self) -> float:
+        return self._device.time

@@ -1,0 +1,394 @@
+"""Hardware devices, by PortAudio; called on caller threads, the callback runs on PortAudio's.
+
+PyAudio gives the list of devices and the lifetime (:mod:`audiostream.device.pahost`);
+a stream is opened around a compiled callback on the native or on the python path
+(:mod:`audiostream.device.pastream`).  Importing this module imports neither PyAudio
+nor numpy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from audiostream.device.base import (
+    Callback,
+    Device,
+    DeviceStream,
+    Direction,
+    Parameters,
+    Request,
+)
+from audiostream.device.callback_path import callback_path
+from audiostream.device.pahost import HOST, PortAudioHost, TimeLimitError
+from audiostream.device.palibrary import DeviceInfo, Devices, Library
+from audiostream.device.pastream import RawStream, StatusError
+from audiostream.errors import DeviceError, NoDeviceError, StreamClosedError
+from audiostream.pcm import MAX_CHANNELS
+
+__all__ = ("PortAudioDevice", "find", "input_names", "output_names")
+
+JACK = 12  # paJACK
+
+INVALID_CHANNELS = -9998
+INVALID_RATE = -9997
+INVALID_FORMAT = -9994
+
+RESERVED = ("default", "null")
+"""Names that mean something else to ``device=`` and ``source=``."""
+
+MAX_LATENCY = 10.0
+
+T = TypeVar("T")
+
+
+# ----------------------------------------------------------------------- names
+
+
+def unique_names(devices: Devices, direction: Direction) -> dict[str, DeviceInfo]:
+    """Return the devices usable in that direction by names that tell them apart.
+
+    A name that several devices have, or that is reserved, gets its host API in
+    brackets, and the index too where that is not enough: ``"default [ALSA]"``.
+    """
+    usable = [info for info in devices.infos if info.channels(direction) > 0]
+    plain = [info.name for info in usable]
+    longer = [f"{info.name} [{info.api}]" for info in usable]
+    names = {}
+    for info, name, long in zip(usable, plain, longer, strict=True):
+        if plain.count(name) == 1 and name not in RESERVED:
+            names[name] = info
+        elif longer.count(long) == 1 and long not in plain:
+            names[long] = info
+        else:
+            names[f"{info.name} [{info.api} {info.index}]"] = info
+    return names
+
+
+def match(devices: Devices, query: str | int, direction: Direction) -> DeviceInfo:
+    """Return the device that `query` means.
+
+    In this order: an index; ``"default"``, the system's default (or the first device,
+    where the system names none); a whole name; a string of digits as an index; part
+    of a name, whatever its case: the first device whose name begins with it, else
+    the first whose name contains it.
+
+    Raises
+    ------
+    NoDeviceError
+        If there is no such device, or none at all.
+    """
+    names = unique_names(devices, direction)
+    found = _matching(names, devices, query, direction) if names else None
+    if found is not None:
+        return found
+    there = ", ".join(repr(name) for name in names)
+    raise NoDeviceError(
+        f"there is no audio {direction} device"
+        + (f" {query!r}; there are: {there}. Try one of these," if names else " at all. Try")
+        + ' the virtual device "null", or set '
+        f"AUDIOSTREAM_{direction.upper()} to the device that stands for 'default'"
+    )
+
+
+def _matching(
+    names: dict[str, DeviceInfo], devices: Devices, query: str | int, direction: Direction
+) -> DeviceInfo | None:
+    by_index = {info.index: info for info in names.values()}
+    if isinstance(query, int):
+        return by_index.get(query)
+    if query == "default":
+        output = direction == "output"
+        index = devices.default_output if output else devices.default_input
+        return by_index.get(index, next(iter(names.values())))
+    if query in names:
+        return names[query]
+    for info in names.values():
+        if info.name == query:
+            return info
+    if query.isdecimal() and int(query) in by_index:
+        return by_index[int(query)]
+    part = query.casefold()
+    found = [name for name in names if part and part in name.casefold()]
+    first = next((name for name in found if name.casefold().startswith(part)), None)
+    return names[first or found[0]] if found else None
+
+
+def input_names(host: PortAudioHost = HOST) -> list[str]:
+    """Return the names of what can be recorded from; :func:`find` knows every one.
+
+    May block for the host's time limits.  Empty where there is no such device.
+
+    Raises
+    ------
+    DeviceError
+        If PortAudio cannot be started.
+    """
+    with host.using() as (_, devices):
+        return list(unique_names(devices, "input"))
+
+
+def output_names(host: PortAudioHost = HOST) -> list[str]:
+    """Return the names of what can be played to; see :func:`input_names`."""
+    with host.using() as (_, devices):
+        return list(unique_names(devices, "output"))
+
+
+def find(
+    name_or_index: str | int, direction: Direction, host: PortAudioHost = HOST
+) -> PortAudioDevice:
+    """Return the device of that name or index, see :func:`match` for what is tried.
+
+    Raises
+    ------
+    NoDeviceError
+        If there is none; the message lists what there is.
+    DeviceError
+        If PortAudio cannot be started.
+    """
+    with host.using() as (_, devices):
+        match(devices, name_or_index, direction)
+    return PortAudioDevice(name_or_index, host)
+
+
+# ---------------------------------------------------------------------- device
+
+
+class PortAudioDevice(Device):
+    """A device of the machine, looked up by name or index each time it is opened.
+
+    Parameters
+    ----------
+    name_or_index : str or int
+        As for :func:`find`.
+    """
+
+    def __init__(self, name_or_index: str | int, host: PortAudioHost = HOST) -> None:
+        self.name = str(name_or_index)
+        self._query = name_or_index
+        self._host = host
+
+    def open(self, request: Request, callback: Callback) -> PortAudioStream:
+        with self._host.using() as (library, devices):
+            info = match(devices, self._query, request.direction)
+            stream = PortAudioStream(self._host, self.name, info, callback)
+            try:
+                stream.open(library, request)
+            except BaseException:
+                stream.close()
+                raise
+            return stream
+
+
+def choose_buffersize(latency: float, rate: int) -> int:
+    """Return a power of two of frames, 64 to 4096, that lasts at least `latency` seconds.
+
+    512 where the device does not know its latency.
+    """
+    if not (math.isfinite(latency) and latency > 0):
+        return 512
+    frames = min(max(latency * rate, 64.0), 4096.0)
+    return 1 << math.ceil(math.log2(frames))
+
+
+def _instead(request: Request, info: DeviceInfo) -> dict[int, Iterator[tuple[str, int]]]:
+    """What to try in place of what PortAudio refuses, by the number of its refusal."""
+    most = min(info.channels(request.direction), MAX_CHANNELS)
+    clamped = min(request.channels, most)
+    counts = sorted({clamped, min(2, most), 1, most}, key=lambda n: (abs(n - clamped), -n))
+    candidates = {
+        INVALID_RATE: ("rate", (info.rate, 48000, 44100)),
+        INVALID_CHANNELS: ("channels", counts),
+        INVALID_FORMAT: ("encoding", (32, 16)),
+    }
+    return {
+        code: iter([(name, n) for n in numbers if n > 0 and n != getattr(request, name)])
+        for code, (name, numbers) in candidates.items()
+    }
+
+
+class PortAudioStream(DeviceStream):
+    """One stream of a hardware device; see :class:`~audiostream.device.base.DeviceStream`.
+
+    Every method but :meth:`alive` and :meth:`time` may block for the host's time limit
+    (twice that for :meth:`close`).
+    """
+
+    def __init__(
+        self, host: PortAudioHost, name: str, info: DeviceInfo, callback: Callback
+    ) -> None:
+        self._host = host
+        self._name = name
+        self._info = info
+        self._callback = callback
+        self._raw: RawStream | None = None
+        self._started = False
+        self._closed: bool | None = None  # what close() returned
+        self._last_time = 0.0
+        self._control = threading.RLock()  # one start, stop or close at a time
+        # Held for the queries, which never block, and to forbid them: after that none
+        # is under way while the stream is freed.
+        self._guard = threading.Lock()
+        self._reachable = False
+        host.hold(self)
+
+    def open(self, library: Library, request: Request) -> None:
+        """Open as close to `request` as the device can; once only."""
+        path = callback_path()
+        info, direction = self._info, request.direction
+        low, high = info.latencies(direction)
+        rate, channels, encoding = request.rate, request.channels, request.encoding
+        instead = _instead(request, info)
+        while True:
+            frames = request.buffersize or choose_buffersize(low, rate)
+            suggested = max(high, 2 * frames / rate)
+            wanted = Parameters(rate, channels, encoding, frames, suggested)
+
+            def attempt(wanted: Parameters = wanted) -> RawStream:
+                # Kept from here on, so that an interrupted caller can still close it.
+                self._raw = library.open(path, info.index, direction, wanted, self._callback)
+                return self._raw
+
+            try:
+                raw = self._call("opening", attempt, quiet=True)
+                break
+            except TimeLimitError:
+                raise
+            except DeviceError as error:
+                name, value = next(instead.get(error.code or 0, iter(())), ("", 0))
+                if not name:
+                    raise self._refusal(error, request) from error
+                rate = value if name == "rate" else rate
+                channels = value if name == "channels" else channels
+                encoding = value if name == "encoding" else encoding
+        latency = raw.latency if math.isfinite(raw.latency) else 0.0
+        latency = min(max(latency, 0.0), MAX_LATENCY)
+        self.parameters = Parameters(rate, channels, encoding, frames, latency)
+        with self._guard:
+            self._reachable = True
+
+    def _refusal(self, error: DeviceError, request: Request) -> DeviceError:
+        info = self._info
+        asked = (
+            f"{request.rate} Hz, {request.channels} channel(s), encoding {request.encoding}, "
+            f"buffersize {request.buffersize}"
+        )
+        return DeviceError(
+            f"{request.direction} device {self._name!r} ({info.name} [{info.api}]) did not "
+            f"open at {asked}: {error}. It has {info.channels(request.direction)} channel(s) "
+            f"and runs at {info.rate} Hz by itself. Try whether another program uses it or "
+            'the sound server has ended, another device, or the virtual device "null"',
+            error.code,
+        )
+
+    # -- control
+
+    def start(self) -> None:
+        self._host.check_process()
+        with self._control:
+            raw = self._open_stream("start")
+            if not self._started:
+                self._call("starting", raw.start)
+                self._started = True
+
+    def stop(self) -> None:
+        self._host.check_process()
+        with self._control:
+            raw = self._open_stream("stop")
+            if self._started:
+                if self._lost():
+                    self._abandon()
+                    raise DeviceError(
+                        f"{self._name!r} has ended: its JACK server is gone; start the "
+                        "server and open the device again"
+                    )
+                self._call("stopping", raw.stop)
+                self._started = False
+
+    def close(self) -> bool:
+        if self._host.forked:
+            return False
+        with self._control:
+            if self._closed is None:
+                self._closed = self._close()
+            return self._closed
+
+    def _close(self) -> bool:
+        if self._lost():
+            self._abandon()
+            return False
+        with self._guard:
+            self._reachable = False
+        try:
+            # Each is a call of its own, so that an abandoned stop that returns after
+            # all (after 600 s, for a killed jackd) is not followed by a close, which
+            # then aborts the process.
+            if self._raw is None:
+                self._call("closing", _nothing)  # an interrupted open ends before it
+            if self._raw is not None and self._started:
+                with contextlib.suppress(StatusError):  # what counts is whether it closes
+                    self._call("stopping", self._raw.stop)
+            if self._raw is not None:
+                self._call("closing", self._raw.close)
+        except TimeLimitError:
+            return False
+        except DeviceError:
+            self._host.release(self, keep=True)
+            return False
+        self._raw = None
+        self._host.release(self)
+        return True
+
+    def detach(self) -> None:
+        """Never touch PortAudio again; the callback may still run."""
+        self._abandon()
+
+    def _abandon(self) -> None:
+        with self._guard:
+            self._reachable = False
+        self._closed = False
+        self._host.abandon(self)
+
+    def _call(self, doing: str, function: Callable[[], T], quiet: bool = False) -> T:
+        try:
+            return self._host.call(f"{doing} {self._name!r}", function, quiet=quiet)
+        except TimeLimitError:
+            self._abandon()
+            raise
+
+    def _open_stream(self, doing: str) -> RawStream:
+        if self._closed is not None or self._raw is None:
+            raise StreamClosedError(
+                f"cannot {doing} {self._name!r}: its stream is closed; open the device again"
+            )
+        return self._raw
+
+    # -- queries
+
+    def alive(self) -> bool:
+        if self._host.forked:
+            return False
+        with self._guard:
+            raw = self._raw
+            if not self._reachable or raw is None:
+                return False
+            return not self._started or raw.active() or raw.stopped()
+
+    def time(self) -> float:
+        """Seconds on the device's clock; on a closed stream, when it was last asked."""
+        if not self._host.forked:
+            with self._guard:
+                if self._reachable and self._raw is not None:
+                    self._last_time = self._raw.time()
+        return self._last_time
+
+    def _lost(self) -> bool:
+        """Whether the JACK server was killed: every call on this stream would hang."""
+        return self._info.api_type == JACK and self._started and not self.alive()
+
+
+def _nothing() -> None:
+    """What runs after all that the worker had to do before."""

@@ -1,0 +1,87 @@
+"""The doorbell: how the audio thread tells a waiter to look again; any thread.
+
+On Linux an eventfd, elsewhere a non-blocking pipe.  A ring carries no data, and several
+may be heard as one; whoever hears it reads the rings and indices again.  Each bell has
+one reader: two readers of one descriptor steal each other's rings.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ("Bell",)
+
+
+class Bell:
+    """A descriptor that becomes readable when somebody should look.
+
+    Parameters
+    ----------
+    index : int
+        The bell's place in its stream's table of bells.
+
+    Attributes
+    ----------
+    for_all : bool
+        The last ring concerns everybody who waits, whatever the records say.
+    finished : bool
+        The stream has closed: look for the last time, then close the bell.
+    """
+
+    def __init__(self, index: int) -> None:
+        self.closed = True
+        self.index = index
+        if hasattr(os, "eventfd"):
+            self.fd = self._write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        else:
+            self.fd, self._write_fd = os.pipe()
+            os.set_blocking(self.fd, False)
+            os.set_blocking(self._write_fd, False)
+        self.closed = False
+        self.for_all = False
+        self.finished = False
+        self.may_close = False
+
+    @property
+    def write_fd(self) -> int:
+        """The descriptor that the audio thread writes eight bytes to."""
+        return self._write_fd
+
+    def ring(self) -> None:
+        """Ring from Python; any thread."""
+        if not self.closed:
+            try:
+                os.write(self._write_fd, (1).to_bytes(8, "little"))
+            except BlockingIOError:
+                return  # full of rings that nobody has heard yet: one more says no more
+
+    def hear(self) -> None:
+        """Take the rings up to now, so that the descriptor is quiet again."""
+        try:
+            # An eventfd gives its count in eight bytes; a pipe all that it holds.
+            os.read(self.fd, 1 << 16)
+        except BlockingIOError:
+            return  # somebody rang and was heard before
+
+    def ring_all(self) -> None:
+        """Have everybody who waits on this bell look again; any thread."""
+        self.for_all = True
+        self.ring()
+
+    def finish(self, *, gone: bool) -> None:
+        """The stream has closed.  `gone`: the audio thread will not write any more; if it
+        might, the descriptor stays open for good, since its number would be reused."""
+        self.may_close = gone
+        self.finished = True
+        self.ring_all()
+
+    def close(self) -> None:
+        """Close the descriptors, if the audio thread cannot write any more.  Idempotent."""
+        if self.may_close and not self.closed:
+            self.closed = True
+            os.close(self.fd)
+            if self._write_fd != self.fd:
+                os.close(self._write_fd)
+
+    def __del__(self) -> None:
+        self.close()

@@ -1,0 +1,266 @@
+"""A capture: an input device's ring and its one reader; any thread, nothing waits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from audiostream.device.base import Device
+from audiostream.engine.bell import Bell
+from audiostream.engine.memory import power_of_two, zeros
+from audiostream.engine.stream import OFFSETS, Stream
+from audiostream.errors import EndOfStream, FormatError, StreamClosedError
+from audiostream.pcm import Format
+
+__all__ = ("Capture",)
+
+MAX_QUEUE = 600.0
+SPARE = 1.25
+"""The ring over the queue's limit: room for the writer beyond what a reader copies."""
+
+
+class Capture(Stream):
+    """An input stream with its queue.
+
+    Parameters
+    ----------
+    buffersize : int
+        Frames of one buffer, at the stream's own rate; 0 or less: about 20 ms.
+    queue : float
+        Seconds of audio that may wait; beyond it the oldest whole buffers are dropped.
+    end_error : type
+        Raised when a source that has ended is read again.
+    """
+
+    direction = "input"
+
+    def __init__(
+        self,
+        format: Format,
+        buffersize: int,
+        device: str | int | Device,
+        queue: float = 4.0,
+        closed_error: type[StreamClosedError] = StreamClosedError,
+        end_error: type[EndOfStream] = EndOfStream,
+    ) -> None:
+        super().__init__(format, max(buffersize, 0), device, closed_error)
+        if not 0 < queue <= MAX_QUEUE:
+            raise FormatError(f"queue={queue!r} is outside 0 to {MAX_QUEUE:g} seconds; try 4.0")
+        self.end_error = end_error
+        self._seconds = queue
+        self._read = 0  # the device's frame to read next
+        self._dropped = 0  # own frames
+        self._ready = np.zeros(0, np.float32)  # converted, not handed out yet
+        self._rest = b""  # what is left of a frame that was handed out in part
+        self._flushed = False
+        self._resampler: Any = None
+        self.bell: Bell | None = None
+
+    def _entry(self) -> int:
+        return int(self.kernels.capture.address)
+
+    def _allocate(self) -> None:
+        super()._allocate()
+        p = self.parameters
+        if self.buffersize == 0:
+            self.buffersize = max(
+                1, round(p.buffersize * self.format.rate / p.rate)
+            )
+        whole = max(math.ceil(self._seconds * self.format.rate / self.buffersize), 2)
+        self._limit = whole * self.buffersize  # own frames
+        self._ratio = self.format.rate / p.rate
+        device_limit = math.ceil(self._limit / self._ratio)
+        capacity = power_of_two(math.ceil(device_limit * SPARE) + 4 * self.slice)
+        ring = zeros(capacity * p.channels, np.float32)
+        record = self.record[0]
+        record["ring"] = ring.ctypes.data
+        record["capacity"] = capacity
+        self._keep.append(ring)
+        self._middle = min(self.format.channels, p.channels)
+        if self._ratio != 1:
+            import soxr
+
+            self._resampler = soxr.ResampleStream(
+                p.rate, self.format.rate, self._middle, dtype="float32"
+            )
+
+    def has_ended(self) -> bool:
+        return bool(self.word("ended"))
+
+    # --- how much there is -------------------------------------------------------
+
+    def _commit(self) -> int:
+        return self.kernels.load_word(self.address_of("commit"))
+
+    def _excess(self, commit: int) -> int:
+        """Own frames, whole buffers, that the queue must lose to hold its limit."""
+        over = (commit - self._read) * self._ratio - self._limit
+        return max(math.ceil(over / self.buffersize), 0) * self.buffersize if over > 0 else 0
+
+    @property
+    def dropped(self) -> int:
+        """Own frames lost so far because nobody read them in time; live."""
+        if not self.is_open:
+            return 0
+        with self.lock:
+            return self._dropped + self._excess(self._commit())
+
+    # --- reading -----------------------------------------------------------------
+
+    def _pull(self, frames: int) -> bool:
+        """Convert until `frames` own frames are ready; False if there are not so many."""
+        while True:
+            missing = frames - len(self._ready) // self.format.channels
+            if missing <= 0:
+                return True
+            ended = self.has_ended()
+            commit = self._commit()
+            lost = self._excess(commit)
+            if lost:
+                self._dropped += lost
+                self._read += round(lost / self._ratio)
+            count = min(commit - self._read, math.ceil(missing / self._ratio))
+            if count > 0:
+                self._convert(count)
+            elif ended and not self._flushed:
+                self._flushed = True
+                if self._resampler is not None:
+                    self._append(np.zeros((0, self._middle), np.float32), last=True)
+            else:
+                return False
+
+    def _convert(self, count: int) -> None:
+        """Take `count` frames out of the ring, at most a slice at a time."""
+        p = self.parameters
+        block = np.empty(count * p.channels, np.float32)
+        if not self.kernels.read_ring(self.address, self._read, count, block):
+            return  # lapped: the next look finds the excess, and counts it
+        self._read += count
+        if self._middle != p.channels:
+            block.flags.writeable = False
+            fewer = np.empty(count * self._middle, np.float32)
+            self.kernels.spread(fewer, self._middle, block, p.channels, count, 1.0)
+            block = fewer
+        self._append(block.reshape(count, self._middle), last=False)
+
+    def _append(self, block: np.ndarray, *, last: bool) -> None:
+        if self._resampler is not None:
+            block = np.asarray(self._resampler.resample_chunk(block, last=last), np.float32)
+        count = len(block)
+        flat = np.ascontiguousarray(block).reshape(-1)
+        if self.format.channels != self._middle:
+            flat.flags.writeable = False
+            more = np.empty(count * self.format.channels, np.float32)
+            self.kernels.spread(more, self.format.channels, flat, self._middle, count, 1.0)
+            flat = more
+        self._ready = np.concatenate((self._ready, flat)) if len(self._ready) else flat
+
+    def take(self, frames: int, *, short: bool = False) -> np.ndarray | None:
+        """Take exactly `frames` frames, float32 flat; None if there are not so many yet.
+
+        `short`: at the end of the source the last ones may be fewer.
+
+        Raises
+        ------
+        EndOfStream
+            If the source has ended and nothing is left.
+        """
+        if not self._pull(frames):
+            if not (self.has_ended() and self._flushed and short):
+                return None
+            frames = min(frames, len(self._ready) // self.format.channels)
+            if frames == 0:
+                raise self.end_error("the source has ended; there is nothing more to read")
+        cut = frames * self.format.channels
+        taken, self._ready = self._ready[:cut], self._ready[cut:]
+        return taken
+
+    def take_bytes(self, count: int) -> bytes | None:
+        """Take `count` bytes in the stream's encoding, fewer at the end of the source.
+
+        None if there are not so many yet.  What is left of a frame comes first next time.
+
+        Raises
+        ------
+        EndOfStream
+            If the source has ended and nothing is left.
+        StreamClosedError, DeviceError
+            If the stream is closed or its device gone.
+        """
+        with self.lock:
+            if len(self._rest) < count:
+                width = self.format.frame_bytes
+                missing = count - len(self._rest)
+                try:
+                    block = self.take(-(-missing // width), short=True)
+                except EndOfStream:
+                    if not self._rest:
+                        raise
+                    block = np.zeros(0, np.float32)
+                if block is None:
+                    return None
+                self._rest += self._encode(block)
+            data, self._rest = self._rest[:count], self._rest[count:]
+            return data
+
+    def take_into(self, target: np.ndarray) -> int | None:
+        """Fill a C-contiguous array of the stream's dtype; the frames, or None."""
+        with self.lock:
+            data = self.take_bytes(target.nbytes)
+            if data is None:
+                return None
+            flat = np.frombuffer(data, target.dtype)
+            target.reshape(-1)[: len(flat)] = flat
+            return len(data) // self.format.frame_bytes
+
+    def _encode(self, block: np.ndarray) -> bytes:
+        encoded = np.empty(len(block), self.format.dtype)
+        self.kernels.encode_block(
+            np.ascontiguousarray(block), encoded.ctypes.data, self.format.encoding, len(block)
+        )
+        return encoded.tobytes()
+
+    def buffers_queued(self) -> int:
+        """Whole buffers that can be taken now; the last, shorter one of a file counts."""
+        with self.lock:
+            if not self.is_open:
+                return 0
+            ready = len(self._ready) // self.format.channels
+            frames = ready + (self._commit() - self._read) * self._ratio
+            whole = int(frames // self.buffersize)
+            return whole + 1 if self.has_ended() else whole
+
+    def check_frames(self, frames: int) -> None:
+        """Raise :class:`FormatError` unless so many frames can be queued at once."""
+        if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
+            raise FormatError(f"frames={frames!r}: read a whole number of at least 1")
+        if self.is_open and frames > self._limit:
+            raise FormatError(
+                f"frames={frames} is more than the queue's {self._limit}; read less at a "
+                "time, or open the input with a longer queue= (seconds)"
+            )
+
+    # --- waiting, for those above ------------------------------------------------
+
+    def arm(self, count: int) -> bool:
+        """Have the bell rung when `count` bytes can be taken; True: look again now."""
+        with self.lock:
+            width = self.format.frame_bytes
+            frames = -(-(count - len(self._rest)) // width)
+            missing = frames - len(self._ready) // self.format.channels
+            index = self._read + max(math.ceil(missing / self._ratio), 1)
+            # What the resampler still holds back makes it come a little later.
+            index = max(index, self._commit() + 1) if self._resampler is not None else index
+            armed = self.kernels.arm(
+                self.address + OFFSETS["wake_commit"], self.address + OFFSETS["commit"], index
+            )
+            return armed or self.has_ended()
+
+    def set_bell(self, bell: Bell | None) -> None:
+        """The bell that the audio thread rings for the reader."""
+        self.bell = bell
+        if not self.is_closed:
+            index = -1 if bell is None else bell.index
+            self.kernels.store_word(self.address_of("bell"), index)

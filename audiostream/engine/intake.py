@@ -1,0 +1,110 @@
+"""What users write, checked and turned into flat arrays of samples; any thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audiostream.errors import FormatError
+from audiostream.pcm import Format
+
+__all__ = ("Samples", "samples_of")
+
+SCALES = {"int8": 1.0 / 128.0, "int16": 1.0 / 32768.0, "float32": 1.0}
+
+
+@dataclass(slots=True)
+class Samples:
+    """Samples as they came: flat, C-contiguous, read-only; and in what frames.
+
+    ``data`` is int8, int16 or float32 (frames * channels,); ``scale`` is one over its
+    full scale.
+    """
+
+    data: np.ndarray
+    channels: int
+    scale: float
+
+    @property
+    def frames(self) -> int:
+        """Whole frames in it."""
+        return len(self.data) // self.channels
+
+    def part(self, start: int, stop: int) -> np.ndarray:
+        """The samples of the frames ``start:stop``."""
+        return self.data[start * self.channels : stop * self.channels]
+
+
+def _ready(data: np.ndarray) -> np.ndarray:
+    """A view that the compiled kernels take: contiguous, aligned, read-only."""
+    if not data.flags.c_contiguous or not data.flags.aligned:
+        data = np.array(data)
+    view = data.reshape(-1)
+    if view.flags.writeable:
+        view = view.view()
+        view.flags.writeable = False
+    return view
+
+
+def of_bytes(data: memoryview | bytes, format: Format) -> Samples:
+    """Whole frames of the format's encoding, given as bytes."""
+    flat = np.frombuffer(data, format.dtype)
+    return Samples(_ready(flat), format.channels, SCALES[flat.dtype.name])
+
+
+def of_array(array: np.ndarray, format: Format) -> Samples:
+    """An array of shape (frames,) or (frames, channels).
+
+    Raises
+    ------
+    FormatError
+        For another shape or dtype.
+    """
+    name = array.dtype.name if array.dtype.isnative else array.dtype.str
+    if name not in SCALES:
+        raise FormatError(
+            f"an array of {array.dtype} cannot be written; try .astype(np.float32) at full "
+            "scale 1.0, or int16 or int8"
+        )
+    channels = format.channels
+    if not (
+        (array.ndim == 1 and channels == 1) or (array.ndim == 2 and array.shape[1] == channels)
+    ):
+        wanted = "(frames,) or (frames, 1)" if channels == 1 else f"(frames, {channels})"
+        raise FormatError(
+            f"an array of shape {array.shape} does not fit {channels} channel(s); "
+            f"write shape {wanted}"
+            + ("" if channels == 1 else f", for interleaved samples .reshape(-1, {channels})")
+        )
+    return Samples(_ready(array), channels, SCALES[name])
+
+
+def bytes_of(data: Any) -> memoryview:
+    """The bytes of any bytes-like object.
+
+    Raises
+    ------
+    TypeError
+        For anything else, str above all.
+    """
+    if isinstance(data, str):
+        raise TypeError("audio is bytes, not str; try bytes.fromhex(...) or b'...'")
+    try:
+        view = memoryview(data)
+    except TypeError:
+        raise TypeError(
+            f"audio is a bytes-like object or a numpy array, not {type(data).__name__}; "
+            "try bytes(...) or numpy.asarray(...)"
+        ) from None
+    if not view.c_contiguous:
+        view = memoryview(view.tobytes())
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def samples_of(data: Any, format: Format) -> Samples | memoryview:
+    """An array as :class:`Samples`, anything bytes-like as its bytes."""
+    if isinstance(data, np.ndarray):
+        return of_array(data, format)
+    return bytes_of(data)

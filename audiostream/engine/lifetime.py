@@ -1,0 +1,106 @@
+"""Streams from open to closed, the interpreter's exit and forks included; any thread.
+
+The audio thread reads memory that Python would free.  So every open stream is held here
+until its device has said that no callback will run again, is closed at exit before the
+interpreter frees anything, and is marked dead in a forked child, where its device must
+never be touched.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from audiostream.errors import DeviceError
+
+if TYPE_CHECKING:
+    from audiostream.engine.stream import Stream
+
+__all__ = ("LIFETIME", "Lifetime", "in_background")
+
+EXIT_LIMIT = 2.0
+"""Seconds that the interpreter's exit waits for devices to close."""
+
+LOOK = 0.25
+"""Seconds between two looks at the heartbeats."""
+
+
+def in_background(function: Callable[[], object], name: str) -> threading.Thread:
+    """Run a function on a daemon thread of its own."""
+    thread = threading.Thread(target=function, name=f"audiostream {name}", daemon=True)
+    thread.start()
+    return thread
+
+
+class Lifetime:
+    """The process's open streams, and the watch over their heartbeats."""
+
+    def __init__(self) -> None:
+        self._streams: set[Stream] = set()
+        self._kept: list[object] = []
+        self._lock = threading.Lock()
+        self._watch: threading.Thread | None = None
+        self._change = threading.Event()
+        self._hooked = False
+
+    def add(self, stream: Stream) -> None:
+        """Hold a stream until :meth:`remove`, and watch over it."""
+        with self._lock:
+            self._streams.add(stream)
+            if not self._hooked:
+                self._hooked = True
+                atexit.register(self.close_all)
+                if hasattr(os, "register_at_fork"):
+                    os.register_at_fork(after_in_child=self._forked)
+            if self._watch is None or not self._watch.is_alive():
+                self._change.clear()
+                self._watch = in_background(self._look_after, "watch")
+
+    def remove(self, stream: Stream, *, keep: bool) -> None:
+        """Let go of a closed stream, or keep its memory for good if its device hangs."""
+        with self._lock:
+            self._streams.discard(stream)
+            if keep:
+                self._kept.append(stream)
+            if not self._streams:
+                self._change.set()
+
+    def open_streams(self) -> list[Stream]:
+        """The streams that are open now."""
+        with self._lock:
+            return list(self._streams)
+
+    def _look_after(self) -> None:
+        while not self._change.wait(LOOK):
+            for stream in self.open_streams():
+                stream.look_for_life()
+
+    def close_all(self) -> None:
+        """Close every stream, for at most :data:`EXIT_LIMIT` seconds; at exit."""
+
+        def close() -> None:
+            for stream in self.open_streams():
+                try:
+                    stream.close()
+                except DeviceError:
+                    continue  # nobody is left to be told; the others must close too
+
+        if self.open_streams():
+            in_background(close, "exit").join(EXIT_LIMIT)
+
+    def _forked(self) -> None:
+        # Locks may have been held by threads that do not exist here: make new ones.
+        self._lock = threading.Lock()
+        self._change = threading.Event()
+        self._watch = None
+        for stream in self._streams:
+            stream.orphan()
+            self._kept.append(stream)
+        self._streams = set()
+
+
+LIFETIME = Lifetime()
+"""The one of this process; there is one audio device layer below it, too."""

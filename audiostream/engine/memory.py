@@ -1,0 +1,36 @@
+"""Memory that the audio thread shares: cache-line aligned records; caller threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.layout import LINE
+
+__all__ = ("field_offsets", "power_of_two", "records", "zeros")
+
+
+def records(dtype: np.dtype[Any], count: int) -> Any:
+    """Zeroed structured array of `count` records that begins on a cache line."""
+    raw = np.zeros(count * dtype.itemsize + LINE, np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + count * dtype.itemsize].view(dtype)
+
+
+def zeros(count: int, dtype: Any) -> np.ndarray:
+    """Zeroed array whose pages are touched, so that the audio thread never faults them in."""
+    array = np.empty(count, dtype)
+    array[:] = 0
+    return array
+
+
+def field_offsets(dtype: np.dtype[Any]) -> dict[str, int]:
+    """Byte offset of each field of a record."""
+    assert dtype.fields is not None
+    return {name: int(entry[1]) for name, entry in dtype.fields.items()}
+
+
+def power_of_two(count: int) -> int:
+    """The smallest power of two that is at least `count`."""
+    return 1 << max(count - 1, 0).bit_length()

@@ -1,0 +1,440 @@
+"""What outputs and inputs have in common: a device, shared memory, bells; any thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
+from audiostream.device.names import find
+from audiostream.engine.bell import Bell
+from audiostream.engine.lifetime import LIFETIME, in_background
+from audiostream.engine.memory import field_offsets, records, zeros
+from audiostream.errors import AudioException, DeviceError, StreamClosedError
+from audiostream.pcm import Format, check_buffersize
+from audiostream.realtime.layout import BELL, NEVER, STREAM
+
+if TYPE_CHECKING:
+    from audiostream.realtime.compiled import Kernels
+
+__all__ = ("Stats", "Stream", "load_kernels", "until")
+
+OFFSETS = field_offsets(STREAM)
+
+LOOP_BELLS = 64
+"""Event loops that one stream can serve at a time."""
+
+SILENCE_LIMIT = 0.5
+"""Seconds without a callback after which a device counts as stalled, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counters of a stream since it was opened.
+
+    Attributes
+    ----------
+    callbacks : int
+        Blocks that the device has asked for or delivered.
+    frames : int
+        Frames in them, at the device's rate.
+    underruns, overruns : int
+        Times the device said that output came too late, or input was lost.
+    starved : int
+        Frames of silence that voices were short of, all voices together.
+    late : int
+        Callbacks that came later than the last block and the latency could cover.
+    longest : float
+        Seconds that the longest callback took.
+    wakeups : int
+        Bells rung from the audio thread.
+    """
+
+    callbacks: int
+    frames: int
+    underruns: int
+    overruns: int
+    starved: int
+    late: int
+    longest: float
+    wakeups: int
+
+
+def load_kernels() -> Kernels:
+    """Compile or load the kernels; blocks for up to some seconds the first time.
+
+    Raises
+    ------
+    DeviceError
+        If numba's compiler is switched off.
+    """
+    import numba
+
+    if numba.config.DISABLE_JIT:
+        raise DeviceError(
+            "NUMBA_DISABLE_JIT is set, but the audio callback must be compiled; unset it"
+        )
+    from audiostream.realtime.compiled import kernels
+
+    return kernels()
+
+
+class Stream:
+    """An audio device's stream and what the audio thread shares with everybody else.
+
+    Parameters
+    ----------
+    format : Format
+        What the user asks for, and gets.
+    buffersize : int
+        Frames of a period, 0 for the device's choice.
+    device : str, int or Device
+    closed_error : type
+        Raised when a closed stream is used.
+    """
+
+    direction: Any
+
+    def __init__(
+        self,
+        format: Format,
+        buffersize: int,
+        device: str | int | Device,
+        closed_error: type[StreamClosedError] = StreamClosedError,
+    ) -> None:
+        self.format = format
+        self.buffersize = check_buffersize(buffersize)
+        self.device = device
+        self.closed_error = closed_error
+        self.lock = threading.RLock()
+        self.is_open = False
+        self.is_closed = False
+        self.failure: AudioException | None = None
+        self._started = False
+        self._device_stream: DeviceStream | None = None
+        self._bells: dict[int, Bell] = {}
+        self._watched = (0, 0.0, 0)
+        self._keep: list[Any] = []
+        self._queue: deque[Callable[[], None]] = deque()
+        self._queue_lock = threading.Lock()
+
+    # --- from open to closed -----------------------------------------------------
+
+    def open(self) -> None:
+        """Compile the kernels, open the device, allocate.  Blocks.
+
+        Raises
+        ------
+        NoDeviceError, DeviceError
+            If there is no such device or it cannot be opened.
+        StreamClosedError
+            If the stream was closed before.
+        """
+        with self.lock:
+            self.check_not_closed()
+            if self.is_open:
+                return
+            self.kernels = load_kernels()
+            device = find(self.device, self.direction)
+            self.record = records(STREAM, 1)
+            self.address = int(self.record.ctypes.data)
+            request = Request(
+                self.direction,
+                self.format.rate,
+                self.format.channels,
+                self.format.encoding,
+                self.buffersize,
+            )
+            callback = Callback(self._entry(), self.address, self.record)
+            stream = device.open(request, callback)
+            self._device_stream = stream
+            self.parameters: Parameters = stream.parameters
+            self._allocate()
+            self.is_open = True
+            LIFETIME.add(self)
+
+    def _entry(self) -> int:
+        """Address of the compiled callback."""
+        raise NotImplementedError
+
+    def _allocate(self) -> None:
+        record = self.record[0]
+        p = self.parameters
+        record["rate"] = p.rate
+        record["channels"] = p.channels
+        record["encoding"] = p.encoding
+        record["latency"] = p.latency
+        record["slice"] = self.slice = min(max(p.buffersize, 16), 1024)
+        record["wake_commit"] = NEVER
+        record["bell"] = -1
+        count = self._bell_count()
+        self._bell_table = records(BELL, count)
+        self._bell_table["fd"] = -1
+        noted = zeros(count, np.int64)
+        one = zeros(1, np.int64) + 1
+        record["bells"] = self._bell_table.ctypes.data
+        record["noted"] = noted.ctypes.data
+        record["one"] = one.ctypes.data
+        self._keep += [noted, one]
+
+    def _bell_count(self) -> int:
+        return LOOP_BELLS
+
+    def start(self) -> None:
+        """Start the device.  Idempotent; blocks for a bounded time."""
+        with self.lock:
+            self.check()
+            if not self._started:
+                self._started = True
+                self._watched = (self.word("callbacks"), time.monotonic(), 0)
+                self._stream().start()
+
+    def stop(self) -> None:
+        """Stop the device.  Idempotent, also before a start; blocks for a bounded time."""
+        with self.lock:
+            if self._started and self._device_stream is not None and not self.is_closed:
+                self._started = False
+                self._device_stream.stop()
+
+    def close(self) -> None:
+        """Stop and give everything back; twice is harmless.  Blocks for a bounded time.
+
+        Raises
+        ------
+        DeviceError
+            If the device could not complete its work (a full disk); it is closed all
+            the same.
+        """
+        with self.lock:
+            if self.is_closed:
+                return
+            self.is_closed = True
+        gone = True
+        try:
+            if self._device_stream is not None:
+                gone = self._device_stream.close()
+        finally:
+            self.wake_all()
+            if self._device_stream is not None:
+                LIFETIME.remove(self, keep=not gone)
+            self._closed(gone)
+
+    def _closed(self, gone: bool) -> None:
+        """Settle what is left once the device is closed; `gone`: no callback runs again."""
+        with self.lock:
+            for bell in self._bells.values():
+                bell.finish(gone=gone)
+            self._bells.clear()
+
+    @property
+    def is_instant(self) -> bool:
+        """True if starting and stopping take no time (no hardware, no thread)."""
+        return self._device_stream is None or not self._device_stream.realtime
+
+    def later(self, function: Callable[[], None]) -> None:
+        """Have something that blocks done in the background, one after the other."""
+        with self._queue_lock:
+            self._queue.append(function)
+            if len(self._queue) == 1:
+                in_background(self._work, "start and stop")
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self._queue[0]()
+            except AudioException as error:
+                if not self.is_closed:
+                    self.fail(str(error))
+            with self._queue_lock:
+                self._queue.popleft()
+                if not self._queue:
+                    return
+
+    def orphan(self) -> None:
+        """In a forked child: this stream is the parent's, and never touched again."""
+        self.lock = threading.RLock()
+        self.is_closed = True
+        self.failure = self.closed_error(
+            "this stream was opened before fork() and belongs to the parent process; "
+            "open another one here"
+        )
+
+    # --- is it alive? ------------------------------------------------------------
+
+    def check_not_closed(self) -> None:
+        """Raise the closed error if the stream is closed."""
+        if self.is_closed:
+            raise self.failure or self.closed_error(
+                f"this {self.direction} is closed; open another one"
+            )
+
+    def check(self) -> None:
+        """Raise if the stream is closed, not open yet, or its device is gone."""
+        self.check_not_closed()
+        if not self.is_open:
+            raise self.closed_error(
+                f"this {self.direction} is not open yet; use it in `async with`, "
+                "or `await` its open() first"
+            )
+        if self.failure is not None:
+            raise self.failure
+        if self._started and not self._stream().alive():
+            self.fail("the device ended the stream by itself (unplugged, or its server died)")
+            raise self.failure or AssertionError
+
+    def fail(self, why: str) -> None:
+        """Note that the device is gone, and wake everybody to be told."""
+        self.failure = DeviceError(f"{why}; close this {self.direction} and open another one")
+        self.wake_all()
+
+    def look_for_life(self) -> None:
+        """Look at the heartbeat; called now and then by the watch.
+
+        Stalled is a device whose callbacks do not move for max(0.5 s, ten periods and
+        the latency) over several looks, so that a machine that slept is not taken for
+        a dead device.  It may come back by itself, and is then well again.
+        """
+        if not self._started or self.is_closed or not self._stream().realtime:
+            return
+        if not self._stream().alive():
+            if self.failure is None:
+                self.fail("the device ended the stream by itself")
+            return
+        callbacks = self.word("callbacks")
+        before, since, looks = self._watched
+        if callbacks != before or self.has_ended():
+            self._watched = (callbacks, time.monotonic(), 0)
+            self.failure = None
+            return
+        self._watched = (before, since, looks + 1)
+        period = self.parameters.buffersize / self.parameters.rate
+        limit = max(SILENCE_LIMIT, 10 * period + self.parameters.latency)
+        if self.failure is None and looks >= 2 and time.monotonic() - since > limit:
+            self.fail(f"the device has been silent for {time.monotonic() - since:.1f} s")
+
+    def has_ended(self) -> bool:
+        """True if no callback is to be expected any more, and that is no fault."""
+        return False
+
+    # --- for readers -------------------------------------------------------------
+
+    def _stream(self) -> DeviceStream:
+        if self._device_stream is None:
+            raise self.closed_error(f"this {self.direction} is not open")
+        return self._device_stream
+
+    @property
+    def period(self) -> int:
+        """Frames of the device's blocks, at its own rate."""
+        return self.parameters.buffersize
+
+    @property
+    def started(self) -> bool:
+        """True between a start and a stop."""
+        return self._started
+
+    def word(self, field: str) -> int:
+        """A word of the stream's record."""
+        return int(self.record[0][field])
+
+    def now(self) -> float:
+        """Seconds on the device's clock; that of the last callback once it is closed."""
+        if self.is_closed or not self.is_open:
+            return float(self.record[0]["time"]) if self.is_open else 0.0
+        return self._stream().time()
+
+    def stats(self) -> Stats:
+        """The counters."""
+        if not self.is_open:
+            return Stats(0, 0, 0, 0, 0, 0, 0.0, 0)
+        return Stats(
+            self.word("callbacks"),
+            self.word("frames"),
+            self.word("underruns"),
+            self.word("overruns"),
+            self.word("starved"),
+            self.word("late"),
+            self.word("longest") * 1e-9,
+            self.word("wakeups"),
+        )
+
+    # --- bells -------------------------------------------------------------------
+
+    def add_bell(self, index: int | None = None) -> Bell:
+        """Make a bell that the audio thread can ring.
+
+        Parameters
+        ----------
+        index : int, optional
+            Its place in the table; None takes a free one of the event loops'.
+
+        Raises
+        ------
+        AudioException
+            If more event loops wait on this stream than it can serve.
+        """
+        with self.lock:
+            if index is None:
+                free = set(range(LOOP_BELLS)) - self._bells.keys()
+                if not free:
+                    raise AudioException(
+                        f"more than {LOOP_BELLS} event loops wait on one stream; close some"
+                    )
+                index = min(free)
+            bell = Bell(index)
+            self._bells[index] = bell
+            self._publish_bell(index, bell.write_fd)
+            return bell
+
+    def drop_bell(self, bell: Bell) -> None:
+        """Take a bell away; its descriptor is closed once the audio thread is past it."""
+        with self.lock:
+            if self._bells.pop(bell.index, None) is not bell:
+                return
+            self._publish_bell(bell.index, -1)
+            if self.quiet():
+                bell.may_close = True
+                bell.close()
+            else:
+                self._keep.append(bell)
+
+    def _publish_bell(self, index: int, fd: int) -> None:
+        if not self.is_closed:
+            self.kernels.store_word(int(self._bell_table[index : index + 1].ctypes.data), fd)
+
+    def wake_all(self) -> None:
+        """Have everybody who waits look again."""
+        with self.lock:
+            for bell in self._bells.values():
+                bell.ring_all()
+
+    def quiet(self, limit: float = 0.1) -> bool:
+        """Wait until the callback that may be under way is over; False if it is not.
+
+        What was taken from the audio thread's sight before the call can be freed after.
+        """
+        if not self.is_open or self.is_closed:
+            return True
+        load = self.kernels.load_word
+        entered = load(self.address_of("entered"))
+        return until(lambda: load(self.address_of("left")) >= entered, limit)
+
+    def address_of(self, field: str) -> int:
+        """Address of a field of the stream's record."""
+        return self.address + OFFSETS[field]
+
+
+def until(condition: Callable[[], bool], limit: float) -> bool:
+    """Wait, a fraction of a block at a time, for something that takes about a block."""
+    end = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.0005)
+    return True

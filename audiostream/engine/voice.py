@@ -1,0 +1,499 @@
+"""A voice: one ring into the mixer, its conversions and its counts; any thread.
+
+Every operation here is the half that does not wait.  A voice's lock makes its callers
+the one producer that the ring wants.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from audiostream.engine.bell import Bell
+from audiostream.engine.intake import Samples, of_bytes, samples_of
+from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.errors import AudioException, FormatError
+from audiostream.pcm import Format
+
+__all__ = ("MAX_BUFFER", "Counts", "Voice")
+
+MAX_BUFFER = 120.0
+"""Seconds of audio that a voice's ring may hold."""
+
+STOPPED, PLAYING, STOPPING = 0, 1, 2
+"""A voice's ``playing`` word; STOPPING plays until the clear that it came with is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Frames at the voice's own rate; ``written == position + buffered + cleared``."""
+
+    written: int
+    position: int
+    cleared: int
+
+    @property
+    def buffered(self) -> int:
+        """Written, and neither heard nor cleared yet."""
+        return self.written - self.position - self.cleared
+
+
+@dataclass(slots=True)
+class _Segment:
+    """A stretch of the ring with one linear relation to the frames that were written.
+
+    ``ring`` and ``own`` are where it begins (the device's frames, the voice's own);
+    ``ring_end`` and ``own_end`` where it ended; ``whole``: by an ``end()``, which flushed
+    the resampler, and not by a clear.  ``dropped`` are own frames of it that a clear took,
+    None until that is known.
+    """
+
+    ring: int
+    own: int
+    ring_end: int | None = None
+    own_end: int = 0
+    whole: bool = False
+    dropped: int | None = None
+
+
+class Voice:
+    """One voice of an output.
+
+    Parameters
+    ----------
+    output : Output
+        Open.
+    format : Format
+        What will be written.
+    buffer : float
+        Seconds of audio that may be queued.
+    least : int
+        Frames (the device's) that the ring holds at least.
+
+    Raises
+    ------
+    FormatError
+        If `buffer` is outside 0 to 120 seconds.
+    AudioException
+        If all voices are in use.
+    """
+
+    def __init__(
+        self, output: Output, format: Format, buffer: float, least: int = 1
+    ) -> None:
+        if not 0 < buffer <= MAX_BUFFER:
+            raise FormatError(
+                f"buffer={buffer!r} seconds is outside 0 to {MAX_BUFFER:g}; try 0.25"
+            )
+        self.output = output
+        self.format = format
+        self.lock = threading.RLock()
+        rate = output.parameters.rate
+        self._channels = output.parameters.channels
+        self._ratio = format.rate / rate
+        self._limit = max(math.ceil(buffer * rate), least, 1)
+        self._resampler = None
+        if format.rate != rate:
+            self._resampler = self._make_resampler(rate)
+            self._limit = max(self._limit, 4 * math.ceil(1 / self._ratio))
+        self._carry = b""
+        self._written = 0
+        self._into = 0  # own frames that this segment's resampler took
+        self._out_of = 0  # frames that it gave
+        self._segments: deque[_Segment] = deque([_Segment(0, 0)])
+        self._gone = 0  # own frames cleared in segments that are forgotten
+        self._cuts_seen = 0
+        self._final: Counts | None = None
+        self._gain = 1.0
+        self.epoch = 0
+        self._bell: Bell | None = None
+        self._store = output.kernels.store_word
+        self._load = output.kernels.load_word
+        self.slot = output.attach(self, self._limit + 64)
+        self._address = output.voice_address(self.slot)
+
+    def _make_resampler(self, rate: int) -> Any:
+        import soxr
+
+        middle = min(self.format.channels, self._channels)
+        return soxr.ResampleStream(self.format.rate, rate, middle, dtype="float32")
+
+    def _at(self, field: str) -> int:
+        return self._address + VOICE_OFFSETS[field]
+
+    def _word(self, field: str) -> int:
+        return self._load(self._at(field))
+
+    @property
+    def is_gone(self) -> bool:
+        """True once the voice was removed, or its stream closed."""
+        return self._final is not None
+
+    # --- counts ------------------------------------------------------------------
+
+    def _own(self, segment: _Segment, ring: int) -> int:
+        """Own frames of a segment that the ring index `ring` stands for."""
+        if segment.ring_end is not None:
+            if segment.whole and ring >= segment.ring_end:
+                return segment.own_end - segment.own
+            ring = min(ring, segment.ring_end)
+        own = math.floor((ring - segment.ring) * self._ratio + 1e-9)
+        end = segment.own_end if segment.ring_end is not None else self._written
+        return min(max(own, 0), end - segment.own)
+
+    def _settle(self) -> None:
+        """Find out what the audio thread has cleared since the last look."""
+        read = self._word("read")
+        executed = self._word("cut_count")
+        cuts = self.output._memory[self.slot][2]
+        for number in range(self._cuts_seen, executed):
+            place = 2 * (number % (len(cuts) // 2))
+            start, to = int(cuts[place]), int(cuts[place + 1])
+            for segment in self._segments:
+                end = segment.ring_end
+                if end is not None and segment.dropped is None and start < end <= to:
+                    all_of_it = segment.own_end - segment.own
+                    segment.dropped = all_of_it - self._own(segment, max(start, segment.ring))
+        self._cuts_seen = executed
+        for segment in self._segments:
+            # Played to its end before the clear was seen: only the resampler's tail is lost.
+            end = segment.ring_end
+            if end is not None and segment.dropped is None and read >= end:
+                all_of_it = segment.own_end - segment.own
+                segment.dropped = all_of_it - self._own(segment, end)
+
+    def counts(self) -> Counts:
+        """The counts, as of the last block."""
+        with self.lock:
+            if self._final is not None:
+                return self._final
+            heard = self._word("heard")
+            self._settle()
+            while (
+                len(self._segments) > 1
+                and self._segments[1].ring <= heard
+                and self._segments[0].dropped is not None
+            ):
+                self._gone += self._segments.popleft().dropped or 0
+            cleared = self._gone + sum(s.dropped or 0 for s in self._segments)
+            first = self._segments[0]
+            position = first.own - self._gone + self._own(first, heard)
+            if first.dropped is not None:
+                position = min(position, first.own_end - first.dropped - self._gone)
+            return Counts(self._written, position, cleared)
+
+    @property
+    def starved(self) -> int:
+        """Frames of silence (the device's) that stood in for frames not there in time."""
+        return int(self.output._table[self.slot]["starved"]) if not self.is_gone else 0
+
+    # --- writing -----------------------------------------------------------------
+
+    def room(self) -> int:
+        """Frames (the device's) that the ring takes now."""
+        inside = 0
+        if self._resampler is not None:
+            inside = math.ceil(self._into / self._ratio) - self._out_of
+        return self._limit - (self._word("write") - self._word("read")) - max(inside, 0)
+
+    def _takes(self) -> int:
+        """Own frames that can be written now."""
+        if self._resampler is None:
+            return max(self.room(), 0)
+        # What the resampler holds back has its room reserved, so that it can be flushed.
+        return max(math.floor(self.room() * self._ratio) - 1, 0)
+
+    def write_nowait(self, data: Any) -> int:
+        """Take as much as there is room for.
+
+        Parameters
+        ----------
+        data : bytes-like, or ndarray (frames,) or (frames, channels)
+            int8, int16 or float32.
+
+        Returns
+        -------
+        int
+            What was taken: bytes of bytes-like data, frames of an array.
+
+        Raises
+        ------
+        TypeError
+            If it is neither.
+        FormatError
+            For a shape or dtype that does not fit.
+        StreamClosedError, DeviceError
+            If the stream is closed or its device gone.
+        """
+        what = samples_of(data, self.format)
+        with self.lock:
+            self.check()
+            if isinstance(what, memoryview):
+                return self._take_bytes(what)
+            if self._carry:
+                raise FormatError(
+                    f"{len(self._carry)} byte(s) of an unfinished frame are waiting; write the "
+                    "frame's other bytes, or end(), before an array"
+                )
+            return self._take(what)
+
+    def check(self) -> None:
+        """Raise if the voice is removed, or its stream closed or dead."""
+        self.output.check()
+        if self._final is not None:
+            raise self.output.closed_error(
+                "this sample was removed from its output; add it again, or make another one"
+            )
+
+    def _take_bytes(self, data: memoryview) -> int:
+        width = self.format.frame_bytes
+        taken = 0
+        if self._carry:
+            missing = width - len(self._carry)
+            frame = self._carry + bytes(data[:missing])
+            if len(frame) < width:
+                self._carry = frame
+                return len(data)
+            if not self._take(of_bytes(frame, self.format)):
+                return 0
+            self._carry = b""
+            taken = missing
+        frames = (len(data) - taken) // width
+        done = 0
+        if frames:
+            done = self._take(of_bytes(data[taken : taken + frames * width], self.format))
+            taken += done * width
+        # A part of a frame is taken only with room for the frame, so that an end can
+        # always complete it.
+        if done == frames and len(data) > taken and self._takes() > 0:
+            self._carry = bytes(data[taken:])
+            taken = len(data)
+        return taken
+
+    def _take(self, samples: Samples) -> int:
+        """Convert as many frames as there is room for into the ring."""
+        count = min(samples.frames, self._takes())
+        if count > 0 and self._resampler is None:
+            self._put(samples.part(0, count), samples.channels, count, samples.scale)
+        elif count > 0:
+            self._resample(samples, count)
+        self._written += count
+        return count
+
+    def _put(self, flat: np.ndarray, channels: int, frames: int, scale: float) -> None:
+        self.output.kernels.put(
+            self._address, self._channels, self.output.slice, flat, channels, frames, scale
+        )
+
+    def _resample(self, samples: Samples, frames: int) -> None:
+        middle = min(samples.channels, self._channels)
+        block = np.empty(frames * middle, np.float32)
+        self.output.kernels.spread(
+            block, middle, samples.part(0, frames), samples.channels, frames, samples.scale
+        )
+        self._into += frames
+        self._flow(block.reshape(frames, middle), last=False)
+
+    def _flow(self, block: np.ndarray, *, last: bool) -> None:
+        assert self._resampler is not None
+        out = self._resampler.resample_chunk(block, last=last)
+        if len(out):
+            flat = np.ascontiguousarray(out, np.float32).reshape(-1)
+            flat.flags.writeable = False
+            self._out_of += len(out)
+            self._put(flat, out.shape[1] if out.ndim == 2 else 1, len(out), 1.0)
+
+    # --- utterances --------------------------------------------------------------
+
+    def _close_segment(self, *, whole: bool) -> None:
+        segment = self._segments[-1]
+        segment.ring_end = self._word("write")
+        segment.own_end = self._written
+        segment.whole = whole
+        self._segments.append(_Segment(segment.ring_end, self._written))
+        self._into = self._out_of = 0
+        if self._resampler is not None:
+            self._resampler.clear()
+
+    def end(self) -> None:
+        """The utterance is over: complete the frame, flush the resampler; running dry after
+        it is no shortage."""
+        with self.lock:
+            self.check()
+            if self._carry:
+                frame = self._carry.ljust(self.format.frame_bytes, b"\0")
+                self._take(of_bytes(frame, self.format))
+                self._carry = b""
+            if self._resampler is not None and self._into:
+                middle = min(self.format.channels, self._channels)
+                self._flow(np.zeros((0, middle), np.float32), last=True)
+                self._close_segment(whole=True)
+            self._store(self._at("ended"), self._word("write"))
+
+    def clear(self, fade: float = FADE) -> int:
+        """Ask for all that is not heard yet to be dropped.
+
+        Returns
+        -------
+        int
+            The ring index that the audio thread will have read up to when it is done.
+        """
+        if not 0 <= fade <= 10:
+            raise FormatError(f"fade={fade!r} is outside 0 to 10 seconds; try 0.005")
+        with self.lock:
+            self.check()
+            self._settle()
+            self._carry = b""
+            write = self._word("write")
+            last = self._segments[-1]
+            if self._written > last.own or write > last.ring:
+                self._close_segment(whole=False)
+            frames = round(fade * self.output.parameters.rate)
+            self.output._table[self.slot]["fade"] = frames
+            self._store(self._at("ended"), write)
+            self._store(self._at("skip"), write)
+            self.epoch += 1
+        self.news()
+        return write
+
+    def cleared_to(self, index: int) -> int:
+        """Own frames heard up to a clear's ring index, once it is done."""
+        with self.lock:
+            if self._final is not None:
+                return self._final.position
+            self.counts()
+            dropped = self._gone
+            written = 0
+            for segment in self._segments:
+                if segment.ring_end is not None and segment.ring_end <= index:
+                    dropped += segment.dropped or 0
+                    written = segment.own_end
+                else:
+                    written = segment.own if segment.ring <= index else written
+                    break
+            return written - dropped
+
+    # --- control -----------------------------------------------------------------
+
+    def play(self) -> None:
+        """Play what is queued, from the next block on.  Idempotent."""
+        with self.lock:
+            self.check()
+            self._store(self._at("playing"), PLAYING)
+
+    def stop(self, fade: float = FADE) -> None:
+        """Fade out, drop what is queued, play no more.  Idempotent."""
+        with self.lock:
+            self.check()
+            self.clear(fade)
+            self._store(self._at("playing"), STOPPING)
+
+    @property
+    def is_playing(self) -> bool:
+        """True between a play and a stop."""
+        return not self.is_gone and self._word("playing") == PLAYING
+
+    @property
+    def gain(self) -> float:
+        """Factor on the samples; 1.0 leaves them bit for bit."""
+        return self._gain
+
+    def set_gain(self, gain: float, seconds: float = FADE) -> None:
+        """Go to another gain, in a straight line over `seconds`.
+
+        Raises
+        ------
+        FormatError
+            If it is no finite number, or negative.
+        """
+        if not (isinstance(gain, int | float) and math.isfinite(gain) and gain >= 0):
+            raise FormatError(f"gain={gain!r} is no finite number of at least 0; try 1.0")
+        with self.lock:
+            self.check()
+            self._gain = float(gain)
+            record = self.output._table[self.slot]
+            record["gain_target"] = self._gain
+            record["gain_frames"] = round(seconds * self.output.parameters.rate)
+            self._store(self._at("gain_change"), self._word("gain_change") + 1)
+
+    # --- waiting, for those above ------------------------------------------------
+
+    def wants_room(self, frames: int) -> int:
+        """The read index at which `frames` own frames, or half a ring, can be taken."""
+        wanted = frames
+        if self._resampler is not None:
+            wanted = math.ceil((frames + 1) / self._ratio) + 1
+        wanted = min(wanted, max(self._limit // 2, 1))
+        return self._word("read") + max(wanted - self.room(), 1)
+
+    def arm_read(self, index: int) -> bool:
+        """Have the bell rung when the ring was read up to `index`; True if it is."""
+        return self.output.kernels.arm(self._at("wake_read"), self._at("read"), index)
+
+    def arm_heard(self, index: int) -> bool:
+        """Have the bell rung when `index` was heard; True if it is."""
+        return self.output.kernels.arm(self._at("wake_heard"), self._at("heard"), index)
+
+    def write_index(self) -> int:
+        """The ring index behind what was written."""
+        return self._word("write")
+
+    def has_read(self, index: int) -> bool:
+        """True if the audio thread has read up to `index`."""
+        return self._word("read") >= index
+
+    def has_heard(self, index: int) -> bool:
+        """True if `index` was heard."""
+        return self._word("heard") >= index
+
+    def use_bell(self, bell: Bell) -> None:
+        """The bell that the audio thread rings for this voice from now on."""
+        self._bell = bell
+        if not self.is_gone and not self.output.is_closed:
+            self._store(self._at("bell"), bell.index)
+
+    def own_bell(self) -> Bell | None:
+        """A bell for the one thread that blocks on this voice; None once it is gone."""
+        with self.lock:
+            if self._final is not None:
+                return None
+            if self._bell is None:
+                self.use_bell(self.output.own_bell(self.slot))
+            return self._bell
+
+    def news(self) -> None:
+        """Have whoever waits on this voice look again; any thread."""
+        bell = self._bell
+        if bell is not None:
+            bell.ring_all()
+
+    # --- the end -----------------------------------------------------------------
+
+    def remove(self) -> None:
+        """Fade out, and give the slot back.  Idempotent."""
+        with self.lock:
+            if self._final is not None or self.output.is_closed:
+                return
+            if self.output.failure is None:
+                self.stop()
+            self._finish()
+        self.output.retire(self.slot)
+        self.news()
+
+    def stream_closed(self) -> None:
+        """The stream has closed: what was not heard counts as cleared."""
+        with self.lock:
+            if self._final is None:
+                self._finish()
+            self.epoch += 1
+        self.news()
+
+    def _finish(self) -> None:
+        counts = self.counts()
+        left = counts.buffered
+        self._final = Counts(counts.written, counts.position, counts.cleared + left)

@@ -1,0 +1,56 @@
+"""Every exception that audiostream raises, under one base, for any thread.
+
+Messages say what was wrong and what to try instead.  The three errors that
+anyio's stream interfaces promise have subclasses in :mod:`audiostream.aio`
+that are anyio's errors as well.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "AudioException",
+    "BusyError",
+    "DeviceError",
+    "EndOfStream",
+    "FormatError",
+    "NoDeviceError",
+    "StreamClosedError",
+)
+
+
+class AudioException(Exception):
+    """Base of every error of this library."""
+
+
+class FormatError(AudioException, ValueError):
+    """A rate, channel count, encoding, buffer size or chunk that cannot be used."""
+
+
+class StreamClosedError(AudioException):
+    """The stream, or the sample on it, is closed."""
+
+
+class BusyError(AudioException):
+    """Another task or thread is already using this in a way that excludes others."""
+
+
+class EndOfStream(AudioException):
+    """The source came to its end; there is nothing more to read."""
+
+
+class DeviceError(AudioException):
+    """An audio device failed, or refused what was asked of it.
+
+    Attributes
+    ----------
+    code : int or None
+        PortAudio's error number, where PortAudio reported the failure.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class NoDeviceError(DeviceError):
+    """There is no such audio device, or none at all."""

@@ -1,0 +1,1 @@
+"""The audio thread's code: everything here is compiled and never waits."""

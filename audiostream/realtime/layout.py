@@ -1,0 +1,191 @@
+"""The memory that the audio thread and the others share; any thread.
+
+Records of 64-bit words, grouped into cache lines by who writes them, so that no two
+writers share a line.  In every line's name the writer comes first: ``config`` is
+written before the stream starts and only read then, ``control`` and ``producer`` by
+caller threads (one at a time), ``audio`` by the audio thread, ``wake`` by both sides
+by compare-and-swap.  Indices count frames, only grow, and never wrap (64 bits last
+6 million years at 48 kHz).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+__all__ = (
+    "BELL",
+    "CLOCK",
+    "CUTS",
+    "HISTORY",
+    "NEVER",
+    "PASS",
+    "STREAM",
+    "TIME_INFO",
+    "VOICE",
+    "WORD",
+)
+
+LINE: Final = 64
+"""Bytes of a cache line."""
+
+NEVER: Final = 1 << 62
+"""An index that is never reached: nobody waits."""
+
+HISTORY: Final = 64
+"""Break points of heard position that a voice remembers (a power of two)."""
+
+CUTS: Final = 4
+"""Executed clears that a voice remembers until the caller has looked; two are enough,
+since a caller looks before it asks for another."""
+
+PASS: Final = 4
+"""Voices that the mixer sums in one pass over the block."""
+
+
+def _record(*lines: tuple[str, ...]) -> np.dtype[Any]:
+    """Lay out fields, ``"name"`` (int64) or ``"name:f8"``, each tuple on lines of its own."""
+    names: list[str] = []
+    formats: list[str] = []
+    offsets: list[int] = []
+    offset = 0
+    for line in lines:
+        for field in line:
+            name, _, kind = field.partition(":")
+            names.append(name)
+            formats.append(kind or "i8")
+            offsets.append(offset)
+            offset += 8
+        offset = -(-offset // LINE) * LINE
+    return np.dtype(
+        {"names": names, "formats": formats, "offsets": offsets, "itemsize": offset}, align=True
+    )
+
+
+TIME_INFO: Final = np.dtype([("adc", "f8"), ("now", "f8"), ("dac", "f8")], align=True)
+"""PortAudio's PaStreamCallbackTimeInfo; seconds."""
+
+WORD: Final = np.dtype([("value", "i8")], align=True)
+"""A word by itself, for callers that have its address."""
+
+BELL: Final = _record(
+    # fd: written once by the caller when it makes the bell; -1 while there is none
+    ("fd",),
+    # audio: already noted in this callback
+    ("noted",),
+)
+
+VOICE: Final = _record(
+    # config: addresses of the ring (float32), the break points and the cuts; the ring's
+    # capacity in frames, a power of two
+    ("ring", "history", "cuts", "capacity", "bell"),
+    # control: 1 while the slot is in use; 1 while it plays; gain to go to, in how many
+    # frames, and a number that moves with every change
+    ("active", "playing", "gain_target:f8", "gain_frames", "gain_change"),
+    # producer: frames written; "skip to this index", fading out over so many frames;
+    # the index at which running dry is no shortage
+    ("write", "skip", "fade", "ended"),
+    # wake: indices at which to ring, and "there is news for this voice"
+    ("wake_read", "wake_heard", "woken"),
+    # audio: frames read; frames heard (as an index of the ring, skipped ones included);
+    # clears executed
+    (
+        "read",
+        "heard",
+        "cut_count",
+        "starved",
+        "sounding",
+        "gain:f8",
+        "gain_step:f8",
+        "gain_left",
+        "gain_seen",
+        "fade_left",
+        "fade_total",
+        "history_head",
+        "history_tail",
+    ),
+)
+
+STREAM: Final = _record(
+    # config: what the device runs at; slice is the most frames mixed in one go
+    (
+        "rate",
+        "channels",
+        "encoding",
+        "slice",
+        "latency:f8",
+        "voices",
+        "bells",
+        "noted",
+        "mix",
+        "batch",
+        "one",
+        "ring",
+        "capacity",
+    ),
+    # control: slots from here on were never used; gain of the whole mix
+    ("voice_end", "master_target:f8", "master_frames", "master_change"),
+    # wake: the capture's reader
+    ("wake_commit", "woken", "bell"),
+    # audio: grace period
+    ("entered", "left"),
+    # audio: the capture's writer
+    ("reserve", "commit", "ended"),
+    # audio: counters and clocks
+    (
+        "callbacks",
+        "frames",
+        "underruns",
+        "overruns",
+        "starved",
+        "late",
+        "longest",
+        "wakeups",
+        "heartbeat",
+        "block_ns",
+        "now_frame",
+        "time:f8",
+        "noted_count",
+        "master:f8",
+        "master_step:f8",
+        "master_left",
+        "master_seen",
+        "started",
+        "seconds",
+        "nanoseconds",
+    ),
+)
+
+CLOCK: Final = _record(
+    # config: a virtual device's period; where its blocks come from and go to
+    (
+        "rate",
+        "period",
+        "frame_bytes",
+        "render",
+        "render_user",
+        "captures",
+        "capture_count",
+        "block",
+        "silence",
+        "source",
+        "source_frames",
+        "sink",
+        "time_info",
+    ),
+    # control
+    ("stop",),
+    # audio: where the source stands; 1 when it has ended; bytes the sink took, errors
+    (
+        "position",
+        "frames",
+        "origin",
+        "due",
+        "ended",
+        "sink_bytes",
+        "sink_failed",
+        "seconds",
+        "nanoseconds",
+    ),
+)

@@ -1,0 +1,54 @@
+"""Index arithmetic of the single-producer single-consumer rings; both sides.
+
+Guaranteed: indices only grow; what is in the ring is ``write - read`` frames; a frame is
+at ``index & (capacity - 1)``.  A voice's ring is followed by a *guard*, a copy of its
+first frames, so that the audio thread reads up to a guard's length from any index in one
+unit-stride span; the producer writes those frames twice.
+
+Not guaranteed: an index of the other side may be stale, which only ever shows less room
+or fewer frames than there are.
+
+======== ======================= =====================================
+index    written by              read by
+======== ======================= =====================================
+write    producer (a caller)     audio thread
+skip     producer (a caller)     audio thread
+read     audio thread            producer, for room
+reserve  audio thread (capture)  reader, to see whether it was lapped
+commit   audio thread (capture)  reader
+======== ======================= =====================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba.extending import register_jitable
+
+from audiostream.realtime.atomics import JIT, floats_at
+
+__all__ = ("first_span", "mirror", "source_of")
+
+
+@register_jitable(**JIT)
+def first_span(index: int, frames: int, capacity: int) -> int:
+    """Frames up to the ring's end, at most `frames`; the rest begins at its start."""
+    return min(frames, capacity - (index & (capacity - 1)))
+
+
+@register_jitable(**JIT)
+def source_of(voice: Any, index: int, channels: int) -> int:
+    """Address of the frame `index`; a guard's length from there is one span."""
+    return voice["ring"] + 4 * channels * (index & (voice["capacity"] - 1))
+
+
+@register_jitable(**JIT)
+def mirror(ring: int, capacity: int, guard: int, channels: int, start: int, stop: int) -> None:
+    """Copy the frames ``start:stop`` (positions) that have a twin in the guard to it."""
+    stop = min(stop, guard)
+    if stop > start:
+        count = (stop - start) * channels
+        source = floats_at(ring + 4 * channels * start, count)
+        target = floats_at(ring + 4 * channels * (capacity + start), count)
+        for i in range(count):
+            target[i] = source[i]

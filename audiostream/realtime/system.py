@@ -1,0 +1,139 @@
+"""The few system calls that compiled code makes; audio thread and clock threads.
+
+Each is a plain function of integers with a plain Python form; compiled, it calls the C
+library through a symbol registered under a name of ours.  They take no lock, allocate
+nothing and do not wait, but for :func:`sleep_until`, which only virtual devices' clocks
+call.  Windows is untested: it has other names for these.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+from typing import Any, Final
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic, overload
+
+from audiostream.realtime.atomics import JIT, words_at
+
+__all__ = ("call_back", "monotonic_ns", "register_symbols", "sleep_until", "write_bytes")
+
+MACOS: Final = sys.platform == "darwin"
+MONOTONIC: Final = 6 if MACOS else 1
+"""CLOCK_MONOTONIC, the clock of time.monotonic()."""
+NANO: Final = 1_000_000_000
+
+SYMBOLS: Final = {
+    "audiostream_write": "write",
+    "audiostream_clock_gettime": "clock_gettime",
+    "audiostream_nanosleep": "nanosleep",
+}
+
+_write = types.ExternalFunction("audiostream_write", types.intp(types.int32, types.intp, types.intp))
+_clock_gettime = types.ExternalFunction(
+    "audiostream_clock_gettime", types.int32(types.int32, types.intp)
+)
+_nanosleep = types.ExternalFunction(
+    "audiostream_nanosleep", types.int32(types.intp, types.intp)
+)
+
+
+def register_symbols() -> None:
+    """Tell LLVM where our symbols are; before any kernel is compiled or loaded."""
+    library = ctypes.CDLL(None)
+    for ours, theirs in SYMBOLS.items():
+        address = ctypes.cast(getattr(library, theirs), ctypes.c_void_p).value
+        llvmlite.binding.add_symbol(ours, address)
+
+
+def write_bytes(fd: int, address: int, count: int) -> int:
+    """Write `count` bytes at `address` to `fd`; bytes taken, or -1."""
+    try:
+        return os.write(fd, ctypes.string_at(address, count))
+    except OSError:
+        return -1
+
+
+def monotonic_ns(timespec: int) -> int:
+    """Nanoseconds of time.monotonic(); `timespec` is the address of two spare words."""
+    del timespec
+    return time.monotonic_ns()
+
+
+def sleep_until(due: int, now: int, timespec: int) -> None:
+    """Sleep from `now` till `due` (nanoseconds); may return early."""
+    del timespec
+    time.sleep(max(due - now, 0) / NANO)
+
+
+def call_back(
+    address: int, source: int, target: int, frames: int, times: int, flags: int, user: int
+) -> int:
+    """Call the C function at `address` as PortAudio calls a stream callback."""
+    prototype = ctypes.PYFUNCTYPE(
+        ctypes.c_int,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_ulong,
+        ctypes.c_void_p,
+        ctypes.c_ulong,
+        ctypes.c_void_p,
+    )
+    return int(prototype(address)(source, target, frames, times, flags, user))
+
+
+def _monotonic_ns(timespec):  # type: ignore[no-untyped-def]
+    _clock_gettime(types.int32(MONOTONIC), timespec)
+    words = words_at(timespec, 2)
+    return words[0] * NANO + words[1]
+
+
+def _sleep_until(due, now, timespec):  # type: ignore[no-untyped-def]
+    wait = due - now
+    if wait > 0:
+        words = words_at(timespec, 2)
+        seconds = 0
+        # No division: it would bring the interpreter's ZeroDivisionError along.
+        while wait >= NANO:
+            wait -= NANO
+            seconds += 1
+        words[0] = seconds
+        words[1] = wait
+        _nanosleep(timespec, 0)
+
+
+@intrinsic
+def _call(
+    _typing: Any,
+    address: Any,
+    source: Any,
+    target: Any,
+    frames: Any,
+    times: Any,
+    flags: Any,
+    user: Any,
+) -> Any:
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        function = ir.FunctionType(ir.IntType(32), [ir.IntType(64)] * 6).as_pointer()
+        return builder.call(builder.inttoptr(args[0], function), args[1:])
+
+    return types.int32(*[types.int64] * 7), codegen
+
+
+overload(write_bytes, jit_options=JIT)(
+    lambda fd, address, count: lambda fd, address, count: _write(types.int32(fd), address, count)
+)
+overload(monotonic_ns, jit_options=JIT)(lambda timespec: _monotonic_ns)
+overload(sleep_until, jit_options=JIT)(lambda due, now, timespec: _sleep_until)
+overload(call_back, jit_options=JIT)(
+    lambda address, source, target, frames, times, flags, user: (
+        lambda address, source, target, frames, times, flags, user: _call(
+            address, source, target, frames, times, flags, user
+        )
+    )
+)

@@ -1,0 +1,1 @@
+"""The documented sample generators, by their documented module paths."""

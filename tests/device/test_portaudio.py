@@ -1,0 +1,1236 @@
+"""The hardware devices: names, time limits and silence by fakes, sound by real servers."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audiostream.device import callback_path as paths
+from audiostream.device import pahost, portaudio
+from audiostream.device.base import Callback, Parameters, Request
+from audiostream.device.pahost import PortAudioHost, TimeLimitError
+from audiostream.device.palibrary import DeviceInfo, Devices
+from audiostream.device.pastream import TimeInfo, python_callback, status_error
+from audiostream.device.quiet import StderrFilter, audible
+from audiostream.errors import DeviceError, NoDeviceError, StreamClosedError
+from tests.servers import JackServer, Program, PulseServer, silent_environment
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+# ------------------------------------------------------------------ compiled callbacks
+
+C_SOURCE = r"""
+#include <stdint.h>
+#include <string.h>
+
+/* A tape: play() plays it once and then silence, record() fills it. */
+struct tape { int64_t frames, capacity, frame_bytes, calls, flags; char *data; double now; };
+
+static int64_t reel(struct tape *t, unsigned long frames, const double *time,
+                    unsigned long flags)
+{
+    int64_t left = t->capacity - t->frames;
+    t->calls += 1;
+    t->flags |= (int64_t) flags;
+    t->now = time[1];
+    return (int64_t) frames < left ? (int64_t) frames : left;
+}
+
+int play(const void *in, void *out, unsigned long frames, const double *time,
+         unsigned long flags, struct tape *t)
+{
+    int64_t n = reel(t, frames, time, flags);
+    memset(out, 0, frames * t->frame_bytes);
+    memcpy(out, t->data + t->frames * t->frame_bytes, n * t->frame_bytes);
+    t->frames += n;
+    return 0;
+}
+
+int record(const void *in, void *out, unsigned long frames, const double *time,
+           unsigned long flags, struct tape *t)
+{
+    int64_t n = reel(t, frames, time, flags);
+    memcpy(t->data + t->frames * t->frame_bytes, in, n * t->frame_bytes);
+    t->frames += n;
+    return 0;
+}
+"""
+
+
+class Tape(ctypes.Structure):
+    """``struct tape``, and a callback around it."""
+
+    _fields_ = (
+        ("frames", ctypes.c_int64),
+        ("capacity", ctypes.c_int64),
+        ("frame_bytes", ctypes.c_int64),
+        ("calls", ctypes.c_int64),
+        ("flags", ctypes.c_int64),
+        ("data", ctypes.c_void_p),
+        ("now", ctypes.c_double),
+    )
+
+
+@pytest.fixture(scope="session")
+def c_callback(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The path of a shared library with the callbacks ``play`` and ``record``."""
+    directory = tmp_path_factory.mktemp("callback")
+    (directory / "tape.c").write_text(C_SOURCE)
+    subprocess.run(
+        ["cc", "-O1", "-shared", "-fPIC", "-o", "tape.so", "tape.c"],
+        cwd=directory,
+        check=True,
+        timeout=60,
+    )
+    return str(directory / "tape.so")
+
+
+def tape(
+    library: str, function: str, data: bytes, frame_bytes: int
+) -> tuple[Tape, Any, Callback]:
+    """Return a tape over a copy of `data`, that copy, and a callback that runs it."""
+    buffer = ctypes.create_string_buffer(data, len(data))
+    made = Tape(0, len(data) // frame_bytes, frame_bytes, 0, 0, ctypes.addressof(buffer), 0.0)
+    code = ctypes.CDLL(library)
+    address = ctypes.cast(getattr(code, function), ctypes.c_void_p).value
+    assert address is not None
+    return made, buffer, Callback(address, ctypes.addressof(made), keep=(made, buffer, code))
+
+
+# ------------------------------------------------------------------------ callback path
+
+
+def test_the_environment_chooses_the_callback_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDIOSTREAM_CALLBACK", "python")
+    assert paths.callback_path() == "python"
+    assert paths.python_forced()
+    monkeypatch.setenv("AUDIOSTREAM_CALLBACK", "fast")
+    with pytest.raises(
+        DeviceError, match=r"AUDIOSTREAM_CALLBACK='fast'.*'native' nor 'python'"
+    ):
+        paths.callback_path()
+
+
+def test_without_symbols_the_python_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "native_library", lambda: None)
+    monkeypatch.delenv("AUDIOSTREAM_CALLBACK", raising=False)
+    assert paths.callback_path() == "python"
+    monkeypatch.setenv("AUDIOSTREAM_CALLBACK", "native")
+    with pytest.raises(DeviceError, match="set AUDIOSTREAM_CALLBACK=python"):
+        paths.callback_path()
+
+
+def test_without_pyaudio_the_error_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyaudio", None)
+    with pytest.raises(DeviceError, match="pip install pyaudio"):
+        paths.load_pyaudio()
+
+
+def test_through_python_calls_the_same_code(c_callback: str) -> None:
+    made, _, callback = tape(c_callback, "play", bytes(range(1, 9)), 2)
+    wrapped = paths.through_python(callback)
+    assert wrapped.address != callback.address
+    call = ctypes.CFUNCTYPE(ctypes.c_int, *paths.ARGUMENTS)(wrapped.address)
+    out = ctypes.create_string_buffer(b"\xff" * 12, 12)
+    times = TimeInfo(1.0, 2.0, 3.0)
+    assert call(None, ctypes.addressof(out), 6, ctypes.addressof(times), 5, wrapped.user) == 0
+    assert out.raw == bytes(range(1, 9)) + bytes(4)
+    assert (made.calls, made.flags, made.now) == (1, 5, 2.0)
+
+
+class Unraisable:
+    """Collects what goes to sys.unraisablehook."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.errors: list[BaseException | None] = []
+        monkeypatch.setattr(
+            sys, "unraisablehook", lambda args: self.errors.append(args.exc_value)
+        )
+
+
+def test_an_exception_on_the_audio_thread_is_silence_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> int:
+        raise ZeroDivisionError
+
+    seen = Unraisable(monkeypatch)
+    monkeypatch.setattr(paths, "CallCompiled", lambda address: broken)
+    wrapped = paths.through_python(Callback(1, 0), frame_bytes=2)
+    call = ctypes.CFUNCTYPE(ctypes.c_int, *paths.ARGUMENTS)(wrapped.address)
+    out = ctypes.create_string_buffer(b"\xff" * 6, 6)
+    assert call(None, ctypes.addressof(out), 2, None, 0, 0) == 0
+    assert out.raw == bytes(4) + b"\xff" * 2
+    assert [type(error) for error in seen.errors] == [ZeroDivisionError]
+
+
+def test_pyaudios_callback_passes_everything_on(c_callback: str) -> None:
+    now = {"input_buffer_adc_time": 1.0, "current_time": 2.5, "output_buffer_dac_time": 3.0}
+    made, _, callback = tape(c_callback, "play", b"abcdefgh", 2)
+    call = python_callback(callback, "output", 3, 2)
+    assert call(None, 3, now, 4) == (b"abcdef", 0)
+    assert call(None, 3, now, 0) == (b"gh" + bytes(4), 0)
+    assert (made.calls, made.flags, made.now) == (2, 4, 2.5)
+    made, data, callback = tape(c_callback, "record", bytes(6), 2)
+    call = python_callback(callback, "input", 2, 2)
+    assert call(b"wxyz", 2, now, 0) == (None, 0)
+    assert data.raw == b"wxyz" + bytes(2)
+
+
+def test_an_exception_in_pyaudios_callback_is_silence(
+    c_callback: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Unraisable(monkeypatch)
+    _, _, callback = tape(c_callback, "play", b"abcdefgh", 2)
+    call = python_callback(callback, "output", 2, 2)
+    assert call(None, 2, {}, 0) == (bytes(4), 0)
+    assert [type(error) for error in seen.errors] == [KeyError]
+
+
+# ---------------------------------------------------------------------- names and sizes
+
+
+def device(
+    index: int, name: str, inputs: int = 2, outputs: int = 2, **other: Any
+) -> DeviceInfo:
+    given = {"api": "ALSA", "api_type": 8, "rate": 48000, **other}
+    return DeviceInfo(
+        index=index,
+        name=name,
+        inputs=inputs,
+        outputs=outputs,
+        low_input=0.01,
+        low_output=0.01,
+        high_input=0.04,
+        high_output=0.04,
+        **given,
+    )
+
+
+DEVICES = Devices(
+    (
+        device(0, "HDA Intel: ALC (hw:0,0)"),
+        device(1, "USB Mic", outputs=0),
+        device(2, "My Speaker"),
+        device(3, "Speaker", inputs=0),
+        device(4, "default"),
+        device(5, "Speaker", inputs=0, api="JACK", api_type=12),
+        device(6, "twin"),
+        device(7, "twin"),
+        device(8, "3"),
+    ),
+    default_input=1,
+    default_output=4,
+)
+
+
+def test_every_name_is_unique_and_is_found_again() -> None:
+    names = portaudio.unique_names(DEVICES, "output")
+    assert list(names) == [
+        "HDA Intel: ALC (hw:0,0)",
+        "My Speaker",
+        "Speaker [ALSA]",
+        "default [ALSA]",
+        "Speaker [JACK]",
+        "twin [ALSA 6]",
+        "twin [ALSA 7]",
+        "3",
+    ]
+    for name, info in names.items():
+        assert portaudio.match(DEVICES, name, "output") is info
+
+
+@pytest.mark.parametrize(
+    ("query", "direction", "index"),
+    [
+        ("default", "output", 4),
+        ("default", "input", 1),
+        ("Speaker", "output", 3),  # a whole name, the first of two
+        ("speak", "output", 3),  # the first that begins with it, not "My Speaker"
+        ("INTEL", "output", 0),  # part of a name, whatever its case
+        ("[jack]", "output", 5),
+        (2, "output", 2),
+        ("2", "output", 2),  # digits are an index and not a part of "hw:0,0"
+        ("3", "output", 8),  # unless a device has that name
+        ("mic", "input", 1),
+    ],
+)
+def test_match(query: str | int, direction: Any, index: int) -> None:
+    assert portaudio.match(DEVICES, query, direction).index == index
+
+
+@pytest.mark.parametrize("query", ["nonesuch", "", "99", 99, 1, -1, "mic"])
+def test_no_such_output(query: str | int) -> None:
+    with pytest.raises(NoDeviceError) as caught:
+        portaudio.match(DEVICES, query, "output")
+    message = str(caught.value)
+    assert '"null"' in message
+    assert "AUDIOSTREAM_OUTPUT" in message
+    assert "'Speaker [JACK]'" in message
+    assert "USB Mic" not in message
+
+
+def test_no_device_at_all() -> None:
+    with pytest.raises(NoDeviceError, match=r"no audio input device at all.*AUDIOSTREAM_INPUT"):
+        portaudio.match(Devices((), -1, -1), "default", "input")
+
+
+def test_default_where_the_system_names_none() -> None:
+    devices = Devices((device(0, "in", outputs=0), device(1, "out", inputs=0)), -1, -1)
+    assert portaudio.match(devices, "default", "output").index == 1
+
+
+@pytest.mark.parametrize(
+    ("latency", "rate", "frames"),
+    [
+        (0.00868, 44100, 512),
+        (0.0026666, 48000, 128),
+        (0.0001, 48000, 64),
+        (3.0, 48000, 4096),
+        (0.0, 48000, 512),
+        (-1.0, 48000, 512),
+        (float("nan"), 48000, 512),
+    ],
+)
+def test_the_buffersize_comes_from_the_latency(latency: float, rate: int, frames: int) -> None:
+    assert portaudio.choose_buffersize(latency, rate) == frames
+
+
+# ---------------------------------------------------------------------- silence on stderr
+
+
+def test_known_noise_is_dropped_and_all_else_is_kept() -> None:
+    noise = (
+        b"Expression 'ret' failed in 'src/hostapi/alsa/pa_linux_alsa.c', line: 1736\n"
+        b"ALSA lib pcm.c:2666:(snd_pcm_open_noupdate) Unknown PCM dmix\n"
+        b"Cannot connect to server socket err = No such file or directory\n"
+        b"\n"
+        b"jack server is not running or cannot be started\n"
+    )
+    kept = b"hello\n\nExpression of joy\nno newline"
+    assert audible(noise) == b""
+    assert audible(b"hello\n" + noise + b"\nExpression of joy\nno newline") == kept.replace(
+        b"\n\n", b"\n"
+    )
+    assert audible(kept) == kept
+
+
+def test_the_filter_passes_on_what_others_print(capfd: pytest.CaptureFixture[str]) -> None:
+    with StderrFilter().capture():
+        os.write(2, b"Expression 'x' failed in 'y', line: 3\nmine\n")
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "mine\nafter\n"
+
+
+def test_an_exception_gives_stderr_back(capfd: pytest.CaptureFixture[str]) -> None:
+    def failing() -> None:
+        with StderrFilter().capture():
+            os.write(2, b"before\n")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "before\nafter\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_meanwhile_has_its_stderr(capfd: pytest.CaptureFixture[str]) -> None:
+    line = "Expression 'x' failed in 'y', line: 3\n"  # caught, it would be dropped
+    stderr = StderrFilter()
+
+    def child() -> bool:
+        stderr.restore_in_child()
+        return os.write(2, line.encode()) == len(line)
+
+    with stderr.capture():
+        code = exit_code_of_child(child)
+    assert code == 0
+    assert capfd.readouterr().err == line
+
+
+def test_a_closed_stderr_does_no_harm() -> None:
+    source = (
+        "import os\n"
+        "from audiostream.device.quiet import StderrFilter\n"
+        "os.close(2)\n"
+        "with StderrFilter().capture(): print('ran')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert done.stdout == "ran\n"
+
+
+# --------------------------------------------------------------- the host, with a double
+
+
+class FakeStream:
+    """A raw stream that notes its calls; one that is named in `hangs` waits for `thaw`."""
+
+    def __init__(self, fake: FakeLibrary) -> None:
+        self.fake = fake
+        self.latency = 0.02
+        self.running = False
+
+    def start(self) -> None:
+        self.fake.step("start")
+        self.running = True
+
+    def stop(self) -> None:
+        self.fake.step("stop")
+
+    def close(self) -> None:
+        self.fake.step("close")
+
+    def active(self) -> bool:
+        return self.running
+
+    def stopped(self) -> bool:
+        return False
+
+    def time(self) -> float:
+        return 7.0
+
+
+class FakeLibrary:
+    """PortAudio without sound."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.opened: list[Parameters] = []
+        self.refuse: dict[str, list[int]] = {}
+        self.hangs = ""
+        self.fails: dict[str, int] = {}
+        self.thaw = threading.Event()
+        self.listed = Devices((device(0, "one", rate=44100), device(1, "two")), 0, 0)
+        self.streams: list[FakeStream] = []
+
+    def step(self, name: str) -> None:
+        self.calls.append(name)
+        if self.hangs == name:
+            self.thaw.wait(20)
+        if name in self.fails:
+            raise status_error(name, self.fails[name], "fake")
+
+    def initialise(self) -> None:
+        self.step("initialise")
+
+    def terminate(self) -> None:
+        self.step("terminate")
+
+    def devices(self) -> Devices:
+        return self.listed
+
+    def open(
+        self, path: str, index: int, direction: str, parameters: Parameters, callback: Callback
+    ) -> FakeStream:
+        self.opened.append(parameters)
+        self.step("open")
+        for code, allowed in self.refuse.items():
+            name, number = code.split()
+            if getattr(parameters, name) not in allowed:
+                raise status_error("opening", int(number), "refused")
+        self.streams.append(FakeStream(self))
+        return self.streams[-1]
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeLibrary]:
+    library = FakeLibrary()
+    yield library
+    library.thaw.set()
+
+
+@pytest.fixture
+def host(fake: FakeLibrary) -> PortAudioHost:
+    return PortAudioHost(lambda: fake, limit=0.2, start_limit=0.2)
+
+
+REQUEST = Request("output", 48000, 2, 16, 256)
+NOTHING = Callback(1, 0)
+
+
+def opened(host: PortAudioHost, request: Request = REQUEST) -> portaudio.PortAudioStream:
+    return portaudio.find("one", request.direction, host).open(request, NOTHING)
+
+
+def test_nothing_is_imported_with_the_module() -> None:
+    source = (
+        "import sys; import audiostream.device.portaudio; "
+        "print([m for m in ('pyaudio', 'numpy', 'numba') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_list_is_read_anew_while_nothing_is_open(
+    fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert portaudio.output_names(host) == ["one", "two"]
+    fake.listed = Devices((device(0, "new"),), 0, 0)
+    assert portaudio.input_names(host) == ["one", "two"]  # a moment later: the same list
+    now = 10.0
+    assert portaudio.input_names(host) == ["new"]
+    assert fake.calls == ["initialise", "terminate", "initialise"]
+
+
+def test_an_open_stream_pins_the_list(
+    fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    stream = opened(host)
+    now = 10.0
+    assert portaudio.output_names(host) == ["one", "two"]
+    assert fake.calls == ["initialise", "open"]
+    assert stream.close() is True
+    portaudio.output_names(host)
+    assert fake.calls == ["initialise", "open", "close", "terminate", "initialise"]
+
+
+def test_a_stream_lives_as_the_contract_says(fake: FakeLibrary, host: PortAudioHost) -> None:
+    stream = opened(host)
+    assert stream.parameters == Parameters(48000, 2, 16, 256, 0.02)
+    assert stream.alive()
+    stream.start()
+    stream.start()
+    assert stream.alive()
+    assert stream.time() == 7.0
+    fake.streams[0].running = False  # the device ended it: active 0 and stopped 0
+    assert not stream.alive()
+    stream.stop()
+    stream.stop()
+    stream.start()
+    assert stream.alive()
+    assert stream.close() is True
+    assert stream.close() is True
+    assert not stream.alive()
+    assert stream.time() == 7.0
+    assert fake.calls == ["initialise", "open", "start", "stop", "start", "stop", "close"]
+    with pytest.raises(StreamClosedError):
+        stream.start()
+
+
+@pytest.mark.parametrize(
+    ("refuse", "request_", "expected"),
+    [
+        ({}, ("output", 48000, 2, 16, 0), (48000, 2, 16, 512)),
+        ({"rate -9997": [44100]}, ("output", 48000, 2, 16, 256), (44100, 2, 16, 256)),
+        ({"rate -9997": [48000]}, ("output", 16000, 2, 16, 256), (48000, 2, 16, 256)),
+        ({"channels -9998": [1, 2]}, ("output", 48000, 6, 16, 256), (48000, 2, 16, 256)),
+        ({"channels -9998": [2]}, ("input", 48000, 1, 16, 256), (48000, 2, 16, 256)),
+        ({"encoding -9994": [16]}, ("output", 48000, 2, 8, 256), (48000, 2, 16, 256)),
+        (
+            {"channels -9998": [2], "rate -9997": [44100], "encoding -9994": [32]},
+            ("output", 8000, 1, 8, 64),
+            (44100, 2, 32, 64),
+        ),
+    ],
+)
+def test_what_a_device_refuses_becomes_its_own(
+    fake: FakeLibrary, host: PortAudioHost, refuse: Any, request_: Any, expected: Any
+) -> None:
+    fake.refuse = refuse
+    stream = opened(host, Request(*request_))
+    got = stream.parameters
+    assert (got.rate, got.channels, got.encoding, got.buffersize) == expected
+    asked = fake.opened[0]
+    assert (asked.rate, asked.channels, asked.encoding) == request_[1:4]
+    assert asked.latency == max(0.04, 2 * asked.buffersize / asked.rate)
+
+
+def test_a_device_that_does_not_open_says_why(fake: FakeLibrary, host: PortAudioHost) -> None:
+    fake.fails = {"open": -9999}
+    with pytest.raises(DeviceError) as caught:
+        opened(host)
+    assert caught.value.code == -9999
+    for part in ("'one'", "ALSA", "48000 Hz", "2 channel", "-9999", "44100 Hz", '"null"'):
+        assert part in str(caught.value)
+    # and the list is read anew at once, since it may be out of date
+    portaudio.output_names(host)
+    assert fake.calls[-2:] == ["terminate", "initialise"]
+
+
+def test_rates_are_not_tried_for_ever(fake: FakeLibrary, host: PortAudioHost) -> None:
+    fake.refuse = {"rate -9997": []}
+    with pytest.raises(DeviceError, match="16000 Hz") as caught:
+        opened(host, Request("output", 16000, 2, 16, 256))
+    assert caught.value.code == -9997
+    assert [parameters.rate for parameters in fake.opened] == [16000, 44100, 48000, 44100]
+
+
+@pytest.mark.parametrize("hangs", ["open", "start", "stop", "close"])
+def test_a_call_that_hangs_is_abandoned(
+    fake: FakeLibrary, host: PortAudioHost, hangs: str
+) -> None:
+    fake.hangs = hangs
+    if hangs == "open":
+        with pytest.raises(TimeLimitError, match=r"did not return within 0\.2 s"):
+            opened(host)
+        closed = []
+    else:
+        stream = opened(host)
+        if hangs == "start":
+            with pytest.raises(TimeLimitError):
+                stream.start()
+        else:
+            stream.start()
+        closed = [stream.close(), stream.close()]
+        assert not stream.alive()
+        assert stream.time() == 0.0
+        with pytest.raises(StreamClosedError):
+            stream.stop()
+    assert closed in ([], [False, False])
+    # A new worker takes over, nothing is terminated, the hung stream is left alone even
+    # when its call returns after all.
+    fake.hangs = ""
+    before = list(fake.calls)
+    fake.thaw.set()
+    other = opened(host)
+    other.start()
+    assert other.close() is True
+    assert fake.calls == [*before, "open", "start", "stop", "close"]
+    host.shutdown(0.2)
+    assert "terminate" not in fake.calls
+
+
+def test_what_was_abandoned_is_kept(fake: FakeLibrary, host: PortAudioHost) -> None:
+    class Memory:
+        freed = False
+
+        def __del__(self) -> None:
+            Memory.freed = True
+
+    fake.hangs = "stop"
+    stream = portaudio.find("one", "output", host).open(REQUEST, Callback(1, 0, Memory()))
+    stream.start()
+    assert stream.close() is False
+    del stream
+    fake.thaw.set()
+    host.call("anything", lambda: None)
+    assert not Memory.freed
+
+
+def test_what_was_closed_is_freed(fake: FakeLibrary, host: PortAudioHost) -> None:
+    freed = threading.Event()
+
+    class Memory:
+        def __del__(self) -> None:
+            freed.set()
+
+    stream = portaudio.find("one", "output", host).open(REQUEST, Callback(1, 0, Memory()))
+    assert stream.close() is True
+    del stream
+    host.call("anything", lambda: None)  # the worker lets go of its last job
+    assert freed.wait(5)
+
+
+def test_a_stream_that_fails_to_close_is_kept(fake: FakeLibrary, host: PortAudioHost) -> None:
+    stream = opened(host)
+    fake.fails = {"stop": -9999, "close": -9999}
+    stream.start()
+    assert stream.close() is False
+    assert stream.close() is False
+    fake.fails = {}
+    host.outdated()
+    portaudio.output_names(host)  # nothing hangs: PortAudio may be started anew
+    assert fake.calls[-2:] == ["terminate", "initialise"]
+
+
+def test_a_killed_jack_is_not_touched(fake: FakeLibrary, host: PortAudioHost) -> None:
+    fake.listed = Devices((device(0, "one", api="JACK", api_type=12),), 0, 0)
+    stream = opened(host)
+    stream.start()
+    fake.streams[0].running = False
+    before = list(fake.calls)
+    assert stream.close() is False
+    assert fake.calls == before
+    host.outdated()
+    portaudio.output_names(host)
+    assert fake.calls == before
+
+
+def test_stopping_a_killed_jack_says_so(fake: FakeLibrary, host: PortAudioHost) -> None:
+    fake.listed = Devices((device(0, "one", api="JACK", api_type=12),), 0, 0)
+    stream = opened(host)
+    stream.start()
+    fake.streams[0].running = False
+    with pytest.raises(DeviceError, match="JACK server is gone"):
+        stream.stop()
+    assert stream.close() is False
+
+
+def test_a_start_that_hangs_is_not_repeated_until_it_ends(
+    fake: FakeLibrary, host: PortAudioHost, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fake.hangs = "initialise"
+    with pytest.raises(TimeLimitError):
+        portaudio.output_names(host)
+    os.write(2, b"stderr is back\n")
+    with pytest.raises(DeviceError, match="still starting"):
+        portaudio.output_names(host)
+    assert fake.calls == ["initialise"]
+    fake.thaw.set()
+    end = time.monotonic() + 5
+    while True:
+        try:
+            assert portaudio.output_names(host) == ["one", "two"]
+            break
+        except DeviceError:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    assert fake.calls == ["initialise"]
+    assert capfd.readouterr().err == "stderr is back\n"
+
+
+def test_an_interrupted_open_is_closed(
+    fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portaudio.output_names(host)
+    wait = host._wait
+
+    def interrupted(doing: str, job: Any, limit: float, quiet: bool) -> Any:
+        if not doing.startswith("opening"):
+            return wait(doing, job, limit, quiet)
+        assert host._worker is not None
+        host._worker.submit(job)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(host, "_wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        opened(host)
+    assert fake.calls == ["initialise", "open", "close"]
+
+
+def test_shutdown_ends_portaudio_and_detaches_streams(
+    fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    stream = opened(host)
+    stream.start()
+    host.shutdown(1.0)
+    assert fake.calls[-1] == "terminate"
+    assert not stream.alive()
+    assert stream.close() is False
+    host.shutdown(1.0)
+    assert fake.calls.count("terminate") == 1
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "fails"])
+def test_shutdown_never_raises(fake: FakeLibrary, host: PortAudioHost, trouble: str) -> None:
+    host.shutdown(0.1)
+    assert fake.calls == []
+    portaudio.output_names(host)
+    if trouble == "hangs":
+        fake.hangs = "terminate"
+    else:
+        fake.fails = {"terminate": -9999}
+    host.shutdown(0.1)
+    assert fake.calls == ["initialise", "terminate"]
+
+
+def test_no_thread_starts_while_the_interpreter_ends(
+    fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    stream, hung = opened(host), opened(host)
+    fake.hangs = "close"
+    assert hung.close() is False  # its worker is lost
+    monkeypatch.setattr(pahost, "Worker", refused)
+    with pytest.raises(DeviceError, match="interpreter shutdown"):
+        stream.start()
+    assert stream.close() is False
+
+
+def test_calls_run_in_order_on_one_thread(host: PortAudioHost) -> None:
+    seen: list[threading.Thread] = []
+    threads = [
+        threading.Thread(
+            target=lambda: host.call("noting", lambda: seen.append(threading.current_thread()))
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(5)
+    assert len(seen) == 8
+    assert len(set(seen)) == 1
+    assert seen[0].daemon
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_makes_no_call(fake: FakeLibrary, host: PortAudioHost) -> None:
+    stream = opened(host)
+    stream.start()
+    before = list(fake.calls)
+
+    def child() -> bool:
+        refused = 0
+        for function in (stream.start, stream.stop, lambda: portaudio.output_names(host)):
+            try:
+                function()
+            except DeviceError as error:
+                refused += "forked" in str(error)
+        host.shutdown(1.0)
+        quiet = stream.close() is False and not stream.alive() and stream.time() == 0.0
+        return refused == 3 and quiet and fake.calls == before
+
+    assert exit_code_of_child(child) == 0
+    assert stream.alive()
+    assert stream.close() is True
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_of_a_process_without_audio_may_use_it(
+    fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    assert exit_code_of_child(lambda: portaudio.output_names(host) == ["one", "two"]) == 0
+
+
+def exit_code_of_child(check: Callable[[], bool]) -> int:
+    """Fork, and return 0 if `check` is true there within 10 s."""
+    pid = os.fork()
+    if pid == 0:
+        threading.Timer(10, os._exit, (3,)).start()
+        code = 2
+        try:
+            code = 0 if check() else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+# ------------------------------------------------------------------ with real servers
+
+PRELUDE = """
+import atexit, ctypes, json, os, sys, time
+from audiostream.device import portaudio
+from audiostream.device.base import Callback, Request
+from audiostream.device.pahost import HOST
+from tests.device.test_portaudio import tape
+
+def note(**what):
+    print(json.dumps(what), flush=True)
+
+def until(condition, seconds=8.0):
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
+    return condition()
+
+library = sys.argv[1]
+"""
+
+# Plays a tape once into what the input of the same device hears.
+ROUND_TRIP = (
+    PRELUDE
+    + """
+atexit.register(HOST.shutdown)
+name, rate, channels, encoding, frames, device_rate = json.loads(sys.argv[2])
+frame_bytes = channels * encoding // 8
+count = device_rate // 2
+if encoding == 16:
+    ramp = b"".join((n % 32000 + 1 + 7 * c).to_bytes(2, "little", signed=True)
+                    for n in range(count) for c in range(channels))
+else:
+    import struct
+    ramp = b"".join(struct.pack("<f", (n % 65521 + 1 + c) / 65536)
+                    for n in range(count) for c in range(channels))
+spoken, _, speak = tape(library, "play", ramp, frame_bytes)
+heard, data, hear = tape(library, "record", bytes(frame_bytes * 4 * device_rate), frame_bytes)
+form = rate, channels, encoding, frames
+mic = portaudio.find(name, "input").open(Request("input", *form), hear)
+speaker = portaudio.find(name, "output").open(Request("output", *form), speak)
+mic.start()
+until(lambda: heard.calls > 2)
+speaker.start()
+until(lambda: spoken.frames == count)
+ahead = heard.frames
+until(lambda: heard.frames >= ahead + device_rate // 2)
+now = spoken.now
+clock = speaker.time(), mic.time(), speaker.alive(), mic.alive()
+closed = [speaker.close(), mic.close()]
+begin = data.raw.find(ramp[: 32 * frame_bytes])
+same = data.raw[begin : begin + len(ramp)] == ramp
+parameters = speaker.parameters
+note(begin=begin, same=same, closed=closed, times=clock[:2], alive=clock[2:],
+     now=now, rate=parameters.rate, channels=parameters.channels,
+     encoding=parameters.encoding, buffersize=parameters.buffersize,
+     latency=parameters.latency, mic_latency=mic.parameters.latency,
+     calls=heard.calls)
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def pulse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PulseServer]:
+    with PulseServer(tmp_path_factory.mktemp("pulse")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def jack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JackServer]:
+    with JackServer(tmp_path_factory.mktemp("jack"), period=512) as server:
+        yield server
+
+
+def round_trip(
+    environment: dict[str, str], library: str, path: str, *arguments: str | int
+) -> dict[str, Any]:
+    """Play and hear; up to three times, since a virtual machine stalls now and then."""
+    result: dict[str, Any] = {}
+    for _ in range(3):
+        chosen = {**environment, "AUDIOSTREAM_CALLBACK": path}
+        with Program(ROUND_TRIP, chosen, library, json.dumps(arguments)) as program:
+            result = json.loads(program.hear())
+            assert program.finish() == 0
+            assert program.errors == ""
+        if result["same"]:
+            break
+    return result
+
+
+@pytest.mark.parametrize("path", ["native", "python"])
+def test_int16_through_pulse_is_bit_exact(
+    pulse: PulseServer, c_callback: str, path: str
+) -> None:
+    got = round_trip(pulse.environment, c_callback, path, "default", 48000, 2, 16, 1024, 48000)
+    assert got["begin"] >= 0
+    assert got["same"]
+    assert got["closed"] == [True, True]
+    assert got["alive"] == [True, True]
+    assert (got["rate"], got["channels"], got["encoding"]) == (48000, 2, 16)
+    assert got["buffersize"] == 1024
+    assert 0 < got["latency"] < 1
+    assert 0 < got["mic_latency"] < 1
+    assert 0 <= got["times"][0] - got["now"] < 5  # one clock with the callback's
+
+
+@pytest.mark.parametrize("path", ["native", "python"])
+def test_float32_through_jack_is_bit_exact(
+    jack: JackServer, c_callback: str, path: str
+) -> None:
+    """Also: JACK refuses 44100 Hz, so the stream runs at the server's 48000."""
+    got = round_trip(jack.environment, c_callback, path, "loopback", 44100, 2, 32, 512, 48000)
+    assert got["begin"] >= 0
+    assert got["same"]
+    assert got["closed"] == [True, True]
+    assert (got["rate"], got["channels"], got["encoding"]) == (48000, 2, 32)
+    assert got["buffersize"] == 512
+    assert 0 <= got["latency"] < 1  # jackd says 0 for its loopback
+
+
+def test_jack_has_not_as_many_channels_as_asked(jack: JackServer, c_callback: str) -> None:
+    source = (
+        PRELUDE
+        + """
+atexit.register(HOST.shutdown)
+_, _, callback = tape(library, "play", bytes(8), 8)
+stream = portaudio.find("loopback", "output").open(Request("output", 48000, 6, 16, 0), callback)
+note(channels=stream.parameters.channels, buffersize=stream.parameters.buffersize)
+note(closed=stream.close())
+"""
+    )
+    with Program(source, jack.environment, c_callback) as program:
+        assert json.loads(program.hear()) == {"channels": 2, "buffersize": 512}
+        assert json.loads(program.hear()) == {"closed": True}
+        assert program.finish() == 0
+        assert program.errors == ""
+
+
+LISTING = (
+    PRELUDE
+    + """
+from audiostream.errors import NoDeviceError
+atexit.register(HOST.shutdown)
+for _ in range(2):
+    note(outputs=portaudio.output_names(), inputs=portaudio.input_names())
+    HOST.outdated()
+for direction in ("output", "input"):
+    try:
+        note(found=portaudio.find("default", direction).name)
+    except NoDeviceError as error:
+        note(error=str(error), code=error.code)
+"""
+)
+
+
+def test_names_through_pulse(pulse: PulseServer, c_callback: str) -> None:
+    with Program(LISTING, pulse.environment, c_callback) as program:
+        first, again = json.loads(program.hear()), json.loads(program.hear())
+        assert first == again
+        assert "pulse" in first["outputs"]
+        assert "default [ALSA]" in first["inputs"]
+        assert json.loads(program.hear()) == {"found": "default"}
+        assert json.loads(program.hear()) == {"found": "default"}
+        assert program.finish() == 0
+        assert program.errors == ""
+
+
+def test_a_machine_without_sound(tmp_path: Path, c_callback: str) -> None:
+    with Program(LISTING, silent_environment(tmp_path), c_callback) as program:
+        for _ in range(2):
+            assert json.loads(program.hear()) == {"outputs": [], "inputs": []}
+        for variable in ("AUDIOSTREAM_OUTPUT", "AUDIOSTREAM_INPUT"):
+            error = json.loads(program.hear())["error"]
+            assert variable in error
+            assert '"null"' in error
+        assert program.finish() == 0
+        assert program.errors == ""
+
+
+# Opens and starts a stream, and says so; after that the test does something to the server.
+PLAYING = (
+    PRELUDE
+    + """
+spoken, _, callback = tape(library, "play", bytes(64), 4)
+request = Request("output", 48000, 2, 16, 512)
+stream = portaudio.find(sys.argv[2], "output").open(request, callback)
+stream.start()
+note(playing=until(lambda: spoken.calls > 3))
+"""
+)
+
+CLOSING = """
+sys.stdin.readline()
+if sys.argv[3:]:
+    until(lambda: not stream.alive())
+alive = stream.alive()
+begin = time.monotonic()
+closed = stream.close()
+again = stream.close()
+calls = spoken.calls
+note(alive=alive, closed=[closed, again], seconds=time.monotonic() - begin,
+     after=stream.alive(), time=stream.time() >= 0, running=HOST._running)
+begin = time.monotonic()
+HOST.shutdown()
+note(shutdown=time.monotonic() - begin)
+"""
+
+
+@pytest.mark.parametrize("path", ["native", "python"])
+def test_a_frozen_pulse_does_not_hang_close(tmp_path: Path, c_callback: str, path: str) -> None:
+    with PulseServer(tmp_path) as server:
+        chosen = {**server.environment, "AUDIOSTREAM_CALLBACK": path}
+        with Program(PLAYING + CLOSING, chosen, c_callback, "default") as program:
+            assert json.loads(program.hear()) == {"playing": True}
+            server.freeze()
+            program.say()
+            got = json.loads(program.hear())
+            assert got["closed"] == [False, False]
+            assert 1.5 < got["seconds"] < 6
+            assert not got["after"]
+            assert got["time"]
+            assert json.loads(program.hear())["shutdown"] < 1
+            assert program.finish() == 0
+            assert program.errors == ""
+
+
+@pytest.mark.parametrize("path", ["native", "python"])
+def test_a_frozen_jack_does_not_hang_close(tmp_path: Path, c_callback: str, path: str) -> None:
+    with JackServer(tmp_path, period=512) as server:
+        chosen = {**server.environment, "AUDIOSTREAM_CALLBACK": path}
+        with Program(PLAYING + CLOSING, chosen, c_callback, "loopback") as program:
+            assert json.loads(program.hear()) == {"playing": True}
+            server.freeze()
+            program.say()
+            got = json.loads(program.hear())
+            assert got["closed"] == [False, False]
+            assert got["seconds"] < 6
+            assert json.loads(program.hear())["shutdown"] < 1
+            assert program.finish() == 0
+            assert program.errors == ""
+
+
+@pytest.mark.parametrize("kind", [PulseServer, JackServer])
+def test_a_frozen_server_does_not_hang_the_look_up(
+    tmp_path: Path, c_callback: str, kind: type[PulseServer] | type[JackServer]
+) -> None:
+    source = (
+        PRELUDE
+        + """
+from audiostream.errors import DeviceError
+atexit.register(HOST.shutdown)
+HOST.start_limit = 1.0
+sys.stdin.readline()
+for _ in range(2):
+    try:
+        note(found=portaudio.output_names())
+    except DeviceError as error:
+        note(error=str(error))
+sys.stdin.readline()
+def found():
+    try:
+        return portaudio.output_names()
+    except DeviceError:
+        return None
+note(found=bool(until(found)))
+"""
+    )
+    with (
+        kind(tmp_path) as server,
+        Program(source, server.environment, c_callback) as program,
+    ):
+        server.freeze()
+        program.say()
+        assert "did not return within 1 s" in json.loads(program.hear())["error"]
+        assert "still starting" in json.loads(program.hear())["error"]
+        server.thaw()
+        program.say()
+        assert json.loads(program.hear()) == {"found": True}
+        assert program.finish() == 0
+        assert program.errors == ""
+
+
+@pytest.mark.parametrize("path", ["native", "python"])
+def test_a_killed_pulse_lets_go(tmp_path: Path, c_callback: str, path: str) -> None:
+    with PulseServer(tmp_path) as server:
+        chosen = {**server.environment, "AUDIOSTREAM_CALLBACK": path}
+        with Program(PLAYING + CLOSING, chosen, c_callback, "default", "dies") as program:
+            assert json.loads(program.hear()) == {"playing": True}
+            server.kill()
+            program.say()
+            got = json.loads(program.hear())
+            assert not got["alive"]
+            assert got["closed"] == [True, True]
+            assert json.loads(program.hear())["shutdown"] < 3
+            assert program.finish() == 0
+            # PortAudio's thread says that the server went, and has no hook for it.
+            assert audible(program.errors.encode()) == b""
+
+
+@pytest.mark.parametrize("path", ["native", "python"])
+def test_a_killed_jack_is_left_alone(tmp_path: Path, c_callback: str, path: str) -> None:
+    with JackServer(tmp_path, period=512) as server:
+        chosen = {**server.environment, "AUDIOSTREAM_CALLBACK": path}
+        with Program(PLAYING + CLOSING, chosen, c_callback, "loopback", "dies") as program:
+            assert json.loads(program.hear()) == {"playing": True}
+            server.kill()
+            program.say()
+            got = json.loads(program.hear())
+            assert not got["alive"]
+            assert got["closed"] == [False, False]
+            assert got["seconds"] < 1
+            assert json.loads(program.hear())["shutdown"] < 1
+            assert program.finish() == 0
+            assert program.errors == ""
+
+
+def test_a_restarted_pulse_is_found_again(tmp_path: Path, c_callback: str) -> None:
+    source = (
+        PLAYING
+        + """
+from audiostream.errors import DeviceError
+atexit.register(HOST.shutdown)
+sys.stdin.readline()
+until(lambda: not stream.alive())
+assert stream.close()
+HOST.outdated()
+try:
+    portaudio.find("default", "output").open(request, callback)
+except DeviceError as error:
+    note(error=type(error).__name__)
+sys.stdin.readline()
+spoken.calls = 0
+stream = portaudio.find("default", "output").open(request, callback)
+stream.start()
+note(playing=until(lambda: spoken.calls > 3), closed=stream.close())
+"""
+    )
+    with (
+        PulseServer(tmp_path) as server,
+        Program(source, server.environment, c_callback, "default") as program,
+    ):
+        assert json.loads(program.hear()) == {"playing": True}
+        server.kill()
+        program.say()
+        assert json.loads(program.hear()) == {"error": "NoDeviceError"}
+        with server:
+            program.say()
+            assert json.loads(program.hear()) == {"playing": True, "closed": True}
+            assert program.finish() == 0
+            assert audible(program.errors.encode()) == b""
+
+
+FORKING = """
+atexit.register(HOST.shutdown)
+pid = os.fork()
+if pid == 0:
+    ok = stream.close() is False and not stream.alive() and stream.time() >= 0
+    sys.exit(0 if ok else 1)  # a whole interpreter's end, which frees what it can
+code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+calls = spoken.calls
+note(child=code, goes_on=until(lambda: spoken.calls > calls + 5), alive=stream.alive())
+note(closed=stream.close())
+"""
+
+
+@pytest.mark.parametrize("path", ["native", "python"])
+@pytest.mark.parametrize("kind", ["pulse", "jack"])
+def test_a_forked_child_leaves_the_parents_sound(
+    request: pytest.FixtureRequest, c_callback: str, kind: str, path: str
+) -> None:
+    server = request.getfixturevalue(kind)
+    name = "loopback" if kind == "jack" else "default"
+    chosen = {**server.environment, "AUDIOSTREAM_CALLBACK": path}
+    with Program(PLAYING + FORKING, chosen, c_callback, name) as program:
+        assert json.loads(program.hear()) == {"playing": True}
+        assert json.loads(program.hear()) == {"child": 0, "goes_on": True, "alive": True}
+        assert json.loads(program.hear()) == {"closed": True}
+        assert program.finish() == 0
+        assert program.errors == ""
+
+
+@pytest.mark.parametrize("path", ["native", "python"])
+@pytest.mark.parametrize("ending", ["HOST.shutdown", "stream.close"])
+@pytest.mark.parametrize("kind", ["pulse", "jack"])
+def test_leaving_the_interpreter_is_clean(
+    request: pytest.FixtureRequest, c_callback: str, kind: str, path: str, ending: str
+) -> None:
+    server = request.getfixturevalue(kind)
+    name = "loopback" if kind == "jack" else "default"
+    chosen = {**server.environment, "AUDIOSTREAM_CALLBACK": path}
+    source = PLAYING + f"atexit.register(HOST.shutdown)\natexit.register({ending})\n"
+    for _ in range(2):
+        with Program(source, chosen, c_callback, name) as program:
+            assert json.loads(program.hear()) == {"playing": True}
+            assert program.finish() == 0
+            assert program.errors == ""
+
+
+def test_the_host_of_the_process_is_idle_until_used() -> None:
+    assert isinstance(pahost.HOST, PortAudioHost)
+    assert pahost.HOST.limit == 2.0
+    assert pahost.HOST.start_limit == 10.0

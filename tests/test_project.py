@@ -1,0 +1,280 @@
+"""Promises of the project as a whole: imports, packaging, documents, `./dev`."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "audiostream"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+posix = pytest.mark.skipif(os.name != "posix", reason="./dev is a shell script")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = [module_name(path) for path in SOURCES if path.name != "__main__.py"]
+
+
+def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
+    defaults = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+    return subprocess.run(  # type: ignore[call-overload]
+        [str(word) for word in command], check=False, **{**defaults, "timeout": 100, **options}
+    )
+
+
+# ------------------------------------------------------------------------------- imports
+
+
+def test_import_loads_no_heavy_library(tmp_path: Path) -> None:
+    code = (
+        "import sys, audiostream\n"
+        "heavy = {'numba', 'llvmlite', 'numpy', 'pyaudio', 'soxr', 'soundfile'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = run(sys.executable, "-W", "error", "-c", code, cwd=tmp_path, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+def test_import_contracts_hold() -> None:
+    code = "from importlinter.cli import lint_imports_command as main; main()"
+    done = run(sys.executable, "-c", code, "--no-cache", cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that the file imports anywhere, `import_module("name")` included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and node.args:
+            called = node.func
+            name = called.attr if isinstance(called, ast.Attribute) else ""
+            name = called.id if isinstance(called, ast.Name) else name
+            first = node.args[0]
+            if name in ("import_module", "__import__") and isinstance(first, ast.Constant):
+                yield str(first.value)
+
+
+def test_realtime_stands_on_numpy_and_numba_alone() -> None:
+    allowed = {"llvmlite", "numba", "numpy", *sys.stdlib_module_names} - {"asyncio", "logging"}
+    ours = ("audiostream.realtime", "audiostream.pcm", "audiostream.errors")
+    strangers = {
+        f"{module_name(path)} -> {name}"
+        for path in (PACKAGE / "realtime").rglob("*.py")
+        for name in imported(path)
+        if name.partition(".")[0] not in allowed and not name.startswith(ours)
+        if not (name.startswith("audiostream.") and f"audiostream.{name[12:]}" in ours)
+    }
+    assert not strangers
+
+
+def test_pyaudio_is_imported_by_the_portaudio_device_alone() -> None:
+    importers = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in SOURCES
+        for name in imported(path)
+        if name.partition(".")[0] in ("pyaudio", "_portaudio")
+    }
+    assert importers <= {"device/callback_path.py", "device/portaudio.py"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_all_names_what_is_there(name: str) -> None:
+    module = importlib.import_module(name)
+    names = list(getattr(module, "__all__", ()))
+    assert len(names) == len(set(names))
+    assert [name for name in names if not hasattr(module, name)] == []
+
+
+# ----------------------------------------------------------------------------- packaging
+
+
+def test_version_is_the_packages() -> None:
+    import audiostream
+
+    assert audiostream.__version__ == importlib.metadata.version("audiostream")
+
+
+def test_pure_data_is_an_extra_of_its_own() -> None:
+    """`cypd` is GPL: nobody may get it who did not ask for `puredata` by name."""
+    requirements = importlib.metadata.requires("audiostream") or []
+    gpl = [line for line in requirements if re.match(r"cypd\b", line)]
+    assert len(gpl) == 1
+    assert re.search(r"""extra == ['"]puredata['"]""", gpl[0])
+    assert not [line for line in requirements if re.match(r"audiostream\[.*puredata", line)]
+
+
+def test_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> None:
+    done = run(
+        sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for suffix in ("*.py", "*.wav", "py.typed")
+        for path in PACKAGE.rglob(suffix)
+    }
+    assert "audiostream/py.typed" in expected
+    assert {name for name in inside if ".dist-info/" not in name} == expected
+    assert [name for name in inside if name.endswith("/licenses/LICENSE")]
+
+
+# ----------------------------------------------------------------------------- documents
+
+
+def documents() -> list[Path]:
+    built = {"_build", "build", "dist", "htmlcov"}
+    return sorted(
+        path
+        for path in ROOT.rglob("*.md")
+        if not any(
+            part.startswith(".") or part in built for part in path.relative_to(ROOT).parts
+        )
+    )
+
+
+def links(text: str) -> Iterator[str]:
+    text = re.sub(r"^(```+|~~~+).*?^\1", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"`[^`\n]*`", "", text)
+    yield from re.findall(r"\]\(\s*<?([^)\s>]+)", text)
+    yield from re.findall(r"^\s*\[[^\]]+\]:\s+<?([^\s>]+)", text, flags=re.MULTILINE)
+    yield from re.findall(r"""(?:src|href)=["']([^"']+)["']""", text)
+
+
+def test_links_finds_links() -> None:
+    text = (
+        '[a](b.md#c) ![d](<e.png>) `[no](no)`\n```\n[no](no)\n```\n[f]: g.md\n<img src="h">\n'
+    )
+    assert list(links(text)) == ["b.md#c", "e.png", "g.md", "h"]
+
+
+@pytest.mark.parametrize(
+    "document", documents(), ids=lambda path: path.relative_to(ROOT).as_posix()
+)
+def test_relative_links_lead_somewhere(document: Path) -> None:
+    relative = [
+        link.partition("#")[0]
+        for link in links(document.read_text(encoding="utf-8"))
+        if not re.match(r"[a-z][a-z0-9+.-]*:|#|//", link, flags=re.IGNORECASE)
+    ]
+    assert [link for link in relative if not (document.parent / link).exists()] == []
+
+
+# --------------------------------------------------------------------------------- ./dev
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder with a space in its name that holds `dev` and no virtual environment."""
+    folder = tmp_path / "a project"
+    folder.mkdir()
+    shutil.copy(ROOT / "dev", folder)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine with no compiler, whose apt-get and sudo only take notes."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    note = 'echo "{} $* ${{DEBIAN_FRONTEND:-}}" >>"$NOTES"\n'
+    scripts = {
+        "id": 'echo "$FAKE_UID"\n',
+        "apt-get": note.format("apt-get"),
+        "sudo": note.format("sudo") + 'test "$FAKE_SUDO" = yes || exit 1\nshift\nexec "$@"\n',
+    }
+    for name, script in scripts.items():
+        (tools / name).write_text("#!/bin/sh\n" + script, encoding="utf-8")
+        (tools / name).chmod(0o755)
+    return {
+        **os.environ,
+        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+        "PYTHON": sys.executable,
+        "CC": "a-compiler-that-is-not-there",
+        "NOTES": str(tmp_path / "notes"),
+        "FAKE_UID": "1000",
+        "FAKE_SUDO": "no",
+    }
+
+
+@posix
+def test_dev_help_names_both_commands(project: Path, tmp_path: Path) -> None:
+    done = run(project / "dev", "help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "./dev demo" in done.stdout
+    assert "./dev test" in done.stdout
+    assert run(project / "dev", cwd=tmp_path).stdout == done.stdout
+
+
+@posix
+def test_dev_refuses_an_unknown_command(project: Path) -> None:
+    done = run(project / "dev", "tset")
+    assert done.returncode != 0
+    assert "tset" in done.stderr
+
+
+@posix
+def test_dev_without_root_says_the_one_line_to_run(
+    project: Path, machine: dict[str, str]
+) -> None:
+    done = run(project / "dev", "demo", env=machine)
+    assert done.returncode != 0
+    (line,) = [line for line in done.stderr.splitlines() if "apt-get" in line]
+    assert re.fullmatch(
+        r" *sudo sh -c 'apt-get update && DEBIAN_FRONTEND=noninteractive "
+        r"apt-get install -y --no-install-recommends gcc libc6-dev[^']*'",
+        line,
+    )
+    notes = Path(machine["NOTES"]).read_text(encoding="utf-8")
+    assert "apt-get" not in notes
+    assert not (project / ".venv").exists()
+
+
+@posix
+@pytest.mark.parametrize(
+    "who", [{"FAKE_UID": "0"}, {"FAKE_SUDO": "yes"}], ids=["root", "sudo without a password"]
+)
+def test_dev_installs_without_a_question(
+    project: Path, machine: dict[str, str], who: dict[str, str]
+) -> None:
+    done = run(project / "dev", "demo", env={**machine, **who})
+    assert done.returncode != 0  # the apt-get of this test brings no compiler
+    assert "there is no C compiler" in done.stderr
+    assert "installing system packages: gcc" in done.stdout
+    notes = Path(machine["NOTES"]).read_text(encoding="utf-8").splitlines()
+    update, install = [note for note in notes if note.startswith("apt-get")]
+    assert " update" in update
+    assert re.search(r" install -y .*\bgcc\b.* noninteractive$", install)
+
+
+@posix
+def test_continuous_integration_runs_dev_test() -> None:
+    script = ROOT / ".ci" / "run"
+    assert "./dev test" in script.read_text(encoding="utf-8")
+    assert os.access(script, os.X_OK)
+    assert os.access(ROOT / "dev", os.X_OK)
