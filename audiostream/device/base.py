@@ -9,10 +9,11 @@ enters the interpreter, and always fills the whole output.
                  const PaStreamCallbackTimeInfo *time_info,
                  unsigned long status_flags, void *user_data)
 
-Three additions to PortAudio's contract, for virtual devices: ``time_info`` is
-never NULL; an input device whose material has come to its end calls once with
-``frames == 0`` and then no more; and a device may call with fewer frames than its
-period, never with more.
+Additions to PortAudio's contract, for virtual devices: ``time_info`` is never NULL; an
+input device whose material has come to its end calls once with ``frames == 0`` and then
+no more; an output device may call with ``frames == 0`` when its time has moved, so that
+what was heard meanwhile is known; and a device may call with fewer frames than its
+period.
 """
 
 from __future__ import annotations

@@ -165,6 +165,8 @@ class ManualDevice(Device):
                 count = min(period, frames - done)
                 self._move(played[done : done + count])
                 done += count
+            if output and output.started and not (self._stalled or self._dead):
+                output.call(0, 0, 0, 0)  # by now the last block may have been heard
             return played
 
     def _move(self, block: np.ndarray) -> None:
@@ -318,8 +320,10 @@ class ManualStream(DeviceStream):
         """Call the callback now; both addresses may be 0."""
         now = self._device.time
         # PortAudio's clocks never stand at zero, which means "no time" to the callback.
-        self._times[0] = (1 + now - self.parameters.latency, 1 + now, 1 + now + self.parameters.latency)
-        self._function(source, target, frames, self._times.ctypes.data, flags, self._callback.user)
+        latency = self.parameters.latency
+        self._times[0] = (1 + now - latency, 1 + now, 1 + now + latency)
+        times = self._times.ctypes.data
+        self._function(source, target, frames, times, flags, self._callback.user)
 
     def start(self) -> None:
         self.started = True

@@ -8,6 +8,7 @@ one reader: two readers of one descriptor steal each other's rings.
 from __future__ import annotations
 
 import os
+import threading
 
 __all__ = ("Bell",)
 
@@ -29,7 +30,9 @@ class Bell:
     """
 
     def __init__(self, index: int) -> None:
+        self._lock = threading.RLock()  # re-entrant: a finalizer may run anywhere
         self.closed = True
+        self.may_close = False
         self.index = index
         if hasattr(os, "eventfd"):
             self.fd = self._write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -40,7 +43,6 @@ class Bell:
         self.closed = False
         self.for_all = False
         self.finished = False
-        self.may_close = False
 
     @property
     def write_fd(self) -> int:
@@ -49,14 +51,17 @@ class Bell:
 
     def ring(self) -> None:
         """Ring from Python; any thread."""
-        if not self.closed:
-            try:
-                os.write(self._write_fd, (1).to_bytes(8, "little"))
-            except BlockingIOError:
-                return  # full of rings that nobody has heard yet: one more says no more
+        with self._lock:  # against a close from the thread that hears
+            if not self.closed:
+                try:
+                    os.write(self._write_fd, (1).to_bytes(8, "little"))
+                except BlockingIOError:
+                    return  # full of rings that nobody has heard yet
 
     def hear(self) -> None:
         """Take the rings up to now, so that the descriptor is quiet again."""
+        if self.closed:
+            return
         try:
             # An eventfd gives its count in eight bytes; a pipe all that it holds.
             os.read(self.fd, 1 << 16)
@@ -77,11 +82,12 @@ class Bell:
 
     def close(self) -> None:
         """Close the descriptors, if the audio thread cannot write any more.  Idempotent."""
-        if self.may_close and not self.closed:
-            self.closed = True
-            os.close(self.fd)
-            if self._write_fd != self.fd:
-                os.close(self._write_fd)
+        with self._lock:
+            if self.may_close and not self.closed:
+                self.closed = True
+                os.close(self.fd)
+                if self._write_fd != self.fd:
+                    os.close(self._write_fd)
 
     def __del__(self) -> None:
         self.close()

@@ -27,7 +27,13 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.layout import NEVER, STREAM
-from audiostream.realtime.mixer import apply_master, encode, mix_block, note_bell
+from audiostream.realtime.mixer import (
+    apply_master,
+    encode,
+    follow_voices,
+    mix_block,
+    note_bell,
+)
 from audiostream.realtime.ring import first_span
 from audiostream.realtime.system import monotonic_ns, write_bytes
 
@@ -54,11 +60,15 @@ def timespec_of(user: int) -> int:
 def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> int:
     """Open the grace period, read the clocks, count; returns the time in nanoseconds.
 
+    Calls without frames, which only virtual devices make, are not counted.
     A callback is late when more time has passed since the last one than that one's block
     and the device's latency can cover.
     """
     store_seq(stream, "entered", stream["entered"] + 1)
     now = monotonic_ns(timespec_of(user))
+    store(stream, "time", times_at(time_info)["now"])
+    if frames == 0:
+        return now
     if stream["callbacks"] > 0:
         allowed = stream["block_ns"] + np.int64(stream["latency"] * 1e9)
         if now - stream["started"] > allowed:
@@ -71,8 +81,6 @@ def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> in
         store(stream, "overruns", stream["overruns"] + 1)
     if flags & OUTPUT_UNDERFLOW:
         store(stream, "underruns", stream["underruns"] + 1)
-    times = times_at(time_info)
-    store(stream, "time", times["now"])
     return now
 
 
@@ -112,7 +120,10 @@ def heard_frame(stream: Any, time_info: int) -> int:
 
 @register_jitable(**JIT)
 def render(source: int, target: int, frames: int, time_info: int, flags: int, user: int) -> int:
-    """Fill an output block: mix, scale, encode.  Always fills it all; returns paContinue."""
+    """Fill an output block: mix, scale, encode.  Always fills it all; returns paContinue.
+
+    Without frames it only looks at the time, to tell what has been heard by now.
+    """
     stream = stream_at(user)
     begun = begin(stream, user, frames, time_info, flags)
     stream["now_frame"] = heard_frame(stream, time_info)
@@ -128,6 +139,8 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
         )
         store(stream, "frames", stream["frames"] + count)
         done += count
+    if frames == 0:
+        follow_voices(stream)
     finish(stream, user, begun)
     return 0
 

@@ -32,7 +32,14 @@ from audiostream.realtime.atomics import (
 from audiostream.realtime.layout import CUTS, HISTORY, NEVER, PASS
 from audiostream.realtime.ring import source_of
 
-__all__ = ("encode", "mix_block", "mix_voice", "note_bell")
+__all__ = (
+    "apply_master",
+    "encode",
+    "follow_voices",
+    "mix_block",
+    "mix_voice",
+    "note_bell",
+)
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
@@ -372,6 +379,18 @@ def mix_block(stream: Any, frames: int) -> None:
             mix_voice(stream, voice, mix, frames, frame)
             wake_voice(stream, voice)
     flush_batch(stream, voices, mix, frames, aside)
+
+
+@register_jitable(**JIT)
+def follow_voices(stream: Any) -> None:
+    """Bring every voice's heard position up to now, and ring for it."""
+    end = load_acquire(stream, "voice_end")
+    voices = voices_at(stream["voices"], end)
+    for slot in range(end):
+        voice = voices[slot]
+        if load_seq(voice, "active") != 0:
+            follow_heard(voice, stream["now_frame"])
+            wake_voice(stream, voice)
 
 
 @register_jitable(**JIT)
