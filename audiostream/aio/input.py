@@ -67,7 +67,9 @@ class AudioInput(anyio.abc.ByteReceiveStream):
         queue: float = 4.0,
     ) -> None:
         format = Format(rate, channels, encoding)
-        self._stream = Capture(format, buffersize, source, queue, StreamClosedError, EndOfStream)
+        self._stream = Capture(
+            format, buffersize, source, queue, StreamClosedError, EndOfStream
+        )
         self._bells = LoopBells(self._stream)
         self._bell: LoopBell | None = None
         self._reading = False
@@ -190,8 +192,10 @@ class AudioInput(anyio.abc.ByteReceiveStream):
 
     @property
     def callback(self) -> Callable[[bytes], object] | None:
-        """Called by :meth:`poll`, in its thread, with one ``bytes`` of ``buffersize``
-        frames (only the last buffer of a file may be shorter)."""
+        """Called by :meth:`poll`, in its thread, with the ``bytes`` of one buffer.
+
+        That is exactly ``buffersize`` frames; only the last one of a file may be shorter.
+        """
         return self._callback
 
     @callback.setter

@@ -35,7 +35,7 @@ class AudioSample(anyio.abc.ByteSendStream):
         self._output = output
         self._voice = voice
         self._bell: LoopBell | None = None
-        self._writing = anyio.Lock()
+        self._writing = anyio.Lock(fast_acquire=True)
 
     # --- what it is --------------------------------------------------------------
 
@@ -68,8 +68,10 @@ class AudioSample(anyio.abc.ByteSendStream):
 
     @property
     def position(self) -> int:
-        """Frames heard so far: they have left the device.  Never ahead of the sound, and
-        behind it by at most a block."""
+        """Frames heard so far: they have left the device.
+
+        Never ahead of the sound, and behind it by at most a block.
+        """
         return self._voice.counts().position
 
     @property
@@ -141,7 +143,9 @@ class AudioSample(anyio.abc.ByteSendStream):
         await anyio.lowlevel.checkpoint_if_cancelled()
         voice = self._voice
         epoch = voice.epoch
-        rest = data if isinstance(data, np.ndarray | bytes | str) else memoryview(data).cast("B")
+        rest = (
+            data if isinstance(data, np.ndarray | bytes | str) else memoryview(data).cast("B")
+        )
         taken = 0
         async with self._writing:
             while voice.epoch == epoch:
@@ -260,8 +264,10 @@ class AudioSample(anyio.abc.ByteSendStream):
         self._voice.play()
 
     def stop(self) -> None:
-        """Fade out over 5 ms and drop what is queued; :meth:`play` goes on with what is
-        written afterwards.  Idempotent; any thread."""
+        """Fade out over 5 ms and drop what is queued.  Idempotent; any thread.
+
+        :meth:`play` goes on with what is written afterwards.
+        """
         self._voice.stop()
 
     @property

@@ -37,7 +37,7 @@ class AudioSample:
     _writing: threading.Lock
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # Not in __init__: the original's subclasses need not call it.
+        """Make it whole before ``__init__``, which the original's subclasses need not call."""
         del args, kwargs
         sample = super().__new__(cls)
         sample._output = None
@@ -96,8 +96,10 @@ class AudioSample:
         self._attached("play").play()
 
     def stop(self) -> None:
-        """Stop, drop what is queued and release a blocked writer.  Idempotent; a sample
-        that is on no output has nothing to stop."""
+        """Stop, drop what is queued and release a blocked writer.
+
+        Idempotent; a sample that is on no output has nothing to stop.
+        """
         voice = self._voice
         if voice is not None and not voice.is_gone:
             voice.stop()

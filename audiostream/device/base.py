@@ -78,8 +78,10 @@ class Callback:
 
 
 class DeviceStream(ABC):
-    """One open stream of a device.  Methods may block for a bounded time; none of
-    them may be called on an event loop's thread except those that say so.
+    """One open stream of a device.
+
+    Methods may block for a bounded time; none of them may be called on an event loop's
+    thread except those that say so.
 
     Attributes
     ----------

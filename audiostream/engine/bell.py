@@ -74,8 +74,11 @@ class Bell:
         self.ring()
 
     def finish(self, *, gone: bool) -> None:
-        """The stream has closed.  `gone`: the audio thread will not write any more; if it
-        might, the descriptor stays open for good, since its number would be reused."""
+        """Tell that the stream has closed.
+
+        `gone`: the audio thread will not write any more.  If it might, the descriptor
+        stays open for good, since its number would be reused.
+        """
         self.may_close = gone
         self.finished = True
         self.ring_all()

@@ -65,9 +65,7 @@ class Capture(Stream):
         super()._allocate()
         p = self.parameters
         if self.buffersize == 0:
-            self.buffersize = max(
-                1, round(p.buffersize * self.format.rate / p.rate)
-            )
+            self.buffersize = max(1, round(p.buffersize * self.format.rate / p.rate))
         whole = max(math.ceil(self._seconds * self.format.rate / self.buffersize), 2)
         self._limit = whole * self.buffersize  # own frames
         self._ratio = self.format.rate / p.rate

@@ -47,7 +47,11 @@ class Output(Stream):
         closed_error: type[StreamClosedError] = StreamClosedError,
     ) -> None:
         super().__init__(format, buffersize, device, closed_error)
-        if isinstance(voices, bool) or not isinstance(voices, int) or not 1 <= voices <= MAX_VOICES:
+        if (
+            isinstance(voices, bool)
+            or not isinstance(voices, int)
+            or not 1 <= voices <= MAX_VOICES
+        ):
             raise FormatError(f"voices={voices!r} is outside 1 to {MAX_VOICES}; try 256")
         self.voices = voices
         # Twice as many slots: those of voices that fade out come free a little later.
@@ -108,7 +112,9 @@ class Output(Stream):
                 )
             self._sweep()
             free = next(
-                s for s in range(self._slots) if s not in self.attached and s not in self._retiring
+                s
+                for s in range(self._slots)
+                if s not in self.attached and s not in self._retiring
             )
             capacity = power_of_two(max(frames, self.slice))
             channels = self.parameters.channels
@@ -176,7 +182,9 @@ class Output(Stream):
         record["master_target"] = 0.0
         record["master_frames"] = frames
         before = self.word("frames")
-        self.kernels.store_word(self.address_of("master_change"), self.word("master_change") + 1)
+        self.kernels.store_word(
+            self.address_of("master_change"), self.word("master_change") + 1
+        )
         period = self.parameters.buffersize
         # One block may be under way that has not seen the change.
         needed = before + frames + 2 * period

@@ -17,7 +17,7 @@ import numpy as np
 from audiostream.engine.bell import Bell
 from audiostream.engine.intake import Samples, of_bytes, samples_of
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
-from audiostream.errors import AudioException, FormatError
+from audiostream.errors import FormatError
 from audiostream.pcm import Format
 
 __all__ = ("MAX_BUFFER", "Counts", "Voice")
@@ -83,9 +83,7 @@ class Voice:
         If all voices are in use.
     """
 
-    def __init__(
-        self, output: Output, format: Format, buffer: float, least: int = 1
-    ) -> None:
+    def __init__(self, output: Output, format: Format, buffer: float, least: int = 1) -> None:
         if not 0 < buffer <= MAX_BUFFER:
             raise FormatError(
                 f"buffer={buffer!r} seconds is outside 0 to {MAX_BUFFER:g}; try 0.25"
@@ -321,8 +319,7 @@ class Voice:
             self._resampler.clear()
 
     def end(self) -> None:
-        """The utterance is over: complete the frame, flush the resampler; running dry after
-        it is no shortage."""
+        """Complete the frame, flush the resampler; running dry after it is no shortage."""
         with self.lock:
             self.check()
             if self._carry:

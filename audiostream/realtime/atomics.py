@@ -186,12 +186,28 @@ def _memory_overload(function: Any) -> Any:
 
 
 _word_overload(load)(lambda record, field: lambda record, field: _load_relaxed(record, field))
-_word_overload(load_acquire)(lambda record, field: lambda record, field: _load_acquire(record, field))
+_word_overload(load_acquire)(
+    lambda record, field: lambda record, field: _load_acquire(record, field)
+)
 _word_overload(load_seq)(lambda record, field: lambda record, field: _load_seq(record, field))
-_word_overload(store)(lambda record, field, value: lambda record, field, value: _store_relaxed(record, field, value))
-_word_overload(store_release)(lambda record, field, value: lambda record, field, value: _store_release(record, field, value))
-_word_overload(store_seq)(lambda record, field, value: lambda record, field, value: _store_seq(record, field, value))
-_word_overload(compare_and_swap)(lambda record, field, expected, value: lambda record, field, expected, value: _swap(record, field, expected, value))
+_word_overload(store)(
+    lambda record, field, value: (
+        lambda record, field, value: _store_relaxed(record, field, value)
+    )
+)
+_word_overload(store_release)(
+    lambda record, field, value: (
+        lambda record, field, value: _store_release(record, field, value)
+    )
+)
+_word_overload(store_seq)(
+    lambda record, field, value: lambda record, field, value: _store_seq(record, field, value)
+)
+_word_overload(compare_and_swap)(
+    lambda record, field, expected, value: (
+        lambda record, field, expected, value: _swap(record, field, expected, value)
+    )
+)
 _memory_overload(fence_acquire)(lambda: lambda: _fence_acquire())
 _memory_overload(fence_release)(lambda: lambda: _fence_release())
 
@@ -201,7 +217,7 @@ _memory_overload(fence_release)(lambda: lambda: _fence_release())
 
 def _plain_view(address: int, count: int, dtype: np.dtype[Any]) -> Any:
     raw = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
-    return np.frombuffer(raw, dtype)
+    return np.frombuffer(memoryview(raw), dtype)
 
 
 def floats_at(address: int, count: int) -> Any:
@@ -278,13 +294,31 @@ _pointer_stream = _pointer_to(STREAM)
 _pointer_clock = _pointer_to(CLOCK)
 _pointer_times = _pointer_to(TIME_INFO)
 _pointer_word = _pointer_to(WORD)
-_memory_overload(floats_at)(lambda address, count: lambda address, count: carray(_pointer_f32(address), count))
-_memory_overload(samples16_at)(lambda address, count: lambda address, count: carray(_pointer_i16(address), count))
-_memory_overload(samples8_at)(lambda address, count: lambda address, count: carray(_pointer_i8(address), count))
-_memory_overload(words_at)(lambda address, count: lambda address, count: carray(_pointer_i64(address), count))
-_memory_overload(voices_at)(lambda address, count: lambda address, count: carray(_pointer_voice(address), count))
-_memory_overload(bells_at)(lambda address, count: lambda address, count: carray(_pointer_bell(address), count))
-_memory_overload(stream_at)(lambda address: lambda address: carray(_pointer_stream(address), 1)[0])
-_memory_overload(clock_at)(lambda address: lambda address: carray(_pointer_clock(address), 1)[0])
-_memory_overload(times_at)(lambda address: lambda address: carray(_pointer_times(address), 1)[0])
+_memory_overload(floats_at)(
+    lambda address, count: lambda address, count: carray(_pointer_f32(address), count)
+)
+_memory_overload(samples16_at)(
+    lambda address, count: lambda address, count: carray(_pointer_i16(address), count)
+)
+_memory_overload(samples8_at)(
+    lambda address, count: lambda address, count: carray(_pointer_i8(address), count)
+)
+_memory_overload(words_at)(
+    lambda address, count: lambda address, count: carray(_pointer_i64(address), count)
+)
+_memory_overload(voices_at)(
+    lambda address, count: lambda address, count: carray(_pointer_voice(address), count)
+)
+_memory_overload(bells_at)(
+    lambda address, count: lambda address, count: carray(_pointer_bell(address), count)
+)
+_memory_overload(stream_at)(
+    lambda address: lambda address: carray(_pointer_stream(address), 1)[0]
+)
+_memory_overload(clock_at)(
+    lambda address: lambda address: carray(_pointer_clock(address), 1)[0]
+)
+_memory_overload(times_at)(
+    lambda address: lambda address: carray(_pointer_times(address), 1)[0]
+)
 _memory_overload(word_at)(lambda address: lambda address: carray(_pointer_word(address), 1)[0])

@@ -108,13 +108,14 @@ def finish(stream: Any, user: int, begun: int) -> None:
 def heard_frame(stream: Any, time_info: int) -> int:
     """The device's frame that is heard now: what was rendered less what is in flight.
 
-    Host APIs that give no times, or absurd ones, get the latency that they declared.
+    Host APIs that give no times, or absurd ones, get the latency that they declared.  A
+    thousandth of a frame is forgiven to the clock's floating point.
     """
     times = times_at(time_info)
     latency = times["dac"] - times["now"]
     if not (0.0 <= latency <= 10.0) or times["dac"] == 0.0:
         latency = stream["latency"]
-    frame = stream["frames"] - np.int64(np.ceil(latency * stream["rate"]))
+    frame = stream["frames"] - np.int64(np.ceil(latency * stream["rate"] - 1e-3))
     return max(frame, stream["now_frame"])
 
 
@@ -135,7 +136,10 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
         apply_master(stream, count)
         values = count * stream["channels"]
         encode(
-            floats_at(stream["mix"], values), target + done * samples, stream["encoding"], values
+            floats_at(stream["mix"], values),
+            target + done * samples,
+            stream["encoding"],
+            values,
         )
         store(stream, "frames", stream["frames"] + count)
         done += count
@@ -190,7 +194,9 @@ def append_block(stream: Any, source: int, frames: int) -> None:
 
 
 @register_jitable(**JIT)
-def capture(source: int, target: int, frames: int, time_info: int, flags: int, user: int) -> int:
+def capture(
+    source: int, target: int, frames: int, time_info: int, flags: int, user: int
+) -> int:
     """Append an input block to the ring; no frames at all means that it has ended."""
     stream = stream_at(user)
     begun = begin(stream, user, frames, time_info, flags)

@@ -138,9 +138,7 @@ def _entries(mark: str) -> dict[str, tuple[Callable[..., Any], Any]]:
 
 def _compile(name: str, function: Any, signature: Any, cache: bool) -> Any:
     if name in ("render", "capture"):
-        return numba.cfunc(signature, nopython=True, cache=cache, error_model="numpy")(
-            function
-        )
+        return numba.cfunc(signature, nopython=True, cache=cache, error_model="numpy")(function)
     return numba.njit(signature, cache=cache, error_model="numpy", nogil=name == "run_clock")(
         function
     )

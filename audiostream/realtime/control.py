@@ -27,7 +27,16 @@ from audiostream.realtime.atomics import (
 from audiostream.realtime.mixer import encode
 from audiostream.realtime.ring import first_span, mirror
 
-__all__ = ("arm", "encode_block", "load_word", "put", "read_ring", "spread", "store_word", "take_woken")
+__all__ = (
+    "arm",
+    "encode_block",
+    "load_word",
+    "put",
+    "read_ring",
+    "spread",
+    "store_word",
+    "take_woken",
+)
 
 
 @register_jitable(**JIT)
@@ -134,7 +143,9 @@ def put(
     rest = frames - first
     if rest > 0:
         target = floats_at(ring, rest * channels)
-        spread(target, channels, source[first * source_channels :], source_channels, rest, scale)
+        spread(
+            target, channels, source[first * source_channels :], source_channels, rest, scale
+        )
         mirror(ring, capacity, guard, channels, 0, rest)
     store_seq(voice, "write", write + frames)
 

@@ -82,8 +82,10 @@ def mix_ramp(
     fade: float,
     fade_step: float,
 ) -> None:
-    """Add frames whose gain moves: frame ``i`` has
-    ``(gain + (i + 1) gain_step) (fade + (i + 1) fade_step)``."""
+    """Add frames whose gain moves.
+
+    Frame ``i`` has ``(gain + (i + 1) gain_step) (fade + (i + 1) fade_step)``.
+    """
     for i in range(frames):
         g = np.float32((gain + (i + 1) * gain_step) * (fade + (i + 1) * fade_step))
         for c in range(channels):

@@ -34,7 +34,9 @@ SYMBOLS: Final = {
     "audiostream_nanosleep": "nanosleep",
 }
 
-_write = types.ExternalFunction("audiostream_write", types.intp(types.int32, types.intp, types.intp))
+_write = types.ExternalFunction(
+    "audiostream_write", types.intp(types.int32, types.intp, types.intp)
+)
 _clock_gettime = types.ExternalFunction(
     "audiostream_clock_gettime", types.int32(types.int32, types.intp)
 )
@@ -126,7 +128,9 @@ def _call(
 
 
 overload(write_bytes, jit_options=JIT)(
-    lambda fd, address, count: lambda fd, address, count: _write(types.int32(fd), address, count)
+    lambda fd, address, count: (
+        lambda fd, address, count: _write(types.int32(fd), address, count)
+    )
 )
 overload(monotonic_ns, jit_options=JIT)(lambda timespec: _monotonic_ns)
 overload(sleep_until, jit_options=JIT)(lambda due, now, timespec: _sleep_until)

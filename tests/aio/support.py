@@ -25,9 +25,7 @@ async def settle(rounds: int = 8) -> None:
 
 
 @asynccontextmanager
-async def speaker_on(
-    device: ManualDevice, **kwargs: Any
-) -> AsyncIterator[aio.AudioOutput]:
+async def speaker_on(device: ManualDevice, **kwargs: Any) -> AsyncIterator[aio.AudioOutput]:
     """An output on a manual device."""
     kwargs.setdefault("rate", 48000)
     kwargs.setdefault("channels", 1)
@@ -55,9 +53,7 @@ class Running:
             self.done = True
 
 
-async def spawn(
-    group: anyio.abc.TaskGroup, function: Callable[[], Awaitable[Any]]
-) -> Running:
+async def spawn(group: anyio.abc.TaskGroup, function: Callable[[], Awaitable[Any]]) -> Running:
     """Start a coroutine function and let it go as far as it can."""
     running = Running()
     group.start_soon(running.run, function)

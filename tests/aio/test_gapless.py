@@ -137,7 +137,6 @@ async def play_out(ops: list[tuple[str, int]], channels: int, period: int, buffe
     device = ManualDevice(rate=RATE, channels=channels, buffersize=period)
     model = Model(channels, period)
     number = 0
-    pending: tuple[Running, bytes, int] | None = None
     async with (
         aio.get_output(RATE, channels, device=device) as speaker,
         anyio.create_task_group() as group,

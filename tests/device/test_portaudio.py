@@ -883,7 +883,8 @@ now = spoken.now
 clock = speaker.time(), mic.time(), speaker.alive(), mic.alive()
 closed = [speaker.close(), mic.close()]
 # The ramp has no silent frame: silence within is a stall of the machine, not a fault.
-frames_heard = (data.raw[n : n + frame_bytes] for n in range(0, len(data.raw), frame_bytes))
+raw = data.raw
+frames_heard = (raw[n : n + frame_bytes] for n in range(0, len(raw), frame_bytes))
 same = b"".join(frame for frame in frames_heard if any(frame)) == ramp
 parameters = speaker.parameters
 note(same=same, closed=closed, times=clock[:2], alive=clock[2:],
