@@ -52,6 +52,14 @@ def silent_environment(directory: Path) -> dict[str, str]:
     }
 
 
+# Becomes the server, to be killed when the test process is (prctl's PR_SET_PDEATHSIG).
+_END_WITH_PARENT = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 class Server:
     """A sound server; a context manager that starts it and stops it.
 
@@ -80,7 +88,7 @@ class Server:
     def __enter__(self: S) -> S:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command(),
+                [sys.executable, "-IS", "-c", _END_WITH_PARENT, *self.command()],
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

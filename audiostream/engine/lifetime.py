@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from audiostream.device.pahost import HOST
 from audiostream.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -44,17 +45,14 @@ class Lifetime:
         self._lock = threading.Lock()
         self._watch: threading.Thread | None = None
         self._change = threading.Event()
-        self._hooked = False
+        atexit.register(self.at_exit)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
 
     def add(self, stream: Stream) -> None:
         """Hold a stream until :meth:`remove`, and watch over it."""
         with self._lock:
             self._streams.add(stream)
-            if not self._hooked:
-                self._hooked = True
-                atexit.register(self.close_all)
-                if hasattr(os, "register_at_fork"):
-                    os.register_at_fork(after_in_child=self._forked)
             if self._watch is None or not self._watch.is_alive():
                 self._change.clear()
                 self._watch = in_background(self._look_after, "watch")
@@ -78,8 +76,12 @@ class Lifetime:
             for stream in self.open_streams():
                 stream.look_for_life()
 
-    def close_all(self) -> None:
-        """Close every stream, for at most :data:`EXIT_LIMIT` seconds; at exit."""
+    def at_exit(self) -> None:
+        """Close every stream, for at most :data:`EXIT_LIMIT` seconds, then PortAudio.
+
+        PortAudio also where only names were listed: a client that vanishes stalls jackd,
+        and so the next program, for 5 s.
+        """
 
         def close() -> None:
             for stream in self.open_streams():
@@ -90,6 +92,7 @@ class Lifetime:
 
         if self.open_streams():
             in_background(close, "exit").join(EXIT_LIMIT)
+        HOST.shutdown(EXIT_LIMIT)
 
     def _forked(self) -> None:
         # Locks may have been held by threads that do not exist here: make new ones.

@@ -1,0 +1,658 @@
+"""``null``, ``file:`` and ``loopback:``, in real time but not for long."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from audiostream import AudioInput, AudioOutput
+from audiostream.device import virtual, wav
+from audiostream.errors import DeviceError, NoDeviceError
+from audiostream.pcm import ENCODINGS
+from tests.compat.support import (
+    LIMIT,
+    added,
+    collector,
+    eventually,
+    measure,
+    noise,
+    ramp,
+    sine,
+    sounding,
+    voice_of,
+)
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+RATE = 192_000
+"""Real time passes four times as quickly as at 48 kHz."""
+
+Speaker = Callable[..., AudioOutput]
+Microphone = Callable[..., AudioInput]
+
+
+@pytest.fixture(params=["native", "python"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Both callback paths; what went through Python is noted, and is checked behind."""
+    through: list[object] = []
+    real = virtual.through_python
+
+    def note(callback: Any, *args: Any) -> Any:
+        through.append(callback)
+        return real(callback, *args)
+
+    monkeypatch.setattr(virtual, "through_python", note)
+    monkeypatch.setenv("AUDIOSTREAM_CALLBACK", str(request.param))
+    return through
+
+
+@pytest.fixture
+def streams() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def speaker(streams: ExitStack) -> Speaker:
+    def open_output(device: str, **options: Any) -> AudioOutput:
+        options = {"rate": RATE, "channels": 1, "buffersize": 256, **options}
+        return streams.enter_context(AudioOutput(device=device, **options))
+
+    return open_output
+
+
+@pytest.fixture
+def microphone(streams: ExitStack) -> Microphone:
+    def open_input(source: str, **options: Any) -> AudioInput:
+        options = {"rate": RATE, "buffersize": 256, **options}
+        return streams.enter_context(AudioInput(None, source, **options))
+
+    return open_input
+
+
+def play(output: AudioOutput, data: np.ndarray) -> None:
+    """Play what fits on a ring, gapless, and wait until it is heard."""
+    sample = added(output, play=False)
+    voice = voice_of(output)
+    sample.write(data.tobytes())
+    sample.play()
+    eventually(lambda: voice.counts().position == len(data))
+    output.remove_sample(sample)
+
+
+def heard_frames(input: AudioInput, chunks: list[bytes]) -> np.ndarray:
+    raw = b"".join(chunks)
+    return np.frombuffer(raw, ENCODINGS[input.encoding]).reshape(-1, input.channels)
+
+
+def listen_to_the_end(input: AudioInput) -> list[bytes]:
+    """Poll an input until its source has ended and nothing is left."""
+    chunks = collector(input)
+    eventually(input.engine.has_ended)
+    while input.poll():
+        pass
+    return chunks
+
+
+# ----------------------------------------------------------------------------------- null
+
+
+def test_null_is_a_silent_speaker_and_microphone_in_real_time(
+    speaker: Speaker, microphone: Microphone, path: list[object]
+) -> None:
+    output = speaker("null", rate=48000, channels=2)
+    input = microphone("null", rate=48000, channels=2)
+    chunks = collector(input)
+    started = output.time
+    frames = output.stats.frames
+    eventually(lambda: output.stats.frames - frames >= 4800)
+    elapsed = output.time - started
+    assert elapsed >= 0.08  # 4800 frames at 48 kHz are 0.1 s, less a block
+    eventually(input.poll)
+    assert set(b"".join(chunks)) == {0}
+    assert {len(chunk) for chunk in chunks} == {4 * 256}
+    assert (output.device_rate, output.device_channels) == (48000, 2)
+    assert len(path) == (2 if os.environ["AUDIOSTREAM_CALLBACK"] == "python" else 0)
+
+
+def test_null_consumes_what_is_played(speaker: Speaker) -> None:
+    output = speaker("null", rate=48000)
+    play(output, ramp(4800))
+    assert output.stats.underruns == 0
+
+
+def test_null_sizes_a_buffer_of_about_10_ms(speaker: Speaker, microphone: Microphone) -> None:
+    for rate, frames in ((48000, 512), (44100, 512), (8000, 64), (16000, 128)):
+        assert speaker("null", rate=rate, buffersize=0).buffersize == frames
+        assert microphone("null", rate=rate, buffersize=-1).buffersize == frames
+
+
+def test_a_stopped_input_hears_nothing_and_starts_again(microphone: Microphone) -> None:
+    input = microphone("null")
+    for _ in range(3):
+        before = input.stats.frames
+        eventually(lambda: input.stats.frames > before)  # noqa: B023  # not after the loop
+        input.stop()
+        stopped = input.stats.frames
+        input.stop()
+        assert input.stats.frames == stopped
+        input.start()
+        input.start()
+
+
+# --------------------------------------------------------------------------- file: speakers
+
+
+def read_wav(path: Path) -> np.ndarray:
+    """The frames of a file as soundfile and, for integers, the standard library find them;
+    its sizes are those of the file."""
+    raw = path.read_bytes()
+    assert raw[:4] == b"RIFF"
+    assert int.from_bytes(raw[4:8], "little") == len(raw) - 8
+    start = raw.index(b"data") + 8
+    assert int.from_bytes(raw[start - 4 : start], "little") == len(raw) - start
+    with soundfile.SoundFile(path) as file:
+        whole = file.subtype == "PCM_16"
+        frames = file.read(dtype="int16" if whole else "float32", always_2d=True)
+        rate = file.samplerate
+    if whole:
+        with wave.open(str(path)) as reader:
+            assert reader.getframerate() == rate
+            assert reader.getsampwidth() == 2
+            assert reader.getnframes() == len(frames)
+            assert reader.readframes(reader.getnframes()) == frames.tobytes()
+    return np.asarray(frames)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "channels"), [(16, 1), (16, 2), (32, 1), (32, 2), (8, 1), (8, 3)]
+)
+def test_a_file_holds_what_was_played(
+    speaker: Speaker, tmp_path: Path, encoding: int, channels: int, path: list[object]
+) -> None:
+    output = speaker(f"file:{tmp_path}/a b.wav", encoding=encoding, channels=channels)
+    data = noise(1001, channels, encoding)
+    play(output, data)
+    output.close()
+    frames = read_wav(tmp_path / "a b.wav")
+    assert frames.dtype == (np.float32 if encoding == 32 else np.int16)
+    expected = data.astype(np.int16) * 256 if encoding == 8 else data
+    np.testing.assert_array_equal(sounding(frames), expected)
+    assert bool(path) == (os.environ["AUDIOSTREAM_CALLBACK"] == "python")
+    info = soundfile.info(tmp_path / "a b.wav")
+    assert (info.samplerate, info.channels) == (RATE, channels)
+    assert info.subtype == ("FLOAT" if encoding == 32 else "PCM_16")
+
+
+def test_a_file_without_a_frame_is_a_file(tmp_path: Path) -> None:
+    output = AudioOutput(device=f"file:{tmp_path}/empty.wav")
+    output.engine.open()  # never started
+    output.close()
+    assert read_wav(tmp_path / "empty.wav").shape == (0, 2)
+
+
+def test_a_file_is_written_anew_and_can_be_played_afterwards(
+    speaker: Speaker, microphone: Microphone, tmp_path: Path
+) -> None:
+    name = f"file:{tmp_path}/again.wav"
+    (tmp_path / "again.wav").write_bytes(b"x" * 1_000_000)
+    output = speaker(name)
+    play(output, ramp(500))
+    output.close()
+    input = microphone(name)
+    frames = heard_frames(input, listen_to_the_end(input))
+    np.testing.assert_array_equal(sounding(frames), ramp(500))
+
+
+@pytest.mark.parametrize("name", ["music.mp3", "music", "wav"])
+def test_only_wav_is_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DeviceError, match=rf"only WAV.*try file:.*{name}\.wav"):
+        AudioOutput(device=f"file:{tmp_path}/{name}").open_blocking()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"(?s)cannot write.*missing.*a\.wav.*folder exists"):
+        AudioOutput(device=f"file:{tmp_path}/missing/a.wav").open_blocking()
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
+    (tmp_path / "full.wav").symlink_to("/dev/full")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(DeviceError, match="(?s)full.wav.*room"):
+        AudioOutput(device=f"file:{tmp_path}/full.wav").open_blocking()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+FULL = """
+import resource, time
+import numpy as np
+from audiostream import AudioOutput
+from audiostream.errors import DeviceError
+
+output = AudioOutput(192000, 1, 16, 256, device="file:full.wav").open_blocking()
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_001, resource.RLIM_INFINITY))
+clock = output.engine._device_stream
+end = time.monotonic() + 20
+while clock.alive() and time.monotonic() < end:
+    time.sleep(0.001)
+try:
+    output.check() if hasattr(output, "check") else output.engine.check()
+except DeviceError as error:
+    print("use:", "close this output" in str(error))
+try:
+    output.close()
+except DeviceError as error:
+    print("close:", "room" in str(error))
+print(output.is_closed)
+output.close()
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits on file sizes")
+def test_a_disk_that_becomes_full_is_told_and_the_file_holds_the_rest(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", FULL],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout == "use: True\nclose: True\nTrue\n"
+    raw = (tmp_path / "full.wav").read_bytes()
+    told = int.from_bytes(raw[40:44], "little")
+    assert told <= len(raw) - 44
+    assert told >= len(raw) - 44 - 2 * 256  # all but the block that did not fit
+    with wave.open(str(tmp_path / "full.wav")) as reader:
+        assert reader.getnframes() == told // 2
+
+
+# ------------------------------------------------------------------------ file: microphones
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype", "encoding"),
+    [
+        ("wav", "PCM_16", 16),
+        ("wav", "FLOAT", 32),
+        ("wav", "PCM_24", 32),
+        ("wav", "PCM_U8", 8),
+        ("flac", "PCM_16", 16),
+        ("flac", "PCM_24", 32),
+        ("ogg", "VORBIS", 32),
+        ("aiff", "PCM_S8", 8),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_file_is_heard_once_and_ends(
+    microphone: Microphone,
+    tmp_path: Path,
+    suffix: str,
+    subtype: str,
+    encoding: int,
+    channels: int,
+) -> None:
+    name = tmp_path / f"recording.{suffix}"
+    soundfile.write(name, noise(1001, channels, 16), 48000, subtype)
+    input = microphone(f"file:{name}", rate=48000, channels=channels, encoding=encoding)
+    chunks = listen_to_the_end(input)
+    assert input.poll() is False
+    width = channels * encoding // 8
+    assert [len(chunk) // width for chunk in chunks] == [256, 256, 256, 233]
+    expected, _ = soundfile.read(name, dtype="float32", always_2d=True)
+    scale = np.float32({8: 128, 16: 32768, 32: 1}[encoding])
+    np.testing.assert_array_equal(heard_frames(input, chunks) / scale, expected)
+
+
+def test_a_file_is_heard_in_real_time(microphone: Microphone, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", ramp(4800), 48000)
+    input = microphone(f"file:{tmp_path}/a.wav", rate=48000)
+    started = input.time
+    eventually(input.engine.has_ended)
+    assert input.time - started >= 0.08
+
+
+def test_a_file_of_another_rate_is_converted(microphone: Microphone, tmp_path: Path) -> None:
+    tone = sine(1000, 44100, 4410)
+    soundfile.write(tmp_path / "a.wav", np.stack((tone, tone), axis=1), 44100)
+    input = microphone(f"file:{tmp_path}/a.wav", rate=16000, encoding=32, buffersize=160)
+    assert (input.device_rate, input.device_channels) == (44100, 2)
+    frames = heard_frames(input, listen_to_the_end(input))
+    assert len(frames) == pytest.approx(1600, abs=1)
+    frequency, amplitude = measure(frames[160:1440, 0], 16000)
+    assert frequency == pytest.approx(1000, abs=1)
+    assert amplitude == pytest.approx(0.5, rel=0.01)
+
+
+def test_an_empty_recording_ends_at_once(microphone: Microphone, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros((0, 1), np.int16), 48000)
+    assert listen_to_the_end(microphone(f"file:{tmp_path}/a.wav")) == []
+
+
+def test_a_recording_stands_still_while_it_is_stopped(
+    microphone: Microphone, tmp_path: Path
+) -> None:
+    data = noise(9600, 1, 16)
+    soundfile.write(tmp_path / "a.wav", data, 48000)
+    input = microphone(f"file:{tmp_path}/a.wav", rate=48000)
+    for _ in range(3):
+        before = input.stats.frames
+        eventually(lambda: input.stats.frames > before)  # noqa: B023  # not after the loop
+        input.stop()
+        input.start()
+    np.testing.assert_array_equal(heard_frames(input, listen_to_the_end(input)), data)
+    input.stop()
+    input.start()  # it has ended: there is nothing more to come
+    assert input.poll() is False
+
+
+def test_a_recording_that_is_missing_is_named(tmp_path: Path) -> None:
+    for name in ("missing.wav", ""):
+        with pytest.raises(NoDeviceError, match=rf"(?s)no file.*{tmp_path}.*try"):
+            AudioInput(None, f"file:{tmp_path}/{name}").open_blocking()
+
+
+@pytest.mark.parametrize("content", [b"", b"This is a text about audio.", b"RIFF\0\0\0\0WAVE"])
+def test_what_is_no_audio_says_so(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(DeviceError, match=r"a\.wav.*no audio file"):
+        AudioInput(None, f"file:{tmp_path}/a.wav").open_blocking()
+
+
+def test_a_file_that_may_not_be_read_is_an_audio_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise soundfile.LibsndfileError(2, "Error opening: ")
+
+    monkeypatch.setattr(soundfile, "SoundFile", refuse)
+    with pytest.raises(DeviceError, match=r"a\.wav"):
+        AudioInput(None, f"file:{tmp_path}/a.wav").open_blocking()
+
+
+def test_reading_without_soundfile_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "a.wav", ramp(10), 48000)
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(DeviceError, match=r"audiostream\[files\]"):
+        AudioInput(None, f"file:{tmp_path}/a.wav").open_blocking()
+
+
+# ------------------------------------------------------------------------------- loopback:
+
+
+@pytest.mark.parametrize("encoding", [8, 16, 32])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_loopback_hears_bit_for_bit(
+    speaker: Speaker, microphone: Microphone, encoding: int, channels: int, path: list[object]
+) -> None:
+    options = {"encoding": encoding, "channels": channels}
+    input = microphone("loopback:bits", **options)
+    output = speaker("loopback:bits", **options)
+    data = noise(1001, channels, encoding)
+    play(output, data)
+    eventually(lambda: input.engine.buffers_queued() >= 1001 // 256 + 1)
+    output.close()
+    input.stop()
+    chunks = collector(input)
+    input.poll()
+    np.testing.assert_array_equal(sounding(heard_frames(input, chunks)), data)
+    assert len(path) == (2 if os.environ["AUDIOSTREAM_CALLBACK"] == "python" else 0)
+
+
+@pytest.mark.parametrize("first", ["input", "output"])
+def test_either_side_of_a_loopback_may_come_first(
+    speaker: Speaker, microphone: Microphone, first: str
+) -> None:
+    if first == "input":
+        input = microphone("loopback:order", rate=48000)
+        output = speaker("loopback:order", rate=48000)
+    else:
+        output = speaker("loopback:order", rate=48000)
+        input = microphone("loopback:order", rate=48000)
+    play(output, ramp(1000))
+    input.stop()
+    chunks = collector(input)
+    input.poll()
+    got = sounding(heard_frames(input, chunks))
+    assert len(got) >= 1000 - 255  # the last of it waits for its buffer to be full
+    np.testing.assert_array_equal(got, ramp(1000)[: len(got)])
+
+
+def test_a_loopback_is_silent_without_an_output_and_around_it(
+    speaker: Speaker, microphone: Microphone
+) -> None:
+    input = microphone("loopback:quiet")
+    chunks = collector(input)
+    eventually(lambda: input.poll() and len(chunks) > 3)
+    output = speaker("loopback:quiet")
+    eventually(lambda: output.stats.callbacks > 2)
+    count = len(chunks)
+    eventually(lambda: input.poll() and len(chunks) > count + 3)
+    output.close()
+    count = len(chunks)
+    eventually(lambda: input.poll() and len(chunks) > count + 3)
+    assert set(b"".join(chunks)) == {0}
+
+
+def test_a_loopback_has_any_number_of_inputs(speaker: Speaker, microphone: Microphone) -> None:
+    inputs = [microphone("loopback:many", channels=n) for n in (1, 1, 2)]
+    output = speaker("loopback:many")
+    late = microphone("loopback:many")
+    late.close()
+    play(output, ramp(600))
+    for input in inputs:
+        input.stop()
+        chunks = collector(input)
+        input.poll()
+        got = sounding(heard_frames(input, chunks))
+        assert len(got) >= 600 - 255
+        expected = np.repeat(ramp(600), input.channels, axis=1)
+        np.testing.assert_array_equal(got, expected[: len(got)])
+
+
+def test_inputs_of_a_loopback_that_start_at_once_all_hear_it(streams: ExitStack) -> None:
+    inputs = [AudioInput(None, "loopback:crowd", RATE, buffersize=256) for _ in range(12)]
+    for input in inputs:
+        streams.enter_context(input.open_blocking())
+        input.stop()
+    together = threading.Barrier(len(inputs))
+
+    def start(input: AudioInput) -> None:
+        together.wait(LIMIT)
+        input.start()
+
+    threads = [threading.Thread(target=start, args=[input]) for input in inputs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT)
+    before = [input.stats.frames for input in inputs]
+    eventually(lambda: inputs[0].stats.frames > before[0] + 100 * 256 or deaf(inputs, before))
+    assert not [i for i, input in enumerate(inputs) if input.stats.frames == before[i]]
+
+
+def deaf(inputs: list[AudioInput], before: list[int]) -> bool:
+    """True once one of them is far ahead of where another still stands."""
+    moved = [input.stats.frames - start for input, start in zip(inputs, before, strict=True)]
+    return max(moved) > 100 * 256
+
+
+def test_a_loopback_has_one_output(speaker: Speaker) -> None:
+    output = speaker("loopback:one")
+    with pytest.raises(DeviceError, match=r'"loopback:one" already has an output.*another name'):
+        AudioOutput(device="loopback:one").open_blocking()
+    play(output, ramp(200))
+    output.close()
+    speaker("loopback:one")
+
+
+def test_a_loopback_has_so_many_inputs_and_no_more(
+    microphone: Microphone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual, "MAX_INPUTS", 2)
+    first = microphone("loopback:few")
+    microphone("loopback:few")
+    with pytest.raises(DeviceError, match="already has 2 inputs"):
+        AudioInput(None, "loopback:few").open_blocking()
+    first.close()
+    microphone("loopback:few")
+
+
+def test_a_name_is_free_again_once_everything_on_it_is_closed(
+    speaker: Speaker, microphone: Microphone
+) -> None:
+    for rate in (48000, 96000):  # whoever is first says what it runs at
+        output = speaker("loopback:again", rate=rate)
+        input = microphone("loopback:again", rate=16000)
+        assert (output.device_rate, input.device_rate) == (rate, rate)
+        output.close()
+        input.close()
+    assert virtual.HUBS._hubs == {}
+
+
+def test_names_are_different_devices(speaker: Speaker, microphone: Microphone) -> None:
+    here, there = microphone("loopback:here"), microphone("loopback:there")
+    play(speaker("loopback:here"), ramp(1000))
+    eventually(lambda: there.stats.frames > 2000)
+    heard_here, heard_there = collector(here), collector(there)
+    here.poll()
+    there.poll()
+    assert any(b"".join(heard_here))
+    assert not any(b"".join(heard_there))
+
+
+def test_the_second_of_a_loopback_is_converted(
+    speaker: Speaker, microphone: Microphone
+) -> None:
+    output = speaker("loopback:rates", rate=48000, channels=2)
+    input = microphone("loopback:rates", rate=16000, channels=1, encoding=32, buffersize=160)
+    assert (input.device_rate, input.device_channels) == (48000, 2)
+    tone = np.rint(sine(1000, 48000, 4000) * 32767).astype(np.int16)
+    play(output, np.stack((tone, tone), axis=1))
+    eventually(lambda: input.engine.buffers_queued() >= 10)
+    chunks = collector(input)
+    input.poll()
+    signal = heard_frames(input, chunks)[:, 0]
+    (where,) = np.nonzero(abs(signal) > 0.4)
+    frequency, amplitude = measure(signal[where[0] + 80 : where[0] + 80 + 800], 16000)
+    assert frequency == pytest.approx(1000, abs=2)
+    assert amplitude == pytest.approx(0.5, rel=0.02)
+
+
+# -------------------------------------------------------------------------- the environment
+
+
+def test_variables_stand_in_for_the_default(
+    monkeypatch: pytest.MonkeyPatch, speaker: Speaker, microphone: Microphone, tmp_path: Path
+) -> None:
+    soundfile.write(tmp_path / "in.wav", ramp(300), RATE)
+    monkeypatch.setenv("AUDIOSTREAM_OUTPUT", f"file:{tmp_path}/out.wav")
+    monkeypatch.setenv("AUDIOSTREAM_INPUT", f"file:{tmp_path}/in.wav")
+    output, input = speaker("default"), microphone("default")
+    assert input.source == "default"
+    play(output, ramp(400))
+    output.close()
+    np.testing.assert_array_equal(sounding(read_wav(tmp_path / "out.wav")), ramp(400))
+    chunks = listen_to_the_end(input)
+    np.testing.assert_array_equal(heard_frames(input, chunks), ramp(300))
+
+
+def test_another_callback_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUDIOSTREAM_CALLBACK", "fortran")
+    with pytest.raises(DeviceError, match=r"AUDIOSTREAM_CALLBACK='fortran'.*native.*python"):
+        AudioOutput(device="null").open_blocking()
+    monkeypatch.setenv("AUDIOSTREAM_CALLBACK", "python")
+    with pytest.raises(DeviceError, match="already has"):
+        with AudioOutput(device="loopback:env"), AudioOutput(device="loopback:env"):
+            pass
+    with AudioOutput(device="loopback:env"):
+        pass
+
+
+def test_a_refused_callback_path_does_not_use_a_loopback_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AUDIOSTREAM_CALLBACK", "fortran")
+    with pytest.raises(DeviceError, match="fortran"):
+        AudioOutput(device="loopback:refused").open_blocking()
+    monkeypatch.delenv("AUDIOSTREAM_CALLBACK")
+    AudioOutput(device="loopback:refused").open_blocking().close()
+
+
+# ------------------------------------------------------------------------------ wav.header
+
+
+@pytest.mark.parametrize("encoding", [16, 32])
+@pytest.mark.parametrize(("channels", "frames"), [(1, 0), (1, 3), (2, 1000), (5, 7)])
+def test_a_header_is_what_readers_expect(
+    tmp_path: Path, encoding: int, channels: int, frames: int
+) -> None:
+    data = noise(max(frames, 4), channels, encoding)[:frames]
+    raw = data.tobytes()
+    path = tmp_path / "a.wav"
+    path.write_bytes(wav.header(44100, channels, encoding, len(raw)) + raw)
+    np.testing.assert_array_equal(read_wav(path), data)
+
+
+def test_a_header_of_more_than_it_can_tell_tells_the_most() -> None:
+    header = wav.header(48000, 2, 16, 1 << 40)
+    assert len(header) == 44
+    assert int.from_bytes(header[40:], "little") == wav.MAX_DATA
+    assert int.from_bytes(header[4:8], "little") == wav.MAX_DATA + 36
+
+
+# ---------------------------------------------------------------------------- a busy Python
+
+BUSY = textwrap.dedent(
+    """
+    import threading, time
+    from audiostream import get_output
+    output = get_output(rate=48000, buffersize=480, device="null")
+    over = False
+    def busy():
+        while not over:
+            sum(range(100))
+    for _ in range(2):
+        threading.Thread(target=busy, daemon=True).start()
+    before, started = output.stats.callbacks, time.monotonic()
+    end = time.thread_time() + 0.2
+    while time.thread_time() < end:
+        sum(range(100))
+    over = True
+    elapsed = time.monotonic() - started
+    due = elapsed * 100
+    print((output.stats.callbacks - before) > 0.8 * due - 3)
+    output.close()
+    """
+)
+
+
+def test_a_busy_python_does_not_hold_a_virtual_device_up() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.stderr, done.returncode, done.stdout) == ("", 0, "True\n")
