@@ -44,6 +44,8 @@ def silent_environment(directory: Path) -> dict[str, str]:
     kept = ("PATH", "LANG", "TMPDIR", "NUMBA_CACHE_DIR")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
+        # What coverage hands to subprocesses.
+        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(runtime),
         "PULSE_SERVER": f"unix:{runtime}/none",
