@@ -6,10 +6,10 @@ first use; :mod:`audiostream.aio` is the asyncio and trio API.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # not from typing: its import alone takes longer than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from audiostream import aio as aio
     from audiostream.compat import (
         AudioException,
@@ -34,6 +34,8 @@ __all__ = (
 
 
 def __getattr__(name: str) -> Any:
+    import importlib
+
     if name == "aio":
         return importlib.import_module("audiostream.aio")
     if name == "__version__":

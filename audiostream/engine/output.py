@@ -170,6 +170,12 @@ class Output(Stream):
         """A word of a voice's record (sequentially consistent)."""
         return self.kernels.load_word(self.voice_address(slot) + VOICE_OFFSETS[field])
 
+    def cut(self, slot: int, number: int) -> tuple[int, int]:
+        """Ring indices from and to which a voice's clear number `number` has jumped."""
+        cuts = self._memory[slot][2]
+        place = 2 * (number % CUTS)
+        return int(cuts[place]), int(cuts[place + 1])
+
     # --- the whole mix -----------------------------------------------------------
 
     def fade_out(self, seconds: float = FADE) -> None:

@@ -284,14 +284,17 @@ class Stream:
             )
         if self.failure is not None:
             raise self.failure
-        if self._started and not self._stream().alive():
-            self.fail("the device ended the stream by itself (unplugged, or its server died)")
-            raise self.failure or AssertionError
+        # Devices in real time are asked by the watch: each question to PortAudio gives up
+        # the interpreter lock, which a busy thread then keeps for 5 ms.
+        if self._started and self.is_instant and not self._stream().alive():
+            raise self.fail("the device ended the stream by itself")
 
-    def fail(self, why: str) -> None:
-        """Note that the device is gone, and wake everybody to be told."""
-        self.failure = DeviceError(f"{why}; close this {self.direction} and open another one")
+    def fail(self, why: str) -> AudioException:
+        """Note that the device is gone, and wake everybody to be told; the error."""
+        failure = DeviceError(f"{why}; close this {self.direction} and open another one")
+        self.failure = failure
         self.wake_all()
+        return failure
 
     def look_for_life(self) -> None:
         """Look at the heartbeat; called now and then by the watch.
@@ -304,7 +307,9 @@ class Stream:
             return
         if not self._stream().alive():
             if self.failure is None:
-                self.fail("the device ended the stream by itself")
+                self.fail(
+                    "the device ended the stream by itself (unplugged, or its server died)"
+                )
             return
         callbacks = self.word("callbacks")
         before, since, looks = self._watched

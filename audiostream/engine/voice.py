@@ -8,57 +8,24 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from audiostream.engine.bell import Bell
 from audiostream.engine.intake import Samples, of_bytes, samples_of
+from audiostream.engine.ledger import Counts, Ledger
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.errors import FormatError
 from audiostream.pcm import Format
 
-__all__ = ("MAX_BUFFER", "Counts", "Voice")
+__all__ = ("MAX_BUFFER", "Voice")
 
 MAX_BUFFER = 120.0
 """Seconds of audio that a voice's ring may hold."""
 
 STOPPED, PLAYING, STOPPING = 0, 1, 2
 """A voice's ``playing`` word; STOPPING plays until the clear that it came with is done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Frames at the voice's own rate; ``written == position + buffered + cleared``."""
-
-    written: int
-    position: int
-    cleared: int
-
-    @property
-    def buffered(self) -> int:
-        """Written, and neither heard nor cleared yet."""
-        return self.written - self.position - self.cleared
-
-
-@dataclass(slots=True)
-class _Segment:
-    """A stretch of the ring with one linear relation to the frames that were written.
-
-    ``ring`` and ``own`` are where it begins (the device's frames, the voice's own);
-    ``ring_end`` and ``own_end`` where it ended; ``whole``: by an ``end()``, which flushed
-    the resampler, and not by a clear.  ``dropped`` are own frames of it that a clear took,
-    None until that is known.
-    """
-
-    ring: int
-    own: int
-    ring_end: int | None = None
-    own_end: int = 0
-    whole: bool = False
-    dropped: int | None = None
 
 
 class Voice:
@@ -100,11 +67,9 @@ class Voice:
             self._resampler = self._make_resampler(rate)
             self._limit = max(self._limit, 4 * math.ceil(1 / self._ratio))
         self._carry = b""
-        self._written = 0
         self._into = 0  # own frames that this segment's resampler took
         self._out_of = 0  # frames that it gave
-        self._segments: deque[_Segment] = deque([_Segment(0, 0)])
-        self._gone = 0  # own frames cleared in segments that are forgotten
+        self._ledger = Ledger(self._ratio)
         self._cuts_seen = 0
         self._final: Counts | None = None
         self._gain = 1.0
@@ -134,36 +99,16 @@ class Voice:
 
     # --- counts ------------------------------------------------------------------
 
-    def _own(self, segment: _Segment, ring: int) -> int:
-        """Own frames of a segment that the ring index `ring` stands for."""
-        if segment.ring_end is not None:
-            if segment.whole and ring >= segment.ring_end:
-                return segment.own_end - segment.own
-            ring = min(ring, segment.ring_end)
-        own = math.floor((ring - segment.ring) * self._ratio + 1e-9)
-        end = segment.own_end if segment.ring_end is not None else self._written
-        return min(max(own, 0), end - segment.own)
-
     def _settle(self) -> None:
-        """Find out what the audio thread has cleared since the last look."""
+        """Book what the audio thread has read and cleared since the last look."""
+        # In this order: a jump is told before the index that it led to.
         read = self._word("read")
         executed = self._word("cut_count")
-        cuts = self.output._memory[self.slot][2]
         for number in range(self._cuts_seen, executed):
-            place = 2 * (number % (len(cuts) // 2))
-            start, to = int(cuts[place]), int(cuts[place + 1])
-            for segment in self._segments:
-                end = segment.ring_end
-                if end is not None and segment.dropped is None and start < end <= to:
-                    all_of_it = segment.own_end - segment.own
-                    segment.dropped = all_of_it - self._own(segment, max(start, segment.ring))
+            start, to = self.output.cut(self.slot, number)
+            self._ledger.note_cut(start, to)
         self._cuts_seen = executed
-        for segment in self._segments:
-            # Played to its end before the clear was seen: only the resampler's tail is lost.
-            end = segment.ring_end
-            if end is not None and segment.dropped is None and read >= end:
-                all_of_it = segment.own_end - segment.own
-                segment.dropped = all_of_it - self._own(segment, end)
+        self._ledger.note_read(read)
 
     def counts(self) -> Counts:
         """The counts, as of the last block."""
@@ -172,18 +117,7 @@ class Voice:
                 return self._final
             heard = self._word("heard")
             self._settle()
-            while (
-                len(self._segments) > 1
-                and self._segments[1].ring <= heard
-                and self._segments[0].dropped is not None
-            ):
-                self._gone += self._segments.popleft().dropped or 0
-            cleared = self._gone + sum(s.dropped or 0 for s in self._segments)
-            first = self._segments[0]
-            position = first.own - self._gone + self._own(first, heard)
-            if first.dropped is not None:
-                position = min(position, first.own_end - first.dropped - self._gone)
-            return Counts(self._written, position, cleared)
+            return self._ledger.counts(heard)
 
     @property
     def starved(self) -> int:
@@ -280,7 +214,7 @@ class Voice:
             self._put(samples.part(0, count), samples.channels, count, samples.scale)
         elif count > 0:
             self._resample(samples, count)
-        self._written += count
+        self._ledger.written += count
         return count
 
     def _put(self, flat: np.ndarray, channels: int, frames: int, scale: float) -> None:
@@ -308,12 +242,9 @@ class Voice:
 
     # --- utterances --------------------------------------------------------------
 
-    def _close_segment(self, *, whole: bool) -> None:
-        segment = self._segments[-1]
-        segment.ring_end = self._word("write")
-        segment.own_end = self._written
-        segment.whole = whole
-        self._segments.append(_Segment(segment.ring_end, self._written))
+    def _begin_anew(self, *, whole: bool) -> None:
+        """What is written next has nothing to do with what came before."""
+        self._ledger.close_segment(self._word("write"), whole=whole)
         self._into = self._out_of = 0
         if self._resampler is not None:
             self._resampler.clear()
@@ -329,7 +260,7 @@ class Voice:
             if self._resampler is not None and self._into:
                 middle = min(self.format.channels, self._channels)
                 self._flow(np.zeros((0, middle), np.float32), last=True)
-                self._close_segment(whole=True)
+                self._begin_anew(whole=True)
             self._store(self._at("ended"), self._word("write"))
 
     def clear(self, fade: float = FADE) -> int:
@@ -347,9 +278,7 @@ class Voice:
             self._settle()
             self._carry = b""
             write = self._word("write")
-            last = self._segments[-1]
-            if self._written > last.own or write > last.ring:
-                self._close_segment(whole=False)
+            self._begin_anew(whole=False)
             frames = round(fade * self.output.parameters.rate)
             self.output._table[self.slot]["fade"] = frames
             self._store(self._at("ended"), write)
@@ -363,17 +292,8 @@ class Voice:
         with self.lock:
             if self._final is not None:
                 return self._final.position
-            self.counts()
-            dropped = self._gone
-            written = 0
-            for segment in self._segments:
-                if segment.ring_end is not None and segment.ring_end <= index:
-                    dropped += segment.dropped or 0
-                    written = segment.own_end
-                else:
-                    written = segment.own if segment.ring <= index else written
-                    break
-            return written - dropped
+            self._settle()
+            return self._ledger.heard_before(index)
 
     # --- control -----------------------------------------------------------------
 
