@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -72,8 +73,13 @@ def load_kernels() -> Kernels:
     Raises
     ------
     DeviceError
-        If numba's compiler is switched off.
+        If numba's compiler is switched off, or on Windows.
     """
+    if sys.platform == "win32":
+        raise DeviceError(
+            "audiostream does not run on Windows yet: its doorbell and its clocks are not "
+            "written there; try WSL, Linux or macOS"
+        )
     import numba
 
     if numba.config.DISABLE_JIT:

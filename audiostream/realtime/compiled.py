@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import pickle
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from audiostream.realtime import callback, clock, control, system
 __all__ = ("Kernels", "build", "kernels")
 
 WORD = types.int64
-LONG = types.uint32 if sys.platform == "win32" else types.uint64
+LONG = types.uint64
 STATUS = types.int32
 FLOATS = types.float32[::1]
 CALLBACK = STATUS(WORD, WORD, LONG, WORD, LONG, WORD)

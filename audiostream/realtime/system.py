@@ -3,7 +3,7 @@
 Each is a plain function of integers with a plain Python form; compiled, it calls the C
 library through a symbol registered under a name of ours.  They take no lock, allocate
 nothing and do not wait, but for :func:`sleep_until`, which only virtual devices' clocks
-call.  Windows is untested: it has other names for these.
+call.  Windows has other names for these, and is not served yet.
 """
 
 from __future__ import annotations
