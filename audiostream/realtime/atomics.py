@@ -216,7 +216,7 @@ _memory_overload(fence_release)(lambda: lambda: _fence_release())
 
 
 def _plain_view(address: int, count: int, dtype: np.dtype[Any]) -> Any:
-    raw = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+    raw = (ctypes.c_char * (int(count) * dtype.itemsize)).from_address(int(address))
     return np.frombuffer(memoryview(raw), dtype)
 
 

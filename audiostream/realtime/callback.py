@@ -17,6 +17,7 @@ from audiostream.realtime.atomics import (
     compare_and_swap,
     fence_release,
     floats_at,
+    load,
     load_seq,
     samples8_at,
     samples16_at,
@@ -214,6 +215,6 @@ def capture(
         stream, "wake_commit", at, NEVER
     ):
         store_seq(stream, "woken", 1)
-        note_bell(stream, stream["bell"])
+        note_bell(stream, load(stream, "bell"))
     finish(stream, user, begun)
     return 0

@@ -43,7 +43,7 @@ def pour(clock: Any, block: int, count: int) -> None:
             store(clock, "sink_failed", clock["sink_failed"] + count - done)
             return
         done += taken
-    store(clock, "sink_bytes", clock["sink_bytes"] + count)
+        store(clock, "sink_bytes", clock["sink_bytes"] + taken)
 
 
 @register_jitable(**JIT)

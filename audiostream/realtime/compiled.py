@@ -18,10 +18,14 @@ from typing import Any
 
 import numba
 from numba import types
+from numba.core.caching import FunctionCache
 
 from audiostream.realtime import callback, clock, control, system
 
 __all__ = ("Kernels", "build", "kernels")
+
+CACHE_TROUBLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError)
+"""No place for a cache is a RuntimeError; a truncated entry one of the others."""
 
 WORD = types.int64
 LONG = types.uint64
@@ -156,12 +160,20 @@ def build(cache: bool = True) -> Kernels:
     for name, (function, signature) in _entries(fingerprint()).items():
         try:
             compiled[name] = _compile(name, function, signature, cache)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError):
-            # No place for a cache is a RuntimeError; a truncated entry one of the others.
+        except CACHE_TROUBLE:
             if not cache:
                 raise
-            compiled[name] = _compile(name, function, signature, False)
+            compiled[name] = _compile_anew(name, function, signature)
     return Kernels(**compiled)
+
+
+def _compile_anew(name: str, function: Any, signature: Any) -> Any:
+    """Compile over a broken entry of the cache, or without one where there is no place."""
+    try:
+        FunctionCache(function).flush()
+        return _compile(name, function, signature, True)
+    except CACHE_TROUBLE:
+        return _compile(name, function, signature, False)
 
 
 @functools.lru_cache(maxsize=1)

@@ -178,6 +178,7 @@ def take_gain(voice: Any) -> None:
         return
     voice["gain_seen"] = change
     target = load(voice, "gain_target")
+    voice["gain_goal"] = target
     frames = load(voice, "gain_frames")
     if voice["sounding"] == 0 or frames <= 0:
         voice["gain"] = target
@@ -206,7 +207,7 @@ def add_span(
         )
         voice["gain_left"] -= ramp
         if voice["gain_left"] == 0:
-            voice["gain"] = load(voice, "gain_target")
+            voice["gain"] = voice["gain_goal"]
         else:
             voice["gain"] += ramp * voice["gain_step"]
     rest = frames - ramp
@@ -290,8 +291,8 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
         if voice["fade_left"] > 0:
             return
         cut(voice, frame + done)
+    here = voice["read"]
     if playing == 1:
-        here = voice["read"]
         count = min(load_acquire(voice, "write") - here, frames - done)
         if count > 0:
             if voice["sounding"] == 0:
@@ -300,19 +301,19 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
             source = source_of(voice, here, channels)
             add_span(voice, mix + 4 * channels * done, source, count, channels, 1.0, 0.0)
             done += count
-            voice["read"] = here + count
+            here += count
         if done < frames:
             if voice["sounding"] != 0:
-                note_break(voice, frame + done, voice["read"], 0)
+                note_break(voice, frame + done, here, 0)
                 voice["sounding"] = 0
-            if voice["read"] != load_acquire(voice, "ended"):
+            if here != load_acquire(voice, "ended"):
                 short = frames - done
                 store(voice, "starved", voice["starved"] + short)
                 store(stream, "starved", stream["starved"] + short)
     elif voice["sounding"] != 0:
-        note_break(voice, frame + done, voice["read"], 0)
+        note_break(voice, frame + done, here, 0)
         voice["sounding"] = 0
-    store_seq(voice, "read", voice["read"])
+    store_seq(voice, "read", here)
 
 
 # --- the block ---------------------------------------------------------------------
@@ -403,7 +404,8 @@ def apply_master(stream: Any, frames: int) -> None:
         stream["master_seen"] = change
         left = max(load(stream, "master_frames"), 1)
         stream["master_left"] = left
-        stream["master_step"] = (load(stream, "master_target") - stream["master"]) / left
+        stream["master_goal"] = load(stream, "master_target")
+        stream["master_step"] = (stream["master_goal"] - stream["master"]) / left
     if stream["master_left"] == 0 and stream["master"] == 1.0:
         return
     channels = stream["channels"]
@@ -413,7 +415,7 @@ def apply_master(stream: Any, frames: int) -> None:
             stream["master_left"] -= 1
             stream["master"] += stream["master_step"]
             if stream["master_left"] == 0:
-                stream["master"] = load(stream, "master_target")
+                stream["master"] = stream["master_goal"]
         gain = np.float32(stream["master"])
         for c in range(channels):
             block[i * channels + c] *= gain
