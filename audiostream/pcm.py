@@ -29,6 +29,7 @@ __all__ = (
     "check_channels",
     "check_encoding",
     "check_rate",
+    "check_whole",
 )
 
 ENCODINGS: dict[int, str] = {8: "<i1", 16: "<i2", 32: "<f4"}
@@ -39,7 +40,7 @@ MAX_CHANNELS = 64
 MAX_BUFFERSIZE = 1 << 16
 
 
-def _whole(value: object, name: str, unit: str) -> int:
+def check_whole(value: object, name: str, unit: str) -> int:
     """Return `value` as an int, or raise :class:`FormatError`; bools are refused."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise FormatError(
@@ -51,7 +52,7 @@ def _whole(value: object, name: str, unit: str) -> int:
 
 def check_rate(rate: object) -> int:
     """Return the sample rate in Hz, 1,000 to 768,000; :class:`FormatError` otherwise."""
-    hertz = _whole(rate, "rate", "Hz")
+    hertz = check_whole(rate, "rate", "Hz")
     if not 1000 <= hertz <= MAX_RATE:
         raise FormatError(
             f"rate={hertz} Hz is outside 1000 to {MAX_RATE}; try 44100, 48000 or 16000"
@@ -61,7 +62,7 @@ def check_rate(rate: object) -> int:
 
 def check_channels(channels: object) -> int:
     """Return the number of channels, 1 to 64; :class:`FormatError` otherwise."""
-    count = _whole(channels, "channels", "channels")
+    count = check_whole(channels, "channels", "channels")
     if not 1 <= count <= MAX_CHANNELS:
         raise FormatError(
             f"channels={count} is outside 1 to {MAX_CHANNELS}; try 1 (mono) or 2 (stereo)"
@@ -71,7 +72,7 @@ def check_channels(channels: object) -> int:
 
 def check_encoding(encoding: object) -> int:
     """Return the encoding, 8, 16 or 32; :class:`FormatError` otherwise."""
-    bits = _whole(encoding, "encoding", "bits")
+    bits = check_whole(encoding, "encoding", "bits")
     if bits not in ENCODINGS:
         raise FormatError(
             f"encoding={bits} is not one of 8 (signed 8-bit), 16 (signed 16-bit) "
@@ -82,7 +83,7 @@ def check_encoding(encoding: object) -> int:
 
 def check_buffersize(buffersize: object) -> int:
     """Return a buffer size in frames, 0 to 65,536; :class:`FormatError` otherwise."""
-    frames = _whole(buffersize, "buffersize", "frames")
+    frames = check_whole(buffersize, "buffersize", "frames")
     if not 0 <= frames <= MAX_BUFFERSIZE:
         raise FormatError(
             f"buffersize={frames} is outside 0 to {MAX_BUFFERSIZE} frames; "

@@ -230,16 +230,17 @@ class AudioInput(anyio.abc.ByteReceiveStream):
         dispatched = False
         # What comes in meanwhile is the next poll's, or a slow callback would keep us here.
         for _ in range(self._stream.buffers_queued()):
+            callback = self._callback
+            if callback is None:
+                break  # taken away by itself
             try:
                 data = self._stream.take_bytes(size)
             except EndOfStream:
                 break
             if data is None:
                 break
-            callback = self._callback
-            if callback is not None:
-                callback(data)
-                dispatched = True
+            callback(data)
+            dispatched = True
         if not dispatched and self._stream.is_open:
             self._stream.check()
         return dispatched

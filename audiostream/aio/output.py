@@ -28,8 +28,14 @@ class Sample(Protocol):
     def attach(self, output: AudioOutput) -> None:
         """Take a voice of the output."""
 
-    def detach(self) -> None:
-        """Give it back."""
+    def detach(self, output: AudioOutput) -> None:
+        """Give it back, if it is that output's."""
+
+
+def _checked(sample: Sample) -> Sample:
+    if not hasattr(sample, "attach") or isinstance(sample, type):
+        raise TypeError(f"{sample!r} is no sample; add an AudioSample() or a subclass of it")
+    return sample
 
 
 class AudioOutput:
@@ -203,12 +209,14 @@ class AudioOutput:
             If all voices are in use, or the sample is on another output.
         StreamClosedError
             If the output is closed.
+        TypeError
+            If it is no sample.
         """
-        sample.attach(self)
+        _checked(sample).attach(self)
 
     def remove_sample(self, sample: Sample) -> None:
         """Take a sample off the mixer, fading out; frees its slot.  Idempotent."""
-        sample.detach()
+        _checked(sample).detach(self)
 
     # --- what it is --------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream.aio.loopbell import LoopBell
+from audiostream.engine.intake import sliceable
 from audiostream.engine.output import FADE
 from audiostream.engine.voice import Voice
 from audiostream.errors import AudioException
@@ -306,9 +307,10 @@ class AudioSample(anyio.abc.ByteSendStream):
                 "an asyncio sample stays on the output that made it; use that one's sample()"
             )
 
-    def detach(self) -> None:
+    def detach(self, output: AudioOutput) -> None:
         """Called by :meth:`AudioOutput.remove_sample`."""
-        self._voice.remove()
+        if output is self._output:
+            self._voice.remove()
 
     async def __aexit__(
         self,

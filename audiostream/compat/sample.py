@@ -6,6 +6,7 @@ import select
 import threading
 from typing import TYPE_CHECKING, Any
 
+from audiostream.engine.intake import sliceable
 from audiostream.engine.voice import Voice
 from audiostream.errors import AudioException
 
@@ -67,10 +68,8 @@ class AudioSample:
             If the output is closed, or its device is gone.
         """
         voice = self._attached("write to")
-        if isinstance(chunk, str) or not hasattr(chunk, "__len__"):
-            voice.write_nowait(chunk)  # says what is wrong with it
+        rest: Any = sliceable(chunk)
         epoch = voice.epoch
-        rest = memoryview(chunk).cast("B") if not hasattr(chunk, "dtype") else chunk
         with self._writing:
             while voice.epoch == epoch:
                 taken = voice.write_nowait(rest)
@@ -130,8 +129,10 @@ class AudioSample:
         self._voice = Voice(stream, format, frames / format.rate, least=2 * stream.period)
         self._output = output
 
-    def detach(self) -> None:
+    def detach(self, output: AudioOutput) -> None:
         """Called by ``remove_sample``."""
+        if output is not self._output:
+            return
         voice, self._voice, self._output = self._voice, None, None
         if voice is not None:
             voice.remove()

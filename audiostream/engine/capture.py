@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from audiostream.engine.bell import Bell
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.engine.stream import OFFSETS, Stream
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
-from audiostream.pcm import Format
+from audiostream.pcm import Format, check_whole
 
 __all__ = ("Capture",)
 
@@ -45,11 +46,14 @@ class Capture(Stream):
         closed_error: type[StreamClosedError] = StreamClosedError,
         end_error: type[EndOfStream] = EndOfStream,
     ) -> None:
-        super().__init__(format, max(buffersize, 0), device, closed_error)
+        frames = check_whole(buffersize, "buffersize", "frames")
+        super().__init__(format, max(frames, 0), device, closed_error)
         if not 0 < queue <= MAX_QUEUE:
             raise FormatError(f"queue={queue!r} is outside 0 to {MAX_QUEUE:g} seconds; try 4.0")
         self.end_error = end_error
         self._seconds = queue
+        # Not the stream's lock: reading never waits for a device that starts or stops.
+        self._reading = threading.RLock()
         self._read = 0  # the device's frame to read next
         self._dropped = 0  # own frames
         self._ready = np.zeros(0, np.float32)  # converted, not handed out yet
@@ -102,7 +106,7 @@ class Capture(Stream):
         """Own frames lost so far because nobody read them in time; live."""
         if not self.is_open:
             return 0
-        with self.lock:
+        with self._reading:
             return self._dropped + self._excess(self._commit())
 
     # --- reading -----------------------------------------------------------------
@@ -187,7 +191,7 @@ class Capture(Stream):
         StreamClosedError, DeviceError
             If the stream is closed or its device gone.
         """
-        with self.lock:
+        with self._reading:
             if len(self._rest) < count:
                 width = self.format.frame_bytes
                 missing = count - len(self._rest)
@@ -205,7 +209,7 @@ class Capture(Stream):
 
     def take_into(self, target: np.ndarray) -> int | None:
         """Fill a C-contiguous array of the stream's dtype; the frames, or None."""
-        with self.lock:
+        with self._reading:
             data = self.take_bytes(target.nbytes)
             if data is None:
                 return None
@@ -222,7 +226,7 @@ class Capture(Stream):
 
     def buffers_queued(self) -> int:
         """Whole buffers that can be taken now; the last, shorter one of a file counts."""
-        with self.lock:
+        with self._reading:
             if not self.is_open:
                 return 0
             ready = len(self._ready) // self.format.channels
@@ -244,7 +248,7 @@ class Capture(Stream):
 
     def arm(self, count: int) -> bool:
         """Have the bell rung when `count` bytes can be taken; True: look again now."""
-        with self.lock:
+        with self._reading:
             width = self.format.frame_bytes
             frames = -(-(count - len(self._rest)) // width)
             missing = frames - len(self._ready) // self.format.channels

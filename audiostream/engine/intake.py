@@ -10,7 +10,7 @@ import numpy as np
 from audiostream.errors import FormatError
 from audiostream.pcm import Format
 
-__all__ = ("Samples", "samples_of")
+__all__ = ("Samples", "samples_of", "sliceable")
 
 # Keyed by character: a dtype's name takes numpy 8 us to make up.
 SCALES = {"b": 1.0 / 128.0, "h": 1.0 / 32768.0, "f": 1.0}
@@ -102,6 +102,17 @@ def bytes_of(data: Any) -> memoryview:
     if not view.c_contiguous:
         view = memoryview(view.tobytes())
     return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def sliceable(data: Any) -> Any:
+    """An array as it is, anything else as its bytes: ``[n:]`` is what is left of it.
+
+    Raises
+    ------
+    TypeError
+        If it is not bytes-like.
+    """
+    return data if isinstance(data, np.ndarray) else bytes_of(data)
 
 
 def samples_of(data: Any, format: Format) -> Samples | memoryview:

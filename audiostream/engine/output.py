@@ -90,13 +90,13 @@ class Output(Stream):
         """Address of a slot's record."""
         return int(self._table.ctypes.data) + slot * VOICE.itemsize
 
-    def attach(self, voice: Voice, frames: int) -> int:
+    def attach(self, voice: Voice, frames: int) -> tuple[int, int]:
         """Give a voice a slot and a ring of at least `frames` frames.
 
         Returns
         -------
-        int
-            The slot.
+        int, int
+            The slot, and the frames that its ring holds.
 
         Raises
         ------
@@ -111,11 +111,15 @@ class Output(Stream):
                     f"first, or open it with get_output(voices={2 * self.voices})"
                 )
             self._sweep()
-            free = next(
-                s
-                for s in range(self._slots)
-                if s not in self.attached and s not in self._retiring
-            )
+            if len(self.attached) + len(self._retiring) >= self._slots:
+                self._sweep(force=True)
+            taken = self.attached.keys() | self._retiring.keys()
+            free = next((slot for slot in range(self._slots) if slot not in taken), None)
+            if free is None:
+                raise AudioException(
+                    "the voices of removed samples are still fading out, and the audio thread "
+                    "does not move; try again in a moment"
+                )
             capacity = power_of_two(max(frames, self.slice))
             channels = self.parameters.channels
             ring = zeros((capacity + self.slice) * channels, np.float32)
@@ -137,14 +141,14 @@ class Output(Stream):
             store(self.voice_address(free) + VOICE_OFFSETS["active"], 1)
             if free >= self.word("voice_end"):
                 store(self.address_of("voice_end"), free + 1)
-            return free
+            return free, capacity
 
     def retire(self, slot: int) -> None:
         """Give a slot back once its voice's fade is through."""
         with self.lock:
             if self.attached.pop(slot, None) is not None:
                 self._retiring[slot] = self.word_of(slot, "skip")
-                self._sweep(force=len(self._retiring) >= self._slots - self.voices)
+                self._sweep()
 
     def _sweep(self, *, force: bool = False) -> None:
         """Free the slots whose voices have faded out; all of them if `force`."""

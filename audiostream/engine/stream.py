@@ -309,13 +309,15 @@ class Stream:
         the latency) over several looks, so that a machine that slept is not taken for
         a dead device.  It may come back by itself, and is then well again.
         """
-        if not self._started or self.is_closed or not self._stream().realtime:
+        if not self._started or self.is_closed:
             return
         if not self._stream().alive():
             if self.failure is None:
                 self.fail(
                     "the device ended the stream by itself (unplugged, or its server died)"
                 )
+            return
+        if not self._stream().realtime:
             return
         callbacks = self.word("callbacks")
         before, since, looks = self._watched

@@ -6,6 +6,7 @@ the one producer that the ring wants.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from typing import Any
@@ -16,7 +17,7 @@ from audiostream.engine.bell import Bell
 from audiostream.engine.intake import Samples, of_bytes, samples_of
 from audiostream.engine.ledger import Counts, Ledger
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
-from audiostream.errors import FormatError
+from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
 
 __all__ = ("MAX_BUFFER", "Voice")
@@ -65,7 +66,6 @@ class Voice:
         self._resampler = None
         if format.rate != rate:
             self._resampler = self._make_resampler(rate)
-            self._limit = max(self._limit, 4 * math.ceil(1 / self._ratio))
         self._carry = b""
         self._into = 0  # own frames that this segment's resampler took
         self._out_of = 0  # frames that it gave
@@ -77,7 +77,7 @@ class Voice:
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
         self._load = output.kernels.load_word
-        self.slot = output.attach(self, self._limit + 64)
+        self.slot, self._capacity = output.attach(self, self._limit + self._held_back())
         self._address = output.voice_address(self.slot)
 
     def _make_resampler(self, rate: int) -> Any:
@@ -85,6 +85,13 @@ class Voice:
 
         middle = min(self.format.channels, self._channels)
         return soxr.ResampleStream(self.format.rate, rate, middle, dtype="float32")
+
+    def _held_back(self) -> int:
+        """Frames (the device's) that a resampler may hold back and then give at once.
+
+        soxr 1.1 was seen to hold up to 1,500 frames at the lower of its two rates.
+        """
+        return 0 if self._resampler is None else math.ceil(2048 * max(1, 1 / self._ratio))
 
     def _at(self, field: str) -> int:
         return self._address + VOICE_OFFSETS[field]
@@ -128,17 +135,18 @@ class Voice:
 
     def room(self) -> int:
         """Frames (the device's) that the ring takes now."""
-        inside = 0
-        if self._resampler is not None:
-            inside = math.ceil(self._into / self._ratio) - self._out_of
-        return self._limit - (self._word("write") - self._word("read")) - max(inside, 0)
+        return self._limit - (self._word("write") - self._word("read"))
 
     def _takes(self) -> int:
         """Own frames that can be written now."""
+        room = self.room()
         if self._resampler is None:
-            return max(self.room(), 0)
-        # What the resampler holds back has its room reserved, so that it can be flushed.
-        return max(math.floor(self.room() * self._ratio) - 1, 0)
+            return max(room, 0)
+        # The ring has room beyond its limit for what the resampler holds back, which may
+        # come at any time, an end at the latest.
+        beyond = self._capacity - self._limit + room
+        safe = math.floor((beyond + self._out_of) * self._ratio) - self._into - 2
+        return max(min(math.ceil(room * self._ratio), safe), 0)
 
     def write_nowait(self, data: Any) -> int:
         """Take as much as there is room for.
@@ -342,11 +350,10 @@ class Voice:
 
     def wants_room(self, frames: int) -> int:
         """The read index at which `frames` own frames, or half a ring, can be taken."""
-        wanted = frames
-        if self._resampler is not None:
-            wanted = math.ceil((frames + 1) / self._ratio) + 1
-        wanted = min(wanted, max(self._limit // 2, 1))
-        return self._word("read") + max(wanted - self.room(), 1)
+        wanted = min(math.ceil(frames / self._ratio), max(self._limit // 2, 1))
+        write = self._word("write")
+        # Never beyond what there is to read: the ring may have run dry meanwhile.
+        return min(write - self._limit + wanted, write)
 
     def arm_read(self, index: int) -> bool:
         """Have the bell rung when the ring was read up to `index`; True if it is."""
@@ -396,7 +403,7 @@ class Voice:
         with self.lock:
             if self._final is not None or self.output.is_closed:
                 return
-            if self.output.failure is None:
+            with contextlib.suppress(AudioException):  # of a device that is gone
                 self.stop()
             self._finish()
         self.output.retire(self.slot)
