@@ -103,7 +103,10 @@ class Clock:
                     name="audiostream virtual device",
                     daemon=True,
                 )
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the interpreter ends: nobody is left to hear it
+                    self._thread = None
 
     def plug_output(self, callback: Callback | None) -> None:
         """Have an output's callback fill the blocks; None: silence again."""
@@ -112,13 +115,21 @@ class Clock:
             record["render"] = callback.address if callback else 0
             record["render_user"] = callback.user if callback else 0
 
-    def plug_inputs(self, callbacks: list[Callback]) -> None:
-        """Have these callbacks hear the blocks."""
+    def plug_input(self, callback: Callback) -> None:
+        """Have one more callback hear the blocks."""
         with self._halted() as record:
-            self._inputs = list(callbacks)
-            for row, callback in zip(self._captures, callbacks, strict=False):
-                row[:] = callback.address, callback.user
-            record["capture_count"] = len(callbacks)
+            self._hear_with(record, [*self._inputs, callback])
+
+    def unplug_input(self, callback: Callback) -> None:
+        """Have it hear them no longer."""
+        with self._halted() as record:
+            self._hear_with(record, [c for c in self._inputs if c is not callback])
+
+    def _hear_with(self, record: Any, callbacks: list[Callback]) -> None:
+        self._inputs = callbacks
+        for row, callback in zip(self._captures, callbacks, strict=False):
+            row[:] = callback.address, callback.user
+        record["capture_count"] = len(callbacks)
 
     @property
     def inputs(self) -> list[Callback]:
@@ -155,7 +166,7 @@ class VirtualStream(DeviceStream):
         self.parameters = clock.parameters
         self._clock = clock
         self._output = request.direction == "output"
-        self._callback = _reachable(callback)
+        self._callback = callback
         self._started = False
         self._closed = False
 
@@ -166,7 +177,7 @@ class VirtualStream(DeviceStream):
         if self._output:
             self._clock.plug_output(self._callback)
         else:
-            self._clock.plug_inputs([*self._clock.inputs, self._callback])
+            self._clock.plug_input(self._callback)
 
     def stop(self) -> None:
         if not self._started:
@@ -175,8 +186,7 @@ class VirtualStream(DeviceStream):
         if self._output:
             self._clock.plug_output(None)
         else:
-            others = [other for other in self._clock.inputs if other is not self._callback]
-            self._clock.plug_inputs(others)
+            self._clock.unplug_input(self._callback)
 
     def close(self) -> bool:
         self.stop()
@@ -209,7 +219,7 @@ class NullDevice(Device):
     name = "null"
 
     def open(self, request: Request, callback: Callback) -> DeviceStream:
-        return VirtualStream(Clock(_as_asked(request)), request, callback)
+        return VirtualStream(Clock(_as_asked(request)), request, _reachable(callback))
 
 
 # --- file: -------------------------------------------------------------------------
@@ -221,7 +231,6 @@ class _FileSink(VirtualStream):
     def __init__(self, clock: Clock, request: Request, callback: Callback, fd: int) -> None:
         super().__init__(clock, request, callback)
         self._fd = fd
-        os.write(fd, self._header(0))
         clock.pour_into(fd)
 
     def _header(self, data_bytes: int) -> bytes:
@@ -230,12 +239,18 @@ class _FileSink(VirtualStream):
 
     def _release(self) -> None:
         self._clock.pour_into(-1)
+        p = self.parameters
+        # A disk may have been full within a frame.  Whole ones have an even length, as
+        # RIFF's chunks must.
         data_bytes = self._clock["sink_bytes"]
-        if data_bytes % 2:
-            os.write(self._fd, b"\0")  # RIFF chunks are padded to an even length
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        os.write(self._fd, self._header(data_bytes))
-        os.close(self._fd)
+        data_bytes -= data_bytes % (p.channels * p.encoding // 8)
+        try:
+            header = self._header(data_bytes)
+            os.ftruncate(self._fd, len(header) + data_bytes)
+            os.lseek(self._fd, 0, os.SEEK_SET)
+            os.write(self._fd, header)
+        finally:
+            os.close(self._fd)
         lost = self._clock["sink_failed"]
         if lost:
             raise DeviceError(
@@ -276,8 +291,19 @@ class FileDevice(Device):
                 "see that its folder exists and can be written to"
             ) from error
         encoding = 32 if request.encoding == 32 else 16
-        parameters = replace(_as_asked(request), encoding=encoding)
-        return _FileSink(Clock(parameters), request, callback, fd)
+        p = replace(_as_asked(request), encoding=encoding)
+        try:
+            os.write(fd, wav.header(p.rate, p.channels, p.encoding, 0))
+            return _FileSink(Clock(p), request, _reachable(callback), fd)
+        except OSError as error:
+            os.close(fd)
+            raise DeviceError(
+                f"cannot write {str(self.path)!r} ({error.strerror}); "
+                "see that there is room on the disk"
+            ) from error
+        except BaseException:
+            os.close(fd)
+            raise
 
     def _open_source(self, request: Request, callback: Callback) -> DeviceStream:
         if not self.path.is_file():
@@ -304,7 +330,7 @@ class FileDevice(Device):
         parameters = _as_asked(
             replace(request, rate=rate, channels=channels, encoding=16 if whole else 32)
         )
-        return VirtualStream(Clock(parameters, source), request, callback)
+        return VirtualStream(Clock(parameters, source), request, _reachable(callback))
 
 
 # --- loopback: ---------------------------------------------------------------------
@@ -323,6 +349,13 @@ class Hubs:
     """The loopbacks that are open in this process, by name; any thread."""
 
     def __init__(self) -> None:
+        self.forget()
+        if hasattr(os, "register_at_fork"):
+            # The parent's are not ours: their callbacks are its streams'.
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Begin with none; in a forked child, whose locks nobody may ever give back."""
         self._hubs: dict[str, _Hub] = {}
         self._lock = threading.Lock()
 
@@ -380,4 +413,5 @@ class LoopbackDevice(Device):
         self._hub = name.removeprefix("loopback:")
 
     def open(self, request: Request, callback: Callback) -> DeviceStream:
+        callback = _reachable(callback)  # may raise, and must not use the hub up
         return _LoopbackStream(HUBS.enter(self._hub, request), request, callback, self._hub)

@@ -9,18 +9,20 @@ never be touched.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from audiostream.device.pahost import HOST
-from audiostream.errors import DeviceError
+from audiostream.errors import AudioException
 
 if TYPE_CHECKING:
     from audiostream.engine.stream import Stream
 
-__all__ = ("LIFETIME", "Lifetime", "in_background")
+__all__ = ("LIFETIME", "Lifetime", "close_later", "in_background")
 
 EXIT_LIMIT = 2.0
 """Seconds that the interpreter's exit waits for devices to close."""
@@ -36,6 +38,19 @@ def in_background(function: Callable[[], object], name: str) -> threading.Thread
     return thread
 
 
+def close_later(stream: Stream) -> None:
+    """Close a stream that was dropped; from a finalizer, so it must not block."""
+
+    def close() -> None:
+        with contextlib.suppress(AudioException):
+            stream.close()
+
+    # A thread that is started while the interpreter is torn down never comes up, and
+    # start() waits for it for ever.
+    if not sys.is_finalizing():
+        in_background(close, "close")
+
+
 class Lifetime:
     """The process's open streams, and the watch over their heartbeats."""
 
@@ -45,6 +60,8 @@ class Lifetime:
         self._lock = threading.Lock()
         self._watch: threading.Thread | None = None
         self._change = threading.Event()
+        self._closed = threading.Event()
+        self.leaving = False
         atexit.register(self.at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
@@ -53,9 +70,10 @@ class Lifetime:
         """Hold a stream until :meth:`remove`, and watch over it."""
         with self._lock:
             self._streams.add(stream)
-            if self._watch is None or not self._watch.is_alive():
-                self._change.clear()
-                self._watch = in_background(self._look_after, "watch")
+            if self._change.is_set() or self._watch is None:
+                # A watch that was told to go may still be there: this is another one.
+                self._change = change = threading.Event()
+                self._watch = in_background(lambda: self._look_after(change), "watch")
 
     def remove(self, stream: Stream, *, keep: bool) -> None:
         """Let go of a closed stream, or keep its memory for good if its device hangs."""
@@ -71,10 +89,20 @@ class Lifetime:
         with self._lock:
             return list(self._streams)
 
-    def _look_after(self) -> None:
-        while not self._change.wait(LOOK):
+    def _look_after(self, change: threading.Event) -> None:
+        while not change.wait(LOOK):
             for stream in self.open_streams():
                 stream.look_for_life()
+        if self.leaving:
+            self._close_all()
+
+    def _close_all(self) -> None:
+        for stream in self.open_streams():
+            try:
+                stream.close()
+            except Exception:
+                continue  # nobody is left to be told; the others must close too
+        self._closed.set()
 
     def at_exit(self) -> None:
         """Close every stream, for at most :data:`EXIT_LIMIT` seconds, then PortAudio.
@@ -82,16 +110,11 @@ class Lifetime:
         PortAudio also where only names were listed: a client that vanishes stalls jackd,
         and so the next program, for 5 s.
         """
-
-        def close() -> None:
-            for stream in self.open_streams():
-                try:
-                    stream.close()
-                except DeviceError:
-                    continue  # nobody is left to be told; the others must close too
-
+        # The watch does it: Python 3.12 starts no thread any more at this point.
+        self.leaving = True
         if self.open_streams():
-            in_background(close, "exit").join(EXIT_LIMIT)
+            self._change.set()
+            self._closed.wait(EXIT_LIMIT)
         HOST.shutdown(EXIT_LIMIT)
 
     def _forked(self) -> None:
@@ -99,6 +122,7 @@ class Lifetime:
         self._lock = threading.Lock()
         self._change = threading.Event()
         self._watch = None
+        self._closed = threading.Event()
         for stream in self._streams:
             stream.orphan()
             self._kept.append(stream)
