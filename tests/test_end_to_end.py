@@ -25,9 +25,9 @@ def signal(encoding: int, frames: int, channels: int, seed: int) -> np.ndarray:
     """Random samples over the whole range, none of them zero."""
     rng = np.random.default_rng(seed)
     if encoding == 32:
-        return (rng.uniform(0.01, 1, (frames, channels)) * rng.choice([-1, 1], channels)).astype(
-            np.float32
-        )
+        return (
+            rng.uniform(0.01, 1, (frames, channels)) * rng.choice([-1, 1], channels)
+        ).astype(np.float32)
     top = 2 ** (encoding - 1) - 1
     samples = rng.integers(-top - 1, top, (frames, channels), endpoint=True)
     samples[samples == 0] = 1
@@ -65,7 +65,9 @@ async def test_loopback_is_bit_exact(path: str, encoding: int, channels: int) ->
         group.start_soon(write_in_odd_chunks, voice, sent[12000:].tobytes(), 1)
         heard = b""
         async for chunk in mic:
-            heard = (heard + chunk) if heard else chunk[_first_sound(chunk, encoding, channels) :]
+            heard = (
+                (heard + chunk) if heard else chunk[_first_sound(chunk, encoding, channels) :]
+            )
             if len(heard) >= sent.nbytes:
                 break
         assert heard[: sent.nbytes] == sent.tobytes()

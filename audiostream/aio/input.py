@@ -17,7 +17,7 @@ from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
 from audiostream.aio.loopbell import CAPTURE, LoopBell, LoopBells, on_event_loop
 from audiostream.device.base import Device
 from audiostream.engine.capture import Capture
-from audiostream.engine.lifetime import in_background
+from audiostream.engine.lifetime import close_later
 from audiostream.engine.stream import Stats
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
@@ -102,7 +102,12 @@ class AudioInput(anyio.abc.ByteReceiveStream):
             If there is no such device or it cannot be opened.
         """
         self._async = True
-        await anyio.to_thread.run_sync(self._open_and_start)
+        try:
+            await anyio.to_thread.run_sync(self._open_and_start)
+        except BaseException:
+            # asyncio's own cancellation does not wait for the thread: it closes what it opens.
+            close_later(self._stream)
+            raise
         return self
 
     def _open_and_start(self) -> None:
@@ -182,7 +187,7 @@ class AudioInput(anyio.abc.ByteReceiveStream):
                     source=self,
                     stacklevel=2,
                 )
-            in_background(stream.close, "close")
+            close_later(stream)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"
@@ -232,15 +237,15 @@ class AudioInput(anyio.abc.ByteReceiveStream):
         for _ in range(self._stream.buffers_queued()):
             callback = self._callback
             if callback is None:
-                break  # taken away by itself
+                break
             try:
                 data = self._stream.take_bytes(size)
             except EndOfStream:
                 break
             if data is None:
                 break
-            callback(data)
             dispatched = True
+            callback(data)
         if not dispatched and self._stream.is_open:
             self._stream.check()
         return dispatched

@@ -13,7 +13,7 @@ from audiostream.aio.errors import StreamClosedError
 from audiostream.aio.loopbell import LoopBells
 from audiostream.aio.sample import AudioSample
 from audiostream.device.base import Device
-from audiostream.engine.lifetime import in_background
+from audiostream.engine.lifetime import close_later
 from audiostream.engine.output import Output
 from audiostream.engine.stream import Stats
 from audiostream.engine.voice import Voice
@@ -108,7 +108,12 @@ class AudioOutput:
             If there is no such device or it cannot be opened.
         """
         self._async = True
-        await anyio.to_thread.run_sync(self.open_blocking)
+        try:
+            await anyio.to_thread.run_sync(self.open_blocking)
+        except BaseException:
+            # asyncio's own cancellation does not wait for the thread: it closes what it opens.
+            close_later(self._stream)
+            raise
         return self
 
     def close(self) -> None:
@@ -156,7 +161,7 @@ class AudioOutput:
                     source=self,
                     stacklevel=2,
                 )
-            in_background(stream.close, "close")
+            close_later(stream)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"

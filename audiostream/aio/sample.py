@@ -144,9 +144,7 @@ class AudioSample(anyio.abc.ByteSendStream):
         await anyio.lowlevel.checkpoint_if_cancelled()
         voice = self._voice
         epoch = voice.epoch
-        rest = (
-            data if isinstance(data, np.ndarray | bytes | str) else memoryview(data).cast("B")
-        )
+        rest = sliceable(data)
         taken = 0
         async with self._writing:
             while voice.epoch == epoch:

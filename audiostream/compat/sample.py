@@ -7,8 +7,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from audiostream.engine.intake import sliceable
+from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.voice import Voice
-from audiostream.errors import AudioException
+from audiostream.errors import AudioException, StreamClosedError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -70,13 +71,24 @@ class AudioSample:
         voice = self._attached("write to")
         rest: Any = sliceable(chunk)
         epoch = voice.epoch
-        with self._writing:
-            while voice.epoch == epoch:
-                taken = voice.write_nowait(rest)
-                rest = rest[taken:]
-                if not len(rest):
-                    return
-                self._wait(voice, epoch, len(rest))
+        try:
+            voice.check()  # before the lock, which in a forked child nobody gives back
+            with self._writing:
+                while voice.epoch == epoch:
+                    taken = voice.write_nowait(rest)
+                    rest = rest[taken:]
+                    if not len(rest):
+                        return
+                    self._wait(voice, epoch, len(rest))
+                    if voice.output.is_closed:
+                        break  # released, whoever of us and close() was quicker
+        except StreamClosedError:
+            if not LIFETIME.leaving:
+                raise
+        if LIFETIME.leaving:
+            # The interpreter ends, and nobody waits for this daemon thread: it has
+            # nothing to tell any more.
+            threading.Event().wait()
 
     def _wait(self, voice: Voice, epoch: int, missing: int) -> None:
         """Sleep until there is room, or the voice has other news."""
@@ -100,7 +112,7 @@ class AudioSample:
         Idempotent; a sample that is on no output has nothing to stop.
         """
         voice = self._voice
-        if voice is not None and not voice.is_gone:
+        if voice is not None and not voice.is_gone and not voice.output.is_closed:
             voice.stop()
 
     def _attached(self, what: str) -> Voice:

@@ -88,6 +88,12 @@ class Capture(Stream):
                 p.rate, self.format.rate, self._middle, dtype="float32"
             )
 
+    def _closed(self, gone: bool) -> None:
+        with self._reading:
+            # Left to a thread that outlives the interpreter, it would be reported as leaked.
+            self._resampler = None
+        super()._closed(gone)
+
     def has_ended(self) -> bool:
         return bool(self.word("ended"))
 

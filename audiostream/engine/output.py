@@ -90,13 +90,8 @@ class Output(Stream):
         """Address of a slot's record."""
         return int(self._table.ctypes.data) + slot * VOICE.itemsize
 
-    def attach(self, voice: Voice, frames: int) -> tuple[int, int]:
-        """Give a voice a slot and a ring of at least `frames` frames.
-
-        Returns
-        -------
-        int, int
-            The slot, and the frames that its ring holds.
+    def attach(self, voice: Voice, frames: int) -> None:
+        """Give a voice its slot, and a ring of at least `frames` frames.
 
         Raises
         ------
@@ -112,7 +107,7 @@ class Output(Stream):
                 )
             self._sweep()
             if len(self.attached) + len(self._retiring) >= self._slots:
-                self._sweep(force=True)
+                self._sweep(force=True)  # all are fading out: the oldest one is cut
             taken = self.attached.keys() | self._retiring.keys()
             free = next((slot for slot in range(self._slots) if slot not in taken), None)
             if free is None:
@@ -136,12 +131,12 @@ class Output(Stream):
             record["bell"] = -1
             record["gain"] = record["gain_target"] = 1.0
             record["wake_read"] = record["wake_heard"] = NEVER
+            voice.slot, voice.address, voice.capacity = free, self.voice_address(free), capacity
             self.attached[free] = voice
             store = self.kernels.store_word
             store(self.voice_address(free) + VOICE_OFFSETS["active"], 1)
             if free >= self.word("voice_end"):
                 store(self.address_of("voice_end"), free + 1)
-            return free, capacity
 
     def retire(self, slot: int) -> None:
         """Give a slot back once its voice's fade is through."""
@@ -151,7 +146,7 @@ class Output(Stream):
                 self._sweep()
 
     def _sweep(self, *, force: bool = False) -> None:
-        """Free the slots whose voices have faded out; all of them if `force`."""
+        """Free the slots whose voices have faded out, and the oldest one if `force`."""
         if self.is_closed:
             return
         load, store = self.kernels.load_word, self.kernels.store_word
@@ -160,6 +155,7 @@ class Output(Stream):
             address = self.voice_address(slot)
             faded = load(address + VOICE_OFFSETS["read"]) >= skip
             if faded or force or not self._started:
+                force = False
                 store(address + VOICE_OFFSETS["active"], 0)
                 over.append(slot)
         if over and self.quiet():

@@ -119,9 +119,12 @@ class Stream:
         self.device = device
         self.closed_error = closed_error
         self.lock = threading.RLock()
+        # One start, stop or close at a time; they may take long, so `lock` is not held.
+        self._control = threading.RLock()
         self.is_open = False
         self.is_closed = False
         self.failure: AudioException | None = None
+        self.orphaned: AudioException | None = None
         self._started = False
         self._device_stream: DeviceStream | None = None
         self._bells: dict[int, Bell] = {}
@@ -147,6 +150,9 @@ class Stream:
             if self.is_open:
                 return
             self.kernels = load_kernels()
+            # Imported here, in the worker thread, and not by the first sample that converts.
+            import soxr  # noqa: F401
+
             device = find(self.device, self.direction)
             self.record = records(STREAM, 1)
             self.address = int(self.record.ctypes.data)
@@ -194,19 +200,28 @@ class Stream:
 
     def start(self) -> None:
         """Start the device.  Idempotent; blocks for a bounded time."""
-        with self.lock:
-            self.check()
-            if not self._started:
+        with self._control:
+            with self.lock:
+                self.check()
+                if self._started:
+                    return
                 self._started = True
                 self._watched = (self.word("callbacks"), time.monotonic(), 0)
+                self.record[0]["started"] = 0  # the pause before is not a late callback
+            try:
                 self._stream().start()
+            except BaseException:
+                self._started = False
+                raise
 
     def stop(self) -> None:
         """Stop the device.  Idempotent, also before a start; blocks for a bounded time."""
-        with self.lock:
-            if self._started and self._device_stream is not None and not self.is_closed:
+        with self._control:
+            with self.lock:
+                if not self._started or self._device_stream is None or self.is_closed:
+                    return
                 self._started = False
-                self._device_stream.stop()
+            self._device_stream.stop()
 
     def close(self) -> None:
         """Stop and give everything back; twice is harmless.  Blocks for a bounded time.
@@ -224,7 +239,8 @@ class Stream:
         gone = True
         try:
             if self._device_stream is not None:
-                gone = self._device_stream.close()
+                with self._control:
+                    gone = self._device_stream.close()
         finally:
             self.wake_all()
             if self._device_stream is not None:
@@ -266,7 +282,7 @@ class Stream:
         """In a forked child: this stream is the parent's, and never touched again."""
         self.lock = threading.RLock()
         self.is_closed = True
-        self.failure = self.closed_error(
+        self.orphaned = self.closed_error(
             "this stream was opened before fork() and belongs to the parent process; "
             "open another one here"
         )
@@ -276,7 +292,7 @@ class Stream:
     def check_not_closed(self) -> None:
         """Raise the closed error if the stream is closed."""
         if self.is_closed:
-            raise self.failure or self.closed_error(
+            raise self.orphaned or self.closed_error(
                 f"this {self.direction} is closed; open another one"
             )
 
@@ -412,8 +428,8 @@ class Stream:
                 return
             self._publish_bell(bell.index, -1)
             if self.quiet():
+                # Closed with its last reference: a thread may be about to listen to it.
                 bell.may_close = True
-                bell.close()
             else:
                 self._keep.append(bell)
 

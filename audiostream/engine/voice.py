@@ -51,6 +51,11 @@ class Voice:
         If all voices are in use.
     """
 
+    # Set by the output when it attaches the voice.
+    slot: int
+    address: int
+    capacity: int
+
     def __init__(self, output: Output, format: Format, buffer: float, least: int = 1) -> None:
         if not 0 < buffer <= MAX_BUFFER:
             raise FormatError(
@@ -77,8 +82,7 @@ class Voice:
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
         self._load = output.kernels.load_word
-        self.slot, self._capacity = output.attach(self, self._limit + self._held_back())
-        self._address = output.voice_address(self.slot)
+        output.attach(self, self._limit + self._held_back())
 
     def _make_resampler(self, rate: int) -> Any:
         import soxr
@@ -94,7 +98,7 @@ class Voice:
         return 0 if self._resampler is None else math.ceil(2048 * max(1, 1 / self._ratio))
 
     def _at(self, field: str) -> int:
-        return self._address + VOICE_OFFSETS[field]
+        return self.address + VOICE_OFFSETS[field]
 
     def _word(self, field: str) -> int:
         return self._load(self._at(field))
@@ -144,7 +148,7 @@ class Voice:
             return max(room, 0)
         # The ring has room beyond its limit for what the resampler holds back, which may
         # come at any time, an end at the latest.
-        beyond = self._capacity - self._limit + room
+        beyond = self.capacity - self._limit + room
         safe = math.floor((beyond + self._out_of) * self._ratio) - self._into - 2
         return max(min(math.ceil(room * self._ratio), safe), 0)
 
@@ -227,7 +231,7 @@ class Voice:
 
     def _put(self, flat: np.ndarray, channels: int, frames: int, scale: float) -> None:
         self.output.kernels.put(
-            self._address, self._channels, self.output.slice, flat, channels, frames, scale
+            self.address, self._channels, self.output.slice, flat, channels, frames, scale
         )
 
     def _resample(self, samples: Samples, frames: int) -> None:
@@ -418,6 +422,8 @@ class Voice:
         self.news()
 
     def _finish(self) -> None:
+        # Left to a thread that outlives the interpreter, it would be reported as leaked.
+        self._resampler = None
         counts = self.counts()
         left = counts.buffered
         self._final = Counts(counts.written, counts.position, counts.cleared + left)

@@ -70,7 +70,7 @@ def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> in
     store(stream, "time", times_at(time_info)["now"])
     if frames == 0:
         return now
-    if stream["callbacks"] > 0:
+    if stream["started"] > 0:
         allowed = stream["block_ns"] + np.int64(stream["latency"] * 1e9)
         if now - stream["started"] > allowed:
             store(stream, "late", stream["late"] + 1)

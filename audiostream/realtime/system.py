@@ -24,8 +24,8 @@ from audiostream.realtime.atomics import JIT, words_at
 __all__ = ("call_back", "monotonic_ns", "register_symbols", "sleep_until", "write_bytes")
 
 MACOS: Final = sys.platform == "darwin"
-MONOTONIC: Final = 6 if MACOS else 1
-"""CLOCK_MONOTONIC, the clock of time.monotonic()."""
+MONOTONIC: Final = 8 if MACOS else 1
+"""The clock of time.monotonic(): CLOCK_UPTIME_RAW on macOS, else CLOCK_MONOTONIC."""
 NANO: Final = 1_000_000_000
 
 SYMBOLS: Final = {
@@ -56,7 +56,7 @@ def register_symbols() -> None:
 def write_bytes(fd: int, address: int, count: int) -> int:
     """Write `count` bytes at `address` to `fd`; bytes taken, or -1."""
     try:
-        return os.write(fd, ctypes.string_at(address, count))
+        return os.write(fd, ctypes.string_at(int(address), int(count)))
     except OSError:
         return -1
 
@@ -86,7 +86,8 @@ def call_back(
         ctypes.c_ulong,
         ctypes.c_void_p,
     )
-    return int(prototype(address)(source, target, frames, times, flags, user))
+    words = (source, target, frames, times, flags, user)
+    return int(prototype(int(address))(*map(int, words)))
 
 
 def _monotonic_ns(timespec):  # type: ignore[no-untyped-def]

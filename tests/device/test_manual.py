@@ -1,4 +1,4 @@
-"""The manual device: the contract of a device, in virtual time; and what it is told to break."""
+"""The manual device: a device's contract in virtual time, and what it is told to break."""
 
 from __future__ import annotations
 
@@ -283,9 +283,7 @@ def test_feeding_needs_an_open_input() -> None:
 @pytest.mark.parametrize(
     ("fault", "index", "flag"), [("underrun", 0, UNDERFLOW), ("overrun", 1, OVERFLOW)]
 )
-def test_a_mishap_is_told_once_and_to_the_right_side(
-    fault: Any, index: int, flag: int
-) -> None:
+def test_a_mishap_is_told_once_and_to_the_right_side(fault: Any, index: int, flag: int) -> None:
     device = ManualDevice()
     sides = Recorder(OUTPUT), Recorder(INPUT)
     device.open(OUTPUT, sides[0].callback).start()
@@ -382,7 +380,7 @@ def test_a_recording_that_ends_calls_once_without_frames_and_no_more() -> None:
 
 @pytest.mark.parametrize("kind", ["explode", "", None])
 def test_an_unknown_fault_says_which_there_are(kind: Any) -> None:
-    with pytest.raises(FormatError, match="underrun.*overrun.*stall.*resume.*die.*end"):
+    with pytest.raises(FormatError, match=r"underrun.*overrun.*stall.*resume.*die.*end"):
         ManualDevice().fault(kind)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -119,7 +118,8 @@ PROGRAM = """
 import os, sys
 from audiostream import AudioException, get_input, get_output
 from audiostream.errors import NoDeviceError
-for open_one, variable in ((get_output, "AUDIOSTREAM_OUTPUT"), (get_input, "AUDIOSTREAM_INPUT")):
+ways = (get_output, "AUDIOSTREAM_OUTPUT"), (get_input, "AUDIOSTREAM_INPUT")
+for open_one, variable in ways:
     try:
         open_one()
     except NoDeviceError as error:

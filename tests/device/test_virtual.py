@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
-import textwrap
 import threading
 import wave
 from collections.abc import Callable, Iterator
@@ -228,12 +228,13 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
         AudioOutput(device=f"file:{tmp_path}/missing/a.wav").open_blocking()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
     (tmp_path / "full.wav").symlink_to("/dev/full")
-    before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(DeviceError, match="(?s)full.wav.*room"):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(DeviceError, match=r"(?s)full\.wav.*room"):
         AudioOutput(device=f"file:{tmp_path}/full.wav").open_blocking()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 FULL = """
@@ -244,14 +245,14 @@ from audiostream.errors import DeviceError
 
 output = AudioOutput(192000, 1, 16, 256, device="file:full.wav").open_blocking()
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_001, resource.RLIM_INFINITY))
-clock = output.engine._device_stream
 end = time.monotonic() + 20
-while clock.alive() and time.monotonic() < end:
+while time.monotonic() < end:
+    try:
+        output.engine.check()
+    except DeviceError as error:
+        print("use:", "close this output" in str(error))
+        break
     time.sleep(0.001)
-try:
-    output.check() if hasattr(output, "check") else output.engine.check()
-except DeviceError as error:
-    print("use:", "close this output" in str(error))
 try:
     output.close()
 except DeviceError as error:
@@ -308,12 +309,12 @@ def test_a_file_is_heard_once_and_ends(
     channels: int,
 ) -> None:
     name = tmp_path / f"recording.{suffix}"
-    soundfile.write(name, noise(1001, channels, 16), 48000, subtype)
+    soundfile.write(name, noise(1000, channels, 16) / 65536, 48000, subtype)
     input = microphone(f"file:{name}", rate=48000, channels=channels, encoding=encoding)
     chunks = listen_to_the_end(input)
     assert input.poll() is False
     width = channels * encoding // 8
-    assert [len(chunk) // width for chunk in chunks] == [256, 256, 256, 233]
+    assert [len(chunk) // width for chunk in chunks] == [256, 256, 256, 232]
     expected, _ = soundfile.read(name, dtype="float32", always_2d=True)
     scale = np.float32({8: 128, 16: 32768, 32: 1}[encoding])
     np.testing.assert_array_equal(heard_frames(input, chunks) / scale, expected)
@@ -498,7 +499,9 @@ def deaf(inputs: list[AudioInput], before: list[int]) -> bool:
 
 def test_a_loopback_has_one_output(speaker: Speaker) -> None:
     output = speaker("loopback:one")
-    with pytest.raises(DeviceError, match=r'"loopback:one" already has an output.*another name'):
+    with pytest.raises(
+        DeviceError, match=r'"loopback:one" already has an output.*another name'
+    ):
         AudioOutput(device="loopback:one").open_blocking()
     play(output, ramp(200))
     output.close()
@@ -581,11 +584,7 @@ def test_another_callback_path_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(DeviceError, match=r"AUDIOSTREAM_CALLBACK='fortran'.*native.*python"):
         AudioOutput(device="null").open_blocking()
     monkeypatch.setenv("AUDIOSTREAM_CALLBACK", "python")
-    with pytest.raises(DeviceError, match="already has"):
-        with AudioOutput(device="loopback:env"), AudioOutput(device="loopback:env"):
-            pass
-    with AudioOutput(device="loopback:env"):
-        pass
+    AudioOutput(device="null").open_blocking().close()
 
 
 def test_a_refused_callback_path_does_not_use_a_loopback_up(
@@ -620,39 +619,15 @@ def test_a_header_of_more_than_it_can_tell_tells_the_most() -> None:
     assert int.from_bytes(header[4:8], "little") == wav.MAX_DATA + 36
 
 
-# ---------------------------------------------------------------------------- a busy Python
-
-BUSY = textwrap.dedent(
-    """
-    import threading, time
-    from audiostream import get_output
-    output = get_output(rate=48000, buffersize=480, device="null")
-    over = False
-    def busy():
-        while not over:
-            sum(range(100))
-    for _ in range(2):
-        threading.Thread(target=busy, daemon=True).start()
-    before, started = output.stats.callbacks, time.monotonic()
-    end = time.thread_time() + 0.2
-    while time.thread_time() < end:
-        sum(range(100))
-    over = True
-    elapsed = time.monotonic() - started
-    due = elapsed * 100
-    print((output.stats.callbacks - before) > 0.8 * due - 3)
-    output.close()
-    """
-)
+# --------------------------------------------------------------------------- a busy Python
 
 
-def test_a_busy_python_does_not_hold_a_virtual_device_up() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", BUSY],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        check=False,
-    )
-    assert (done.stderr, done.returncode, done.stdout) == ("", 0, "True\n")
+def test_a_virtual_device_goes_on_while_nobody_lets_go_of_the_interpreter(
+    speaker: Speaker,
+) -> None:
+    output = speaker("null", rate=48000, buffersize=48)
+    eventually(lambda: output.stats.callbacks > 0)
+    sleep = ctypes.PyDLL(None).usleep  # keeps the interpreter lock
+    before = output.stats.callbacks
+    sleep(200_000)
+    assert output.stats.callbacks - before >= 20  # of 200 that are due

@@ -1,0 +1,212 @@
+"""The memory that is shared with the audio thread, and the doorbell."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiostream.engine.bell import Bell
+from audiostream.engine.memory import field_offsets, power_of_two, records, zeros
+from audiostream.realtime.layout import BELL, CLOCK, LINE, STREAM, VOICE
+
+RECORDS = {"BELL": BELL, "VOICE": VOICE, "STREAM": STREAM, "CLOCK": CLOCK}
+
+
+# --------------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("name", RECORDS)
+@pytest.mark.parametrize("count", [1, 7])
+def test_records_are_zero_and_on_cache_lines(name: str, count: int) -> None:
+    kind = RECORDS[name]
+    for _ in range(5):
+        table = records(kind, count)
+        assert table.shape == (count,)
+        assert table.ctypes.data % LINE == 0
+        assert kind.itemsize % LINE == 0
+        assert not any(table.tobytes())
+        table[-1] = tuple([1] * len(kind.names or ()))  # it is ours to write
+        assert table[-1][0] == 1
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_offsets_are_those_of_the_record(name: str) -> None:
+    offsets = field_offsets(RECORDS[name])
+    assert sorted(offsets) == sorted(RECORDS[name].names or ())
+    table = records(RECORDS[name], 1)
+    raw = table.view(np.uint8)
+    for field, offset in offsets.items():
+        assert offset % 8 == 0
+        table[field] = 0
+        one = np.ones(1, table[field].dtype)
+        raw[offset : offset + 8] = one.view(np.uint8)
+        assert table[field][0] == 1
+    assert len(set(offsets.values())) == len(offsets)
+
+
+@pytest.mark.parametrize(
+    ("count", "power"), [(0, 1), (1, 1), (2, 2), (3, 4), (1024, 1024), (1025, 2048)]
+)
+def test_powers_of_two_are_no_smaller_than_asked_for(count: int, power: int) -> None:
+    assert power_of_two(count) == power
+
+
+def test_zeros_are_zero_writable_and_contiguous() -> None:
+    array = zeros(1000, np.float32)
+    assert array.dtype == np.float32
+    assert array.flags.writeable
+    assert array.flags.c_contiguous
+    assert not array.any()
+
+
+# --------------------------------------------------------------------------------- the bell
+
+
+@pytest.fixture(params=["eventfd", "pipe"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "pipe":
+        monkeypatch.delattr(os, "eventfd", raising=False)
+    elif not hasattr(os, "eventfd"):
+        pytest.skip("this Python has no os.eventfd (Linux, 3.10)")
+    return str(request.param)
+
+
+def rung(bell: Bell) -> bool:
+    """True if somebody who listens would wake up."""
+    listening = select.poll()
+    listening.register(bell.fd, select.POLLIN)
+    return bool(listening.poll(0))
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def test_a_bell_is_quiet_until_it_is_rung(kind: str) -> None:
+    bell = Bell(3)
+    assert bell.index == 3
+    assert not rung(bell)
+    bell.hear()  # nothing to hear: does not block
+    bell.ring()
+    assert rung(bell)
+    assert rung(bell)  # until it is heard
+    for _ in range(10):
+        bell.ring()
+    bell.hear()
+    assert not rung(bell)  # many rings may be heard as one
+    bell.ring()
+    assert rung(bell)
+
+
+def test_eight_bytes_to_its_descriptor_ring_it(kind: str) -> None:
+    bell = Bell(0)
+    os.write(bell.write_fd, (1).to_bytes(8, sys.byteorder))  # as the audio thread does
+    assert rung(bell)
+    bell.hear()
+    assert not rung(bell)
+
+
+def test_a_bell_that_nobody_hears_never_blocks_who_rings(kind: str) -> None:
+    bell = Bell(0)
+    if kind == "eventfd":
+        os.write(bell.write_fd, (2**64 - 2).to_bytes(8, sys.byteorder))  # as full as may be
+    ringing = threading.Thread(target=lambda: [bell.ring() for _ in range(20_000)], daemon=True)
+    ringing.start()
+    ringing.join(20)
+    assert not ringing.is_alive()
+    assert rung(bell)
+    bell.hear()
+    assert not rung(bell)
+
+
+def test_a_bell_wakes_a_thread(kind: str) -> None:
+    bell = Bell(0)
+    woken = threading.Event()
+
+    def listen() -> None:
+        listening = select.poll()
+        listening.register(bell.fd, select.POLLIN)
+        listening.poll()
+        woken.set()
+
+    threading.Thread(target=listen, daemon=True).start()
+    assert not woken.is_set()
+    bell.ring()
+    assert woken.wait(20)
+
+
+def test_ringing_for_all_says_so(kind: str) -> None:
+    bell = Bell(0)
+    assert not bell.for_all
+    bell.ring_all()
+    assert bell.for_all
+    assert rung(bell)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_bell_is_closed_only_if_nobody_can_ring_it_any_more(kind: str, gone: bool) -> None:
+    bell = Bell(0)
+    descriptors = {bell.fd, bell.write_fd}
+    bell.close()  # the audio thread may still write
+    assert all(map(is_open, descriptors))
+    bell.finish(gone=gone)
+    assert bell.finished
+    assert bell.for_all
+    assert rung(bell)
+    bell.close()
+    bell.close()
+    assert bell.closed is gone
+    assert [is_open(descriptor) for descriptor in descriptors] == [not gone] * len(descriptors)
+    bell.ring()
+    bell.hear()
+    bell.may_close = True
+    bell.close()
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_bell_that_is_dropped_closes_itself_if_it_may(kind: str, gone: bool) -> None:
+    bell = Bell(0)
+    descriptors = {bell.fd, bell.write_fd}
+    bell.finish(gone=gone)
+    del bell
+    gc.collect()
+    assert [is_open(descriptor) for descriptor in descriptors] == [not gone] * len(descriptors)
+    for descriptor in descriptors:
+        if not gone:
+            os.close(descriptor)
+
+
+def test_descriptors_are_not_inherited(kind: str) -> None:
+    bell = Bell(0)
+    assert not os.get_inheritable(bell.fd)
+    assert not os.get_inheritable(bell.write_fd)
+    assert not os.get_blocking(bell.fd)
+    assert not os.get_blocking(bell.write_fd)
+
+
+def test_a_bell_that_cannot_be_made_leaves_nothing_behind(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_: Any) -> Any:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, kind, none_left)
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    with pytest.raises(OSError, match="open files") as caught:
+        Bell(0)
+    del caught
+    gc.collect()
+    assert unraisable == []

@@ -1,0 +1,379 @@
+"""The audio thread's records, laid out as the engine does, but with no device around them.
+
+A :class:`Rig` runs the kernels in one of two forms on the same kind of memory: *plain*, the
+Python functions themselves, and *compiled*, the machine code of the library.  Every block
+of memory lies between canaries, so that a stray address shows.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from audiostream.device.callback_path import CallCompiled
+from audiostream.engine.bell import Bell
+from audiostream.engine.memory import field_offsets, records
+from audiostream.pcm import ENCODINGS
+from audiostream.realtime import callback, control, system
+from audiostream.realtime.compiled import kernels
+from audiostream.realtime.layout import (
+    BELL,
+    CUTS,
+    HISTORY,
+    NEVER,
+    PASS,
+    STREAM,
+    TIME_INFO,
+    VOICE,
+)
+
+MARGIN = 256
+CANARY = 0xA5
+
+VOICE_AT = field_offsets(VOICE)
+STREAM_AT = field_offsets(STREAM)
+
+
+class _Ctypes:
+    """For system.py, until its plain forms take the np.int64 that a record's word is.
+
+    See test_plain_system_calls_take_a_records_words; to go with its mark.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(ctypes, name)
+
+    def string_at(self, address: int, count: int) -> bytes:
+        return ctypes.string_at(int(address), int(count))
+
+    def PYFUNCTYPE(self, *types: Any) -> Any:
+        prototype = ctypes.PYFUNCTYPE(*types)
+        return lambda address: lambda *given: prototype(int(address))(*map(int, given))
+
+
+system.ctypes = _Ctypes()  # type: ignore[assignment, attr-defined]
+
+CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
+ADDRESSES = {"ring", "history", "cuts", "voices", "bells", "noted", "mix", "batch", "one"}
+"""Fields that differ from run to run: what the clock said, and where memory lies."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """The entry points in one form, under the same names and with the same arguments."""
+
+    name: str
+    render: Any
+    capture: Any
+    load_word: Any
+    store_word: Any
+    arm: Any
+    take_woken: Any
+    read_ring: Any
+    encode_block: Any
+    put: Any
+    spread: Any
+
+
+PLAIN = Form(
+    "plain",
+    callback.render,
+    callback.capture,
+    control.load_word,
+    control.store_word,
+    control.arm,
+    control.take_woken,
+    control.read_ring,
+    control.encode_block,
+    control.put,
+    control.spread,
+)
+
+
+@functools.lru_cache(maxsize=1)
+def compiled() -> Form:
+    """The library's machine code; the first call compiles or loads it."""
+    k = kernels()
+    return Form(
+        "compiled",
+        CallCompiled(k.render.address),
+        CallCompiled(k.capture.address),
+        k.load_word,
+        k.store_word,
+        k.arm,
+        k.take_woken,
+        k.read_ring,
+        k.encode_block,
+        k.put,
+        k.spread,
+    )
+
+
+class Guarded:
+    """Zeroed memory between canaries, aligned to a cache line."""
+
+    def __init__(self, count: int, dtype: Any) -> None:
+        size = count * np.dtype(dtype).itemsize
+        self._all = np.full(size + 2 * MARGIN + 64, CANARY, np.uint8)
+        self._start = MARGIN + -(self._all.ctypes.data + MARGIN) % 64
+        self._stop = self._start + size
+        self._all[self._start : self._stop] = 0
+        self.array: Any = self._all[self._start : self._stop].view(dtype)
+
+    @property
+    def address(self) -> int:
+        return int(self.array.ctypes.data) if self.array.size else 0
+
+    def check(self) -> None:
+        """Nothing outside was written to."""
+        assert (self._all[: self._start] == CANARY).all(), "written before the memory"
+        assert (self._all[self._stop :] == CANARY).all(), "written behind the memory"
+
+
+@dataclass
+class Times:
+    """PortAudio's time information, with exact binary fractions of a second."""
+
+    record: Any = field(default_factory=lambda: np.zeros(1, TIME_INFO))
+
+    @property
+    def address(self) -> int:
+        return int(self.record.ctypes.data)
+
+    def set(self, now: float, dac: float) -> None:
+        self.record[0] = (now, now, dac)
+
+
+class Rig:
+    """A stream's records, and the ways that callers and the device have with them."""
+
+    def __init__(
+        self,
+        form: Form,
+        *,
+        rate: int = 32768,
+        channels: int = 2,
+        encoding: int = 32,
+        slice: int = 64,
+        voices: int = 1,
+        capacity: int = 256,
+        latency: float = 0.0,
+        bells: int = 2,
+    ) -> None:
+        self.form = form
+        self.channels = channels
+        self.encoding = encoding
+        self.slice = slice
+        self.capacity = capacity
+        self.rate = rate
+        self.dtype = np.dtype(ENCODINGS[encoding])
+        self._keep: list[Guarded] = []
+        self.streams = records(STREAM, 1)
+        self.stream = self.streams[0]
+        self.address = int(self.streams.ctypes.data)
+        self.table = records(VOICE, max(voices, 1))
+        self.bell_table = records(BELL, bells)
+        self.bell_table["fd"] = -1
+        self.bells: dict[int, Bell] = {}
+        self.noted = self._memory(bells, np.int64)
+        self.mix = self._memory(slice * channels, np.float32)
+        self.batch = self._memory(PASS, np.int64)
+        self.one = self._memory(1, np.int64)
+        self.one.array[0] = 1
+        self.ring = self._memory(capacity * channels, np.float32)  # the capture's
+        self.times = Times()
+        for name, value in {
+            "rate": rate,
+            "channels": channels,
+            "encoding": encoding,
+            "slice": slice,
+            "latency": latency,
+            "capacity": capacity,
+            "voices": self.table.ctypes.data,
+            "bells": self.bell_table.ctypes.data,
+            "noted": self.noted.address,
+            "mix": self.mix.address,
+            "batch": self.batch.address,
+            "one": self.one.address,
+            "ring": self.ring.address,
+            "voice_end": voices,
+            "wake_commit": NEVER,
+            "bell": -1,
+            "master": 1.0,
+            "master_target": 1.0,
+        }.items():
+            self.stream[name] = value
+        self.rings = []
+        self.histories = []
+        self.cuts = []
+        for record in self.table[:voices]:
+            ring = self._memory((capacity + slice) * channels, np.float32)
+            history = self._memory(3 * HISTORY, np.int64)
+            cuts = self._memory(2 * CUTS, np.int64)
+            self.rings.append(ring)
+            self.histories.append(history)
+            self.cuts.append(cuts)
+            for name, value in {
+                "ring": ring.address,
+                "history": history.address,
+                "cuts": cuts.address,
+                "capacity": capacity,
+                "bell": -1,
+                "active": 1,
+                "gain": 1.0,
+                "gain_target": 1.0,
+                "wake_read": NEVER,
+                "wake_heard": NEVER,
+            }.items():
+                record[name] = value
+
+    def _memory(self, count: int, dtype: Any) -> Guarded:
+        memory = Guarded(count, dtype)
+        self._keep.append(memory)
+        return memory
+
+    def check(self) -> None:
+        """Nothing was written outside the memory that the records name."""
+        for memory in self._keep:
+            memory.check()
+
+    def at(self, name: str, slot: int | None = None) -> int:
+        """Address of a word of the stream's record, or of a voice's."""
+        if slot is None:
+            return self.address + STREAM_AT[name]
+        return self.voice_address(slot) + VOICE_AT[name]
+
+    def voice_address(self, slot: int) -> int:
+        return int(self.table.ctypes.data) + slot * VOICE.itemsize
+
+    # --- callers -----------------------------------------------------------------
+
+    def add_bell(self, index: int) -> Bell:
+        bell = self.bells[index] = Bell(index)
+        bell.may_close = True
+        self.bell_table[index]["fd"] = bell.write_fd
+        return bell
+
+    def room(self, slot: int = 0) -> int:
+        voice = self.table[slot]
+        return self.capacity - int(voice["write"] - voice["read"])
+
+    def put(self, frames: Any, slot: int = 0) -> None:
+        """Write (frames, channels) of int8, int16 or float32."""
+        source = np.ascontiguousarray(frames)
+        scale = np.float32(
+            1.0 if source.dtype.kind == "f" else 2.0 ** (1 - source.itemsize * 8)
+        )
+        flat = source.reshape(-1)
+        flat.flags.writeable = False
+        self.form.put(
+            self.voice_address(slot),
+            self.channels,
+            self.slice,
+            flat,
+            source.shape[1],
+            len(source),
+            scale,
+        )
+
+    def write(self, samples: Any, slot: int = 0) -> None:
+        """Write mono samples to all channels."""
+        self.put(np.asarray(samples, np.float32)[:, None], slot)
+
+    def set(self, name: str, value: int, slot: int | None = None) -> None:
+        self.form.store_word(self.at(name, slot), value)
+
+    def play(self, slot: int = 0) -> None:
+        self.set("playing", 1, slot)
+
+    def clear(self, fade: int = 0, slot: int = 0) -> None:
+        voice = self.table[slot]
+        voice["fade"] = fade
+        self.set("ended", int(voice["write"]), slot)
+        self.set("skip", int(voice["write"]), slot)
+
+    def gain(self, target: float, frames: int, slot: int = 0) -> None:
+        voice = self.table[slot]
+        voice["gain_target"] = target
+        voice["gain_frames"] = frames
+        self.set("gain_change", int(voice["gain_change"]) + 1, slot)
+
+    def master(self, target: float, frames: int) -> None:
+        self.stream["master_target"] = target
+        self.stream["master_frames"] = frames
+        self.set("master_change", int(self.stream["master_change"]) + 1)
+
+    # --- the device --------------------------------------------------------------
+
+    def render(self, frames: int, *, latency: int | None = 0, flags: int = 0) -> np.ndarray:
+        """Have a block rendered; `latency` in frames, None: the device gives no times."""
+        block = Guarded(frames * self.channels, self.dtype)
+        block.array.view(np.uint8)[:] = CANARY  # it must fill all of it
+        now = 1.0 + int(self.stream["frames"]) / self.rate
+        self.times.set(now, 0.0 if latency is None else now + latency / self.rate)
+        status = self.form.render(
+            0, block.address, frames, self.times.address, flags, self.address
+        )
+        assert status == 0
+        block.check()
+        return np.array(block.array.reshape(frames, self.channels))
+
+    def capture(self, block: np.ndarray | None, frames: int = 0, flags: int = 0) -> None:
+        """Have a block captured, or `frames` of no data at all."""
+        address = 0
+        if block is not None:
+            block = np.ascontiguousarray(block)
+            address, frames = int(block.ctypes.data), len(block)
+        self.times.set(1.0, 1.0)
+        status = self.form.capture(address, 0, frames, self.times.address, flags, self.address)
+        assert status == 0
+
+    def read_ring(self, index: int, frames: int) -> tuple[bool, np.ndarray]:
+        target = Guarded(frames * self.channels, np.float32)
+        whole = self.form.read_ring(self.address, index, frames, target.array)
+        target.check()
+        return bool(whole), np.array(target.array.reshape(frames, self.channels))
+
+    # --- to compare --------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything that two runs of one scenario must agree on, floats by their bits."""
+        found: dict[str, Any] = {}
+        for name in STREAM.names or ():
+            if name not in CLOCKS | ADDRESSES:
+                found[name] = self.streams[name].tobytes()
+        for name in VOICE.names or ():
+            if name not in ADDRESSES:
+                found[f"voice {name}"] = self.table[name].tobytes()
+        for name, memories in (
+            ("rings", self.rings),
+            ("histories", self.histories),
+            ("cuts", self.cuts),
+            ("others", [self.ring, self.mix, self.noted]),
+        ):
+            found[name] = [memory.array.tobytes() for memory in memories]
+        found["noted bells"] = self.bell_table["noted"].tolist()
+        found["rings heard"] = {index: rings(bell) for index, bell in self.bells.items()}
+        return found
+
+
+def rings(bell: Bell) -> int:
+    """How often a bell was rung since the last look."""
+    try:
+        data = os.read(bell.fd, 1 << 16)
+    except BlockingIOError:
+        return 0
+    if hasattr(os, "eventfd"):
+        return int.from_bytes(data, "little")
+    return len(data) // 8
+
+
+def word(value: int = 0) -> tuple[Any, int]:
+    """A word by itself, and its address."""
+    memory = ctypes.c_int64(value)
+    return memory, ctypes.addressof(memory)
