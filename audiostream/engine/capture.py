@@ -259,8 +259,7 @@ class Capture(Stream):
             frames = -(-(count - len(self._rest)) // width)
             missing = frames - len(self._ready) // self.format.channels
             index = self._read + max(math.ceil(missing / self._ratio), 1)
-            # What the resampler still holds back makes it come a little later.
-            index = max(index, self._commit() + 1) if self._resampler is not None else index
+            # What a resampler still holds back makes it come later: then it is asked again.
             armed = self.kernels.arm(
                 self.address + OFFSETS["wake_commit"], self.address + OFFSETS["commit"], index
             )

@@ -156,6 +156,24 @@ async def test_a_microphone_of_48_khz_is_read_at_16(channels: int) -> None:
         assert level == pytest.approx(20000 / 2**0.5, rel=0.002)
 
 
+async def test_what_came_between_the_look_and_the_wait_is_not_slept_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A microphone that is stopped right then rings no more."""
+    device = ManualDevice(rate=48000)
+    async with aio.get_input(source=device, rate=16000, buffersize=320) as mic:
+        arm = mic.engine.arm
+
+        def late(count: int) -> bool:
+            device.step(9600)
+            mic.stop()
+            return arm(count)
+
+        monkeypatch.setattr(mic.engine, "arm", late)
+        with anyio.fail_after(5):
+            assert len(await mic.read(320)) == 640
+
+
 async def test_dropping_through_a_resampler_keeps_whole_buffers() -> None:
     device = ManualDevice(rate=48000)
     async with aio.get_input(source=device, rate=16000, buffersize=320, queue=0.1) as mic:
