@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
-import anyio
 import anyio.abc
 import anyio.lowlevel
-import anyio.to_thread
 import numpy as np
 
 from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
 from audiostream.aio.loopbell import CAPTURE, LoopBell, LoopBells, on_event_loop
+from audiostream.aio.stream import AudioStream
 from audiostream.device.base import Device
 from audiostream.engine.capture import Capture
-from audiostream.engine.lifetime import close_later
-from audiostream.engine.stream import Stats
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
 
 __all__ = ("AudioInput", "get_input")
 
 
-class AudioInput(anyio.abc.ByteReceiveStream):
+class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
     """An input device and its queue, by callback and ``poll()`` or by ``async for``.
 
     A reader that is too slow loses the *oldest* audio, in whole buffers: ``dropped``
@@ -67,56 +62,15 @@ class AudioInput(anyio.abc.ByteReceiveStream):
         queue: float = 4.0,
     ) -> None:
         format = Format(rate, channels, encoding)
-        self._stream = Capture(
-            format, buffersize, source, queue, StreamClosedError, EndOfStream
+        super().__init__(
+            Capture(format, buffersize, source, queue, StreamClosedError, EndOfStream)
         )
         self._bells = LoopBells(self._stream)
         self._bell: LoopBell | None = None
         self._reading = False
-        self._async = False
         self.callback = callback
 
-    # --- from open to closed -----------------------------------------------------
-
-    def open_blocking(self) -> AudioInput:
-        """Open the device, without starting it; blocks.
-
-        Raises
-        ------
-        NoDeviceError, DeviceError
-            If there is no such device or it cannot be opened.
-        """
-        try:
-            self._stream.open()
-        except BaseException:
-            self._stream.close()
-            raise
-        return self
-
-    async def open(self) -> AudioInput:
-        """Open the device and start the capture, without blocking the event loop.
-
-        Raises
-        ------
-        NoDeviceError, DeviceError
-            If there is no such device or it cannot be opened.
-        """
-        self._async = True
-        try:
-            await anyio.to_thread.run_sync(self._open_and_start)
-        except BaseException:
-            # asyncio's own cancellation does not wait for the thread: it closes what it opens.
-            close_later(self._stream)
-            raise
-        return self
-
-    def _open_and_start(self) -> None:
-        self.open_blocking()
-        try:
-            self._stream.start()
-        except BaseException:
-            self._stream.close()
-            raise
+    # --- start and stop ----------------------------------------------------------
 
     def start(self) -> None:
         """Start the capture.  Idempotent; works again after :meth:`stop`.
@@ -144,54 +98,8 @@ class AudioInput(anyio.abc.ByteReceiveStream):
         else:
             function()
 
-    def close(self) -> None:
-        """Stop and close; twice is harmless.  Blocks for a bounded time."""
-        self._stream.close()
-
-    async def aclose(self) -> None:
-        """:meth:`close` without blocking the event loop."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._stream.close)
-
-    async def __aenter__(self) -> AudioInput:
-        return await self.open()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> AudioInput:
-        self._open_and_start()
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        stream = getattr(self, "_stream", None)
-        if stream is not None and stream.is_open and not stream.is_closed:
-            if self._async or stream.started:
-                warnings.warn(
-                    f"{self!r} was dropped without being closed; stop() and close() it, or "
-                    "use `with` or `async with`",
-                    ResourceWarning,
-                    source=self,
-                    stacklevel=2,
-                )
-            close_later(stream)
-
-    def __repr__(self) -> str:
-        state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"
-        return f"<AudioInput {self._stream.device!r}, {self._stream.format}, {state}>"
+    def _dropping_is_a_mistake(self) -> bool:
+        return self._async or self._stream.started
 
     # --- by callback -------------------------------------------------------------
 
@@ -373,34 +281,9 @@ class AudioInput(anyio.abc.ByteReceiveStream):
     # --- what it is --------------------------------------------------------------
 
     @property
-    def engine(self) -> Capture:
-        """The engine's side of this input, for those who build on it."""
-        return self._stream
-
-    @property
-    def is_closed(self) -> bool:
-        """True once it is closed."""
-        return self._stream.is_closed
-
-    @property
     def source(self) -> str | int | Device:
         """The source, as asked for."""
         return self._stream.device
-
-    @property
-    def rate(self) -> int:
-        """Frames per second (Hz), as asked for."""
-        return self._stream.format.rate
-
-    @property
-    def channels(self) -> int:
-        """Channels, as asked for."""
-        return self._stream.format.channels
-
-    @property
-    def encoding(self) -> int:
-        """8, 16 or 32, as asked for."""
-        return self._stream.format.encoding
 
     @property
     def buffersize(self) -> int:
@@ -408,34 +291,9 @@ class AudioInput(anyio.abc.ByteReceiveStream):
         return self._stream.buffersize
 
     @property
-    def device_rate(self) -> int:
-        """The rate (Hz) that the device runs at; what it hears is converted from it."""
-        return self._stream.parameters.rate if self._stream.is_open else self.rate
-
-    @property
-    def device_channels(self) -> int:
-        """The channels that the device runs with; they are converted."""
-        return self._stream.parameters.channels if self._stream.is_open else self.channels
-
-    @property
     def dropped(self) -> int:
         """Frames lost so far because nobody read them in time; live."""
         return self._stream.dropped
-
-    @property
-    def time(self) -> float:
-        """Seconds on the device's clock."""
-        return self._stream.now()
-
-    @property
-    def latency(self) -> float:
-        """Seconds from the microphone to the queue, as the device declares."""
-        return self._stream.parameters.latency if self._stream.is_open else 0.0
-
-    @property
-    def stats(self) -> Stats:
-        """Counters since it was opened."""
-        return self._stream.stats()
 
 
 def get_input(

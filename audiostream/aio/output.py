@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from types import TracebackType
 from typing import Any, Protocol
-
-import anyio
-import anyio.to_thread
 
 from audiostream.aio.errors import StreamClosedError
 from audiostream.aio.loopbell import LoopBells
 from audiostream.aio.sample import AudioSample
+from audiostream.aio.stream import AudioStream
 from audiostream.device.base import Device
-from audiostream.engine.lifetime import close_later
 from audiostream.engine.output import Output
-from audiostream.engine.stream import Stats
 from audiostream.engine.voice import Voice
 from audiostream.pcm import Format
 
@@ -38,7 +32,7 @@ def _checked(sample: Sample) -> Sample:
     return sample
 
 
-class AudioOutput:
+class AudioOutput(AudioStream[Output]):
     """An output device and the samples that it mixes.
 
     Made by :func:`get_output`.  One stream serves samples on any number of event loops
@@ -77,95 +71,8 @@ class AudioOutput:
         voices: int = 256,
     ) -> None:
         format = Format(rate, channels, encoding)
-        self._stream = Output(format, buffersize, device, voices, StreamClosedError)
+        super().__init__(Output(format, buffersize, device, voices, StreamClosedError))
         self.bells = LoopBells(self._stream, 2 * voices)
-        self._async = False
-
-    # --- from open to closed -----------------------------------------------------
-
-    def open_blocking(self) -> AudioOutput:
-        """Open the device and start it; blocks, seconds where kernels must be compiled.
-
-        Raises
-        ------
-        NoDeviceError, DeviceError
-            If there is no such device or it cannot be opened.
-        """
-        try:
-            self._stream.open()
-            self._stream.start()
-        except BaseException:
-            self._stream.close()
-            raise
-        return self
-
-    async def open(self) -> AudioOutput:
-        """Open the device and start it, without blocking the event loop.
-
-        Raises
-        ------
-        NoDeviceError, DeviceError
-            If there is no such device or it cannot be opened.
-        """
-        self._async = True
-        try:
-            await anyio.to_thread.run_sync(self.open_blocking)
-        except BaseException:
-            # asyncio's own cancellation does not wait for the thread: it closes what it opens.
-            close_later(self._stream)
-            raise
-        return self
-
-    def close(self) -> None:
-        """Fade out (5 ms), stop and close; twice is harmless.  Blocks for a bounded time.
-
-        What is queued is dropped, and waiting writes raise StreamClosedError.
-        """
-        self._stream.close()
-
-    async def aclose(self) -> None:
-        """:meth:`close` without blocking the event loop; ``drain`` first to finish."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._stream.close)
-
-    async def __aenter__(self) -> AudioOutput:
-        return await self.open()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    def __enter__(self) -> AudioOutput:
-        return self.open_blocking()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        stream = getattr(self, "_stream", None)
-        if stream is not None and stream.is_open and not stream.is_closed:
-            if self._async:
-                warnings.warn(
-                    f"{self!r} was dropped without being closed; use `async with`, or "
-                    "`await` its aclose()",
-                    ResourceWarning,
-                    source=self,
-                    stacklevel=2,
-                )
-            close_later(stream)
-
-    def __repr__(self) -> str:
-        state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"
-        return f"<AudioOutput {self._stream.device!r}, {self._stream.format}, {state}>"
 
     # --- samples -----------------------------------------------------------------
 
@@ -226,61 +133,11 @@ class AudioOutput:
     # --- what it is --------------------------------------------------------------
 
     @property
-    def engine(self) -> Output:
-        """The engine's side of this output, for those who build on it."""
-        return self._stream
-
-    @property
-    def is_closed(self) -> bool:
-        """True once it is closed."""
-        return self._stream.is_closed
-
-    @property
-    def rate(self) -> int:
-        """Frames per second (Hz), as asked for."""
-        return self._stream.format.rate
-
-    @property
-    def channels(self) -> int:
-        """Channels, as asked for."""
-        return self._stream.format.channels
-
-    @property
-    def encoding(self) -> int:
-        """8, 16 or 32, as asked for."""
-        return self._stream.format.encoding
-
-    @property
     def buffersize(self) -> int:
         """Frames of a block: as asked for, or the size in use where that was 0."""
         if self._stream.buffersize == 0 and self._stream.is_open:
             return self._stream.parameters.buffersize
         return self._stream.buffersize
-
-    @property
-    def device_rate(self) -> int:
-        """The rate (Hz) that the device runs at; samples are converted to it."""
-        return self._stream.parameters.rate if self._stream.is_open else self.rate
-
-    @property
-    def device_channels(self) -> int:
-        """The channels that the device runs with; samples are converted to them."""
-        return self._stream.parameters.channels if self._stream.is_open else self.channels
-
-    @property
-    def time(self) -> float:
-        """Seconds on the device's clock."""
-        return self._stream.now()
-
-    @property
-    def latency(self) -> float:
-        """Seconds from a block's mixing to its being heard, as the device declares."""
-        return self._stream.parameters.latency if self._stream.is_open else 0.0
-
-    @property
-    def stats(self) -> Stats:
-        """Counters since it was opened."""
-        return self._stream.stats()
 
 
 def get_output(

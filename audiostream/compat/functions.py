@@ -104,7 +104,8 @@ def get_input(
     FormatError, NoDeviceError, DeviceError
         For bad values, and where no such device can be opened.
     """
-    return AudioInput(callback, source, rate, channels, encoding, buffersize).open_blocking()
+    microphone = AudioInput(callback, source, rate, channels, encoding, buffersize)
+    return microphone.open_blocking(start=False)
 
 
 def get_input_sources() -> list[str]:

@@ -1,0 +1,178 @@
+"""What outputs and inputs are for users alike; event loop or caller thread, as each says."""
+
+from __future__ import annotations
+
+import warnings
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from audiostream.engine.lifetime import close_later
+from audiostream.engine.stream import Stats, Stream
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ("AudioStream",)
+
+S = TypeVar("S", bound=Stream)
+
+
+class AudioStream(Generic[S]):
+    """A device's stream from open to closed, and what it tells about itself."""
+
+    def __init__(self, stream: S) -> None:
+        self._stream = stream
+        self._async = False
+
+    # --- from open to closed -----------------------------------------------------
+
+    def open_blocking(self, *, start: bool = True) -> Self:
+        """Open the device, and start it; blocks, seconds where kernels must be compiled.
+
+        Raises
+        ------
+        NoDeviceError, DeviceError
+            If there is no such device or it cannot be opened.
+        """
+        try:
+            self._stream.open()
+            if start:
+                self._stream.start()
+        except BaseException:
+            self._stream.close()
+            raise
+        return self
+
+    async def open(self) -> Self:
+        """Open the device and start it, without blocking the event loop.
+
+        Raises
+        ------
+        NoDeviceError, DeviceError
+            If there is no such device or it cannot be opened.
+        """
+        self._async = True
+        try:
+            await anyio.to_thread.run_sync(self.open_blocking)
+        except BaseException:
+            # asyncio's own cancellation does not wait for the thread: it closes what it opens.
+            close_later(self._stream)
+            raise
+        return self
+
+    def close(self) -> None:
+        """Stop and close, an output with a fade of 5 ms; twice is harmless.
+
+        Blocks for a bounded time.  What is queued is dropped, and whoever waits is told.
+
+        Raises
+        ------
+        DeviceError
+            If the device could not complete its work (a file on a full disk).
+        """
+        self._stream.close()
+
+    async def aclose(self) -> None:
+        """:meth:`close` without blocking the event loop; ``drain`` samples first to finish."""
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._stream.close)
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __enter__(self) -> Self:
+        return self.open_blocking()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _dropping_is_a_mistake(self) -> bool:
+        """True if the stream ought to have been closed by hand."""
+        return self._async
+
+    def __del__(self) -> None:
+        stream = getattr(self, "_stream", None)
+        if stream is not None and stream.is_open and not stream.is_closed:
+            if self._dropping_is_a_mistake():
+                warnings.warn(
+                    f"{self!r} was dropped without being closed; close() it, or use `with` or "
+                    "`async with`",
+                    ResourceWarning,
+                    source=self,
+                    stacklevel=2,
+                )
+            close_later(stream)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"
+        return (
+            f"<{type(self).__name__} {self._stream.device!r}, {self._stream.format}, {state}>"
+        )
+
+    # --- what it is --------------------------------------------------------------
+
+    @property
+    def engine(self) -> S:
+        """The engine's side of this stream, for those who build on it."""
+        return self._stream
+
+    @property
+    def is_closed(self) -> bool:
+        """True once it is closed."""
+        return self._stream.is_closed
+
+    @property
+    def rate(self) -> int:
+        """Frames per second (Hz), as asked for."""
+        return self._stream.format.rate
+
+    @property
+    def channels(self) -> int:
+        """Channels, as asked for."""
+        return self._stream.format.channels
+
+    @property
+    def encoding(self) -> int:
+        """8, 16 or 32, as asked for."""
+        return self._stream.format.encoding
+
+    @property
+    def device_rate(self) -> int:
+        """The rate (Hz) that the device runs at; the stream converts."""
+        return self._stream.parameters.rate if self._stream.is_open else self.rate
+
+    @property
+    def device_channels(self) -> int:
+        """The channels that the device runs with; the stream converts."""
+        return self._stream.parameters.channels if self._stream.is_open else self.channels
+
+    @property
+    def time(self) -> float:
+        """Seconds on the device's clock."""
+        return self._stream.now()
+
+    @property
+    def latency(self) -> float:
+        """Seconds between a callback and the air, as the device declares."""
+        return self._stream.parameters.latency if self._stream.is_open else 0.0
+
+    @property
+    def stats(self) -> Stats:
+        """Counters since it was opened."""
+        return self._stream.stats()

@@ -1,0 +1,104 @@
+"""What outputs and inputs have in common, from new to closed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import anyio
+import pytest
+
+from audiostream import aio
+from audiostream.engine.lifetime import LIFETIME
+from audiostream.testing import ManualDevice
+from tests.aio.support import speaker_on
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_output_tells_what_it_is_before_while_and_after_it_is_open() -> None:
+    device = ManualDevice(rate=48000, channels=2, latency=0.25)
+    speaker = aio.get_output(44100, 1, 16, 0, device=device)
+    assert (speaker.device_rate, speaker.device_channels, speaker.latency) == (44100, 1, 0.0)
+    assert (speaker.buffersize, speaker.time, speaker.stats.callbacks) == (0, 0.0, 0)
+    assert "new" in repr(speaker)
+    with pytest.raises(aio.StreamClosedError, match="not open yet"):
+        speaker.sample()
+    async with speaker:
+        assert (speaker.rate, speaker.channels, speaker.encoding) == (44100, 1, 16)
+        assert (speaker.device_rate, speaker.device_channels) == (48000, 2)
+        assert (speaker.buffersize, speaker.latency) == (256, 0.25)
+        device.step(480)
+        assert speaker.time == pytest.approx(0.01)
+        assert (speaker.stats.callbacks, speaker.stats.frames) == (2, 480)
+        assert "open" in repr(speaker)
+        voice = speaker.sample(rate=8000, channels=2, encoding=32)
+        assert (voice.rate, voice.channels, voice.encoding) == (8000, 2, 32)
+        assert voice.format.frame_bytes == 8
+        assert "8000 Hz" in repr(voice)
+    assert speaker.is_closed
+    assert "closed" in repr(speaker)
+    assert speaker.stats.frames == 480
+    with pytest.raises(aio.StreamClosedError, match="open another one"):
+        await speaker.open()
+
+
+async def test_any_number_of_outputs_may_be_open() -> None:
+    devices = [ManualDevice() for _ in range(3)]
+    async with (
+        speaker_on(devices[0]) as first,
+        speaker_on(devices[1]) as second,
+        speaker_on(devices[2]) as third,
+    ):
+        for number, speaker in enumerate((first, second, third), 1):
+            speaker.sample().write_nowait(bytes([number, 0]))
+        assert [int(device.step(1)[0, 0]) for device in devices] == [1, 2, 3]
+
+
+async def test_one_device_error_leaves_nothing_open() -> None:
+    before = LIFETIME.open_streams()
+    with pytest.raises(aio.NoDeviceError, match="null"):
+        await aio.get_output(device="no such device anywhere").open()
+    assert LIFETIME.open_streams() == before
+
+
+@pytest.mark.parametrize("make", [aio.get_output, aio.get_input])
+async def test_a_cancelled_open_leaves_no_device_running(make, anyio_backend: str) -> None:
+    """asyncio's own cancellation does not wait for the thread that opens."""
+    name = "source" if make is aio.get_input else "device"
+    before = LIFETIME.open_streams()
+    if anyio_backend == "asyncio":
+        task = asyncio.create_task(make(**{name: "null"}).open())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await make(**{name: "null"}).open()
+    end = time.monotonic() + 20
+    while LIFETIME.open_streams() != before:  # it closes in the background
+        assert time.monotonic() < end
+        await anyio.sleep(0.01)
+
+
+async def test_start_and_stop_on_the_event_loop_are_done_in_the_background() -> None:
+    async with aio.get_input(source="null", rate=48000, buffersize=480) as mic:
+        await mic.read(480)
+        mic.stop()
+        mic.start()
+        await mic.read(48000)
+        assert mic.engine.started
+
+
+async def test_more_event_loops_than_bells_are_refused_clearly() -> None:
+    device = ManualDevice()
+    async with speaker_on(device) as speaker:
+        bells = [speaker.engine.add_bell() for _ in range(64)]
+        with pytest.raises(aio.AudioException, match="64 event loops"):
+            speaker.engine.add_bell()
+        for bell in bells:
+            speaker.engine.drop_bell(bell)
+            speaker.engine.drop_bell(bell)
+        assert speaker.engine.add_bell().index == 0
