@@ -131,16 +131,6 @@ class Clock:
             row[:] = callback.address, callback.user
         record["capture_count"] = len(callbacks)
 
-    @property
-    def inputs(self) -> list[Callback]:
-        """The callbacks that hear the blocks."""
-        return self._inputs
-
-    @property
-    def render(self) -> Callback | None:
-        """The callback that fills the blocks."""
-        return self._render
-
     def pour_into(self, fd: int) -> None:
         """Write every rendered block to the file descriptor; -1: no longer."""
         with self._halted() as record:
