@@ -409,14 +409,12 @@ async def test_two_hundred_tasks_are_gapless() -> None:
 
 
 async def test_two_hundred_tasks_on_the_null_device() -> None:
+    """Nothing is lost in real time; whether it is also in time, benchmarks/tasks.py tells."""
     async with aio.get_output(48000, 1, buffersize=512, device="null") as speaker:
-        voices = [speaker.sample(buffer=1.0) for _ in range(200)]
+        voices = [speaker.sample() for _ in range(200)]
 
         async def play(voice: aio.AudioSample) -> None:
-            voice.stop()
-            await voice.write(bytes(2 * 43200))  # 0.9 s ahead, for a machine that stalls
-            voice.play()
-            for _ in range(30):
+            for _ in range(60):
                 await voice.write(bytes(2 * 960))
             await voice.drain()
 
@@ -424,4 +422,4 @@ async def test_two_hundred_tasks_on_the_null_device() -> None:
             for voice in voices:
                 group.start_soon(play, voice)
         for voice in voices:
-            assert (voice.written, voice.position, voice.starved) == (72000, 72000, 0)
+            assert (voice.written, voice.position, voice.cleared) == (57600, 57600, 0)
