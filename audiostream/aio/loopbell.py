@@ -79,7 +79,7 @@ class LoopBell:
                 _set(self._waiting[CAPTURE])
             if not self._stream.is_closed and self._stream.direction == "output":
                 count = self._stream.kernels.take_woken(
-                    self._stream.address, bell.index, self._woken
+                    self._stream.address, bell.index, self._woken.ctypes.data
                 )
                 for slot in self._woken[:count].tolist():
                     if slot in self._waiting:

@@ -11,7 +11,7 @@ import numpy as np
 from audiostream.device.base import Device
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import power_of_two, zeros
-from audiostream.engine.stream import OFFSETS, Stream
+from audiostream.engine.stream import Stream
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
 from audiostream.pcm import Format, check_whole
 
@@ -63,7 +63,7 @@ class Capture(Stream):
         self.bell: Bell | None = None
 
     def _entry(self) -> int:
-        return int(self.kernels.capture.address)
+        return self.kernels.capture
 
     def _allocate(self) -> None:
         super()._allocate()
@@ -142,27 +142,28 @@ class Capture(Stream):
     def _convert(self, count: int) -> None:
         """Take `count` frames out of the ring, at most a slice at a time."""
         p = self.parameters
-        block = np.empty(count * p.channels, np.float32)
-        if not self.kernels.read_ring(self.address, self._read, count, block):
+        block = np.empty((count, p.channels), np.float32)
+        if not self.kernels.read_ring(self.address, self._read, count, block.ctypes.data):
             return  # lapped: the next look finds the excess, and counts it
         self._read += count
         if self._middle != p.channels:
-            block.flags.writeable = False
-            fewer = np.empty(count * self._middle, np.float32)
-            self.kernels.spread(fewer, self._middle, block, p.channels, count, 1.0)
-            block = fewer
-        self._append(block.reshape(count, self._middle), last=False)
+            block = self._spread(block, self._middle)
+        self._append(block, last=False)
+
+    def _spread(self, block: np.ndarray, channels: int) -> np.ndarray:
+        """float32 (frames, channels) with another number of channels."""
+        count, before = block.shape
+        spread = np.empty((count, channels), np.float32)
+        self.kernels.spread(spread.ctypes.data, channels, block.ctypes.data, 32, before, count)
+        return spread
 
     def _append(self, block: np.ndarray, *, last: bool) -> None:
         if self._resampler is not None:
             block = np.asarray(self._resampler.resample_chunk(block, last=last), np.float32)
-        count = len(block)
-        flat = np.ascontiguousarray(block).reshape(-1)
+        block = np.ascontiguousarray(block).reshape(-1, self._middle)
         if self.format.channels != self._middle:
-            flat.flags.writeable = False
-            more = np.empty(count * self.format.channels, np.float32)
-            self.kernels.spread(more, self.format.channels, flat, self._middle, count, 1.0)
-            flat = more
+            block = self._spread(block, self.format.channels)
+        flat = block.reshape(-1)
         self._ready = np.concatenate((self._ready, flat)) if len(self._ready) else flat
 
     def take(self, frames: int, *, short: bool = False) -> np.ndarray | None:
@@ -225,8 +226,9 @@ class Capture(Stream):
 
     def _encode(self, block: np.ndarray) -> bytes:
         encoded = np.empty(len(block), self.format.dtype)
+        block = np.ascontiguousarray(block)
         self.kernels.encode_block(
-            np.ascontiguousarray(block), encoded.ctypes.data, self.format.encoding, len(block)
+            block.ctypes.data, encoded.ctypes.data, self.format.encoding, len(block)
         )
         return encoded.tobytes()
 
@@ -261,9 +263,12 @@ class Capture(Stream):
             index = self._read + max(math.ceil(missing / self._ratio), 1)
             # What a resampler still holds back makes it come later: then it is asked again.
             armed = self.kernels.arm(
-                self.address + OFFSETS["wake_commit"], self.address + OFFSETS["commit"], index
+                self.address_of("wake_commit"),
+                self.address_of("commit"),
+                index,
+                self.address_of("armed"),
             )
-            return armed or self.has_ended()
+            return bool(armed) or self.has_ended()
 
     def set_bell(self, bell: Bell | None) -> None:
         """The bell that the audio thread rings for the reader."""

@@ -13,46 +13,42 @@ from audiostream.pcm import Format
 __all__ = ("Samples", "samples_of", "sliceable")
 
 # Keyed by character: a dtype's name takes numpy 8 us to make up.
-SCALES = {"b": 1.0 / 128.0, "h": 1.0 / 32768.0, "f": 1.0}
+ENCODINGS = {"b": 8, "h": 16, "f": 32}
 
 
 @dataclass(slots=True)
 class Samples:
-    """Samples as they came: flat, C-contiguous, read-only; and in what frames.
+    """Samples as they came: C-contiguous; and in what frames.
 
-    ``data`` is int8, int16 or float32 (frames * channels,); ``scale`` is one over its
-    full scale.
+    ``data`` is int8, int16 or float32 (``encoding`` 8, 16 or 32), of frames * channels.
     """
 
     data: np.ndarray
     channels: int
-    scale: float
+    encoding: int
 
     @property
     def frames(self) -> int:
         """Whole frames in it."""
-        return len(self.data) // self.channels
+        return self.data.size // self.channels
 
-    def part(self, start: int, stop: int) -> np.ndarray:
-        """The samples of the frames ``start:stop``."""
-        return self.data[start * self.channels : stop * self.channels]
+    @property
+    def address(self) -> int:
+        """Where the first sample is; for compiled kernels, while this object lives."""
+        return int(self.data.ctypes.data)
 
 
 def _ready(data: np.ndarray) -> np.ndarray:
-    """A view that the compiled kernels take: contiguous, aligned, read-only."""
+    """The array as the compiled kernels read it: contiguous and aligned."""
     if not data.flags.c_contiguous or not data.flags.aligned:
         data = np.array(data)
-    view = data.reshape(-1)
-    if view.flags.writeable:
-        view = view.view()
-        view.flags.writeable = False
-    return view
+    return data
 
 
 def of_bytes(data: memoryview | bytes, format: Format) -> Samples:
     """Whole frames of the format's encoding, given as bytes."""
     flat = np.frombuffer(data, format.dtype)
-    return Samples(_ready(flat), format.channels, SCALES[flat.dtype.char])
+    return Samples(_ready(flat), format.channels, format.encoding)
 
 
 def of_array(array: np.ndarray, format: Format) -> Samples:
@@ -63,8 +59,8 @@ def of_array(array: np.ndarray, format: Format) -> Samples:
     FormatError
         For another shape or dtype.
     """
-    scale = SCALES.get(array.dtype.char)
-    if scale is None or not array.dtype.isnative:
+    encoding = ENCODINGS.get(array.dtype.char)
+    if encoding is None or not array.dtype.isnative:
         raise FormatError(
             f"an array of {array.dtype} cannot be written; try .astype(np.float32) at full "
             "scale 1.0, or int16 or int8"
@@ -79,7 +75,7 @@ def of_array(array: np.ndarray, format: Format) -> Samples:
             f"write shape {wanted}"
             + ("" if channels == 1 else f", for interleaved samples .reshape(-1, {channels})")
         )
-    return Samples(_ready(array), channels, scale)
+    return Samples(_ready(array), channels, encoding)
 
 
 def bytes_of(data: Any) -> memoryview:

@@ -61,18 +61,27 @@ class Output(Stream):
         self._memory: dict[int, Any] = {}
 
     def _entry(self) -> int:
-        return int(self.kernels.render.address)
+        return self.kernels.render
 
     def _bell_count(self) -> int:
         return LOOP_BELLS + self._slots
 
     def _allocate(self) -> None:
         super()._allocate()
-        self._table = records(VOICE, self._slots)
-        mix = zeros(self.slice * self.parameters.channels, np.float32)
+        # One more: a voice that is silence, to make up a full pass.
+        self._table = records(VOICE, self._slots + 1)
+        channels = self.parameters.channels
+        mix = zeros(self.slice * channels, np.float32)
+        silence = zeros(self.slice * channels, np.float32)
+        ramp = np.arange(1, self.slice + 1, dtype=np.float32).repeat(channels)
         batch = zeros(PASS, np.int64)
-        self._keep += [mix, batch]
+        self._keep += [mix, silence, ramp, batch]
+        quiet = self._table[self._slots]
+        quiet["ring"] = silence.ctypes.data
+        quiet["capacity"] = 1
         record = self.record[0]
+        record["quiet"] = self._slots
+        record["ramp"] = ramp.ctypes.data
         record["voices"] = self._table.ctypes.data
         record["mix"] = mix.ctypes.data
         record["batch"] = batch.ctypes.data
@@ -129,7 +138,8 @@ class Output(Stream):
             record["cuts"] = cuts.ctypes.data
             record["capacity"] = capacity
             record["bell"] = -1
-            record["gain"] = record["gain_target"] = 1.0
+            record["gain"] = record["gain_target"] = record["gain_goal"] = 1.0
+            record["heard_offset"] = NEVER
             record["wake_read"] = record["wake_heard"] = NEVER
             voice.slot, voice.address, voice.capacity = free, self.voice_address(free), capacity
             self.attached[free] = voice

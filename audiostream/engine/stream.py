@@ -73,18 +73,12 @@ def load_kernels() -> Kernels:
     Raises
     ------
     DeviceError
-        If numba's compiler is switched off, or on Windows.
+        On Windows.
     """
     if sys.platform == "win32":
         raise DeviceError(
             "audiostream does not run on Windows yet: its doorbell and its clocks are not "
             "written there; try WSL, Linux or macOS"
-        )
-    import numba
-
-    if numba.config.DISABLE_JIT:
-        raise DeviceError(
-            "NUMBA_DISABLE_JIT is set, but the audio callback must be compiled; unset it"
         )
     from audiostream.realtime.compiled import kernels
 

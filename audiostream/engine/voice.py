@@ -223,34 +223,44 @@ class Voice:
         """Convert as many frames as there is room for into the ring."""
         count = min(samples.frames, self._takes())
         if count > 0 and self._resampler is None:
-            self._put(samples.part(0, count), samples.channels, count, samples.scale)
+            self._put(samples, count)
         elif count > 0:
             self._resample(samples, count)
         self._ledger.written += count
         return count
 
-    def _put(self, flat: np.ndarray, channels: int, frames: int, scale: float) -> None:
+    def _put(self, samples: Samples, frames: int) -> None:
         self.output.kernels.put(
-            self.address, self._channels, self.output.slice, flat, channels, frames, scale
+            self.address,
+            self._channels,
+            self.output.slice,
+            samples.address,
+            samples.encoding,
+            samples.channels,
+            frames,
         )
 
     def _resample(self, samples: Samples, frames: int) -> None:
         middle = min(samples.channels, self._channels)
-        block = np.empty(frames * middle, np.float32)
+        block = np.empty((frames, middle), np.float32)
         self.output.kernels.spread(
-            block, middle, samples.part(0, frames), samples.channels, frames, samples.scale
+            block.ctypes.data,
+            middle,
+            samples.address,
+            samples.encoding,
+            samples.channels,
+            frames,
         )
         self._into += frames
-        self._flow(block.reshape(frames, middle), last=False)
+        self._flow(block, last=False)
 
     def _flow(self, block: np.ndarray, *, last: bool) -> None:
         assert self._resampler is not None
         out = self._resampler.resample_chunk(block, last=last)
         if len(out):
-            flat = np.ascontiguousarray(out, np.float32).reshape(-1)
-            flat.flags.writeable = False
             self._out_of += len(out)
-            self._put(flat, out.shape[1] if out.ndim == 2 else 1, len(out), 1.0)
+            out = np.ascontiguousarray(out, np.float32)
+            self._put(Samples(out, out.shape[1] if out.ndim == 2 else 1, 32), len(out))
 
     # --- utterances --------------------------------------------------------------
 
@@ -295,6 +305,7 @@ class Voice:
             self.output._table[self.slot]["fade"] = frames
             self._store(self._at("ended"), write)
             self._store(self._at("skip"), write)
+            self._changed()
             self.epoch += 1
         self.news()
         return write
@@ -314,6 +325,7 @@ class Voice:
         with self.lock:
             self.check()
             self._store(self._at("playing"), PLAYING)
+            self._changed()
 
     def stop(self, fade: float = FADE) -> None:
         """Fade out, drop what is queued, play no more.  Idempotent."""
@@ -321,6 +333,7 @@ class Voice:
             self.check()
             self.clear(fade)
             self._store(self._at("playing"), STOPPING)
+            self._changed()
 
     @property
     def is_playing(self) -> bool:
@@ -348,7 +361,11 @@ class Voice:
             record = self.output._table[self.slot]
             record["gain_target"] = self._gain
             record["gain_frames"] = round(seconds * self.output.parameters.rate)
-            self._store(self._at("gain_change"), self._word("gain_change") + 1)
+            self._changed()
+
+    def _changed(self) -> None:
+        """Tell the audio thread, under the lock, that there is something new to look at."""
+        self._store(self._at("changes"), self._word("changes") + 1)
 
     # --- waiting, for those above ------------------------------------------------
 
@@ -361,11 +378,16 @@ class Voice:
 
     def arm_read(self, index: int) -> bool:
         """Have the bell rung when the ring was read up to `index`; True if it is."""
-        return self.output.kernels.arm(self._at("wake_read"), self._at("read"), index)
+        return self._arm("wake_read", "read", index)
 
     def arm_heard(self, index: int) -> bool:
         """Have the bell rung when `index` was heard; True if it is."""
-        return self.output.kernels.arm(self._at("wake_heard"), self._at("heard"), index)
+        return self._arm("wake_heard", "heard", index)
+
+    def _arm(self, wake: str, field: str, index: int) -> bool:
+        output = self.output
+        armed = output.address_of("armed")
+        return bool(output.kernels.arm(self._at(wake), self._at(field), index, armed))
 
     def write_index(self) -> int:
         """The ring index behind what was written."""

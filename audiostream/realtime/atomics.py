@@ -2,7 +2,9 @@
 
 Memory ordering lives in this file alone.  Every function is plain Python, so that the
 kernels run uncompiled on numpy records in tests; compiled, it becomes LLVM's atomic
-instruction.  Which ordering is for what:
+instruction, emitted where it is called: to hang it on the function by ``overload`` would
+have numba compile a function of its own for every field of every record, which was half of
+the compile time.  Which ordering is for what:
 
 * **acquire, release**: an index of a ring.  The release store makes the frames before
   it visible to whoever loads the index with acquire.
@@ -20,37 +22,55 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
+from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
 
 from audiostream.realtime.layout import BELL, CLOCK, STREAM, TIME_INFO, VOICE, WORD
 
 __all__ = (
-    "JIT",
-    "bells_at",
+    "bell_at",
     "clock_at",
     "compare_and_swap",
+    "emits",
     "fence_acquire",
     "fence_release",
+    "fence_seq",
     "floats_at",
+    "larger",
     "load",
     "load_acquire",
     "load_seq",
     "samples8_at",
     "samples16_at",
+    "smaller",
     "store",
     "store_release",
     "store_seq",
     "stream_at",
     "times_at",
-    "voices_at",
+    "voice_at",
     "word_at",
     "words_at",
 )
 
-JIT: dict[str, Any] = {"forceinline": True, "error_model": "numpy"}
-"""Options of helpers inside a kernel: inlined by LLVM, no status checks left behind."""
+
+def emits(function: Any) -> Any:
+    """Decorate the LLVM code that stands for a plain function in compiled code.
+
+    It is written as for :func:`numba.extending.intrinsic`, whose object cannot be called
+    from plain Python; this gives the plain function its template.
+    """
+
+    def bind(definition: Any) -> Any:
+        template = make_intrinsic_template(
+            function, definition, function.__name__, prefer_literal=True
+        )
+        infer(template)
+        infer_global(function, types.Function(template))
+        return definition
+
+    return bind
 
 
 # --- words of a record -------------------------------------------------------------
@@ -102,6 +122,10 @@ def fence_release() -> None:
     """Order everything before against the stores after."""
 
 
+def fence_seq() -> None:
+    """Order the stores before against the loads after: one for many :func:`store_seq`."""
+
+
 def _word(context: Any, builder: Any, record_type: Any, record: Any, field: str) -> Any:
     pointer = builder.bitcast(record, ir.IntType(8).as_pointer())
     pointer = cgutils.pointer_add(builder, pointer, record_type.offset(field))
@@ -109,9 +133,9 @@ def _word(context: Any, builder: Any, record_type: Any, record: Any, field: str)
     return builder.bitcast(pointer, value_type.as_pointer()), value_type
 
 
-def _loader(ordering: str) -> Any:
-    @intrinsic(prefer_literal=True)
-    def emit(_typing: Any, record: Any, field: Any) -> Any:
+def _emit_load(function: Any, ordering: str) -> None:
+    @emits(function)
+    def definition(_typing: Any, record: Any, field: Any) -> Any:
         name = field.literal_value
 
         def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
@@ -120,12 +144,10 @@ def _loader(ordering: str) -> Any:
 
         return record.typeof(name)(record, field), codegen
 
-    return emit
 
-
-def _storer(ordering: str) -> Any:
-    @intrinsic(prefer_literal=True)
-    def emit(_typing: Any, record: Any, field: Any, value: Any) -> Any:
+def _emit_store(function: Any, ordering: str) -> None:
+    @emits(function)
+    def definition(_typing: Any, record: Any, field: Any, value: Any) -> Any:
         name = field.literal_value
         kind = record.typeof(name)
 
@@ -137,23 +159,19 @@ def _storer(ordering: str) -> Any:
 
         return types.void(record, field, value), codegen
 
-    return emit
 
-
-def _fencer(ordering: str) -> Any:
-    @intrinsic
-    def emit(_typing: Any) -> Any:
+def _emit_fence(function: Any, ordering: str) -> None:
+    @emits(function)
+    def definition(_typing: Any) -> Any:
         def codegen(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
             builder.fence(ordering)
             return context.get_dummy_value()
 
         return types.void(), codegen
 
-    return emit
 
-
-@intrinsic(prefer_literal=True)
-def _swap(_typing: Any, record: Any, field: Any, expected: Any, value: Any) -> Any:
+@emits(compare_and_swap)
+def _emit_swap(_typing: Any, record: Any, field: Any, expected: Any, value: Any) -> Any:
     name = field.literal_value
     kind = record.typeof(name)
 
@@ -167,49 +185,46 @@ def _swap(_typing: Any, record: Any, field: Any, expected: Any, value: Any) -> A
     return types.boolean(record, field, expected, value), codegen
 
 
-_load_relaxed = _loader("monotonic")
-_load_acquire = _loader("acquire")
-_load_seq = _loader("seq_cst")
-_store_relaxed = _storer("monotonic")
-_store_release = _storer("release")
-_store_seq = _storer("seq_cst")
-_fence_acquire = _fencer("acquire")
-_fence_release = _fencer("release")
+_emit_load(load, "monotonic")
+_emit_load(load_acquire, "acquire")
+_emit_load(load_seq, "seq_cst")
+_emit_store(store, "monotonic")
+_emit_store(store_release, "release")
+_emit_store(store_seq, "seq_cst")
+_emit_fence(fence_acquire, "acquire")
+_emit_fence(fence_release, "release")
+_emit_fence(fence_seq, "seq_cst")
 
 
-def _word_overload(function: Any) -> Any:
-    return overload(function, jit_options=JIT, prefer_literal=True)
+# --- the smaller and the larger ----------------------------------------------------
 
 
-def _memory_overload(function: Any) -> Any:
-    return overload(function, jit_options=JIT)
+def smaller(a: Any, b: Any) -> Any:
+    """The smaller of two numbers of one type, without a branch."""
+    return min(a, b)
 
 
-_word_overload(load)(lambda record, field: lambda record, field: _load_relaxed(record, field))
-_word_overload(load_acquire)(
-    lambda record, field: lambda record, field: _load_acquire(record, field)
-)
-_word_overload(load_seq)(lambda record, field: lambda record, field: _load_seq(record, field))
-_word_overload(store)(
-    lambda record, field, value: (
-        lambda record, field, value: _store_relaxed(record, field, value)
-    )
-)
-_word_overload(store_release)(
-    lambda record, field, value: (
-        lambda record, field, value: _store_release(record, field, value)
-    )
-)
-_word_overload(store_seq)(
-    lambda record, field, value: lambda record, field, value: _store_seq(record, field, value)
-)
-_word_overload(compare_and_swap)(
-    lambda record, field, expected, value: (
-        lambda record, field, expected, value: _swap(record, field, expected, value)
-    )
-)
-_memory_overload(fence_acquire)(lambda: lambda: _fence_acquire())
-_memory_overload(fence_release)(lambda: lambda: _fence_release())
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two numbers of one type, without a branch."""
+    return max(a, b)
+
+
+def _emit_choice(function: Any, sign: str) -> None:
+    @emits(function)
+    def definition(typing: Any, a: Any, b: Any) -> Any:
+        kind = typing.unify_types(types.unliteral(a), types.unliteral(b))
+
+        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            compare = (
+                builder.icmp_signed if kind in types.integer_domain else builder.fcmp_ordered
+            )
+            return builder.select(compare(sign, args[1], args[0]), args[1], args[0])
+
+        return kind(kind, kind), codegen
+
+
+_emit_choice(smaller, "<")
+_emit_choice(larger, ">")
 
 
 # --- memory by address -------------------------------------------------------------
@@ -240,14 +255,14 @@ def words_at(address: int, count: int) -> Any:
     return _plain_view(address, count, np.dtype(np.int64))
 
 
-def voices_at(address: int, count: int) -> Any:
-    """VOICE records at `address`."""
-    return _plain_view(address, count, VOICE)
+def voice_at(address: int, slot: int) -> Any:
+    """The VOICE record number `slot` of a table at `address`."""
+    return _plain_view(address + slot * VOICE.itemsize, 1, VOICE)[0]
 
 
-def bells_at(address: int, count: int) -> Any:
-    """BELL records at `address`."""
-    return _plain_view(address, count, BELL)
+def bell_at(address: int, index: int) -> Any:
+    """The BELL record number `index` of a table at `address`."""
+    return _plain_view(address + index * BELL.itemsize, 1, BELL)[0]
 
 
 def stream_at(address: int) -> Any:
@@ -270,55 +285,51 @@ def word_at(address: int) -> Any:
     return _plain_view(address, 1, WORD)[0]
 
 
-def _pointer_to(dtype: np.dtype[Any]) -> Any:
-    element = numba.from_dtype(dtype)
-    pointer_type = types.CPointer(element)
+def _emit_pointer(function: Any, dtype: Any) -> None:
+    """A bare pointer, where plain Python has an array: no bounds, no negative indices.
 
-    @intrinsic
-    def emit(_typing: Any, address: Any) -> Any:
+    numba's carray() would bring seven words along with each, and code for them.
+    """
+    kind = types.CPointer(numba.from_dtype(np.dtype(dtype)))
+
+    @emits(function)
+    def definition(_typing: Any, _address: Any, _count: Any) -> Any:
         def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(pointer_type))
+            return builder.inttoptr(args[0], context.get_value_type(kind))
 
-        return pointer_type(types.intp), codegen
-
-    return emit
+        return kind(types.intp, types.intp), codegen
 
 
-_pointer_f32 = _pointer_to(np.dtype(np.float32))
-_pointer_i16 = _pointer_to(np.dtype(np.int16))
-_pointer_i8 = _pointer_to(np.dtype(np.int8))
-_pointer_i64 = _pointer_to(np.dtype(np.int64))
-_pointer_voice = _pointer_to(VOICE)
-_pointer_bell = _pointer_to(BELL)
-_pointer_stream = _pointer_to(STREAM)
-_pointer_clock = _pointer_to(CLOCK)
-_pointer_times = _pointer_to(TIME_INFO)
-_pointer_word = _pointer_to(WORD)
-_memory_overload(floats_at)(
-    lambda address, count: lambda address, count: carray(_pointer_f32(address), count)
-)
-_memory_overload(samples16_at)(
-    lambda address, count: lambda address, count: carray(_pointer_i16(address), count)
-)
-_memory_overload(samples8_at)(
-    lambda address, count: lambda address, count: carray(_pointer_i8(address), count)
-)
-_memory_overload(words_at)(
-    lambda address, count: lambda address, count: carray(_pointer_i64(address), count)
-)
-_memory_overload(voices_at)(
-    lambda address, count: lambda address, count: carray(_pointer_voice(address), count)
-)
-_memory_overload(bells_at)(
-    lambda address, count: lambda address, count: carray(_pointer_bell(address), count)
-)
-_memory_overload(stream_at)(
-    lambda address: lambda address: carray(_pointer_stream(address), 1)[0]
-)
-_memory_overload(clock_at)(
-    lambda address: lambda address: carray(_pointer_clock(address), 1)[0]
-)
-_memory_overload(times_at)(
-    lambda address: lambda address: carray(_pointer_times(address), 1)[0]
-)
-_memory_overload(word_at)(lambda address: lambda address: carray(_pointer_word(address), 1)[0])
+def _emit_record(function: Any, dtype: np.dtype[Any]) -> None:
+    kind = numba.from_dtype(dtype)
+
+    @emits(function)
+    def definition(_typing: Any, _address: Any) -> Any:
+        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(kind))
+
+        return kind(types.intp), codegen
+
+
+def _emit_row(function: Any, dtype: np.dtype[Any]) -> None:
+    kind = numba.from_dtype(dtype)
+
+    @emits(function)
+    def definition(_typing: Any, _address: Any, _index: Any) -> Any:
+        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            offset = builder.mul(args[1], context.get_constant(types.intp, dtype.itemsize))
+            return builder.inttoptr(builder.add(args[0], offset), context.get_value_type(kind))
+
+        return kind(types.intp, types.intp), codegen
+
+
+_emit_pointer(floats_at, np.float32)
+_emit_pointer(samples16_at, np.int16)
+_emit_pointer(samples8_at, np.int8)
+_emit_pointer(words_at, np.int64)
+_emit_row(voice_at, VOICE)
+_emit_row(bell_at, BELL)
+_emit_record(stream_at, STREAM)
+_emit_record(clock_at, CLOCK)
+_emit_record(times_at, TIME_INFO)
+_emit_record(word_at, WORD)

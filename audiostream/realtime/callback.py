@@ -9,33 +9,33 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from audiostream.realtime.atomics import (
-    JIT,
-    bells_at,
+    bell_at,
     compare_and_swap,
     fence_release,
     floats_at,
+    larger,
     load,
     load_seq,
-    samples8_at,
-    samples16_at,
+    smaller,
     store,
     store_seq,
     stream_at,
     times_at,
     words_at,
 )
+from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import NEVER, STREAM
 from audiostream.realtime.mixer import (
     apply_master,
-    encode,
     follow_voices,
     mix_block,
     note_bell,
+    wake_waiters,
 )
 from audiostream.realtime.ring import first_span
+from audiostream.realtime.samples import decode, encode
 from audiostream.realtime.system import monotonic_ns, write_bytes
 
 __all__ = ("capture", "render")
@@ -44,20 +44,17 @@ INPUT_OVERFLOW = 2
 OUTPUT_UNDERFLOW = 4
 """PortAudio's status flags."""
 
-SCALE8 = np.float32(1.0 / 128.0)
-SCALE16 = np.float32(1.0 / 32768.0)
-ZERO = np.float32(0.0)
 TIMESPEC = int(STREAM.fields["seconds"][1])  # type: ignore[index]
 """Offset of the record's spare words for the clock."""
 
 
-@register_jitable(**JIT)
+@inlined
 def timespec_of(user: int) -> int:
     """Address of the stream record's two spare words for the clock."""
     return user + TIMESPEC
 
 
-@register_jitable(**JIT)
+@inlined
 def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> int:
     """Open the grace period, read the clocks, count; returns the time in nanoseconds.
 
@@ -85,16 +82,15 @@ def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> in
     return now
 
 
-@register_jitable(**JIT)
+@inlined
 def finish(stream: Any, user: int, begun: int) -> None:
     """Ring the bells that were noted, price the callback, close the grace period."""
     count = stream["noted_count"]
     noted = words_at(stream["noted"], count)
     for i in range(count):
-        bell = noted[i]
-        bells = bells_at(stream["bells"], bell + 1)
-        bells[bell]["noted"] = 0
-        fd = load_seq(bells[bell], "fd")
+        bell = bell_at(stream["bells"], noted[i])
+        bell["noted"] = 0
+        fd = load_seq(bell, "fd")
         if fd >= 0:
             write_bytes(fd, stream["one"], 8)
             store(stream, "wakeups", stream["wakeups"] + 1)
@@ -105,7 +101,7 @@ def finish(stream: Any, user: int, begun: int) -> None:
     store_seq(stream, "left", stream["left"] + 1)
 
 
-@register_jitable(**JIT)
+@inlined
 def heard_frame(stream: Any, time_info: int) -> int:
     """The device's frame that is heard now: what was rendered less what is in flight.
 
@@ -117,10 +113,10 @@ def heard_frame(stream: Any, time_info: int) -> int:
     if not (0.0 <= latency <= 10.0) or times["dac"] == 0.0:
         latency = stream["latency"]
     frame = stream["frames"] - np.int64(np.ceil(latency * stream["rate"] - 1e-3))
-    return max(frame, stream["now_frame"])
+    return larger(frame, stream["now_frame"])
 
 
-@register_jitable(**JIT)
+@inlined
 def render(source: int, target: int, frames: int, time_info: int, flags: int, user: int) -> int:
     """Fill an output block: mix, scale, encode.  Always fills it all; returns paContinue.
 
@@ -132,7 +128,7 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     samples = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:
-        count = min(frames - done, stream["slice"])
+        count = smaller(frames - done, stream["slice"])
         mix_block(stream, count)
         apply_master(stream, count)
         values = count * stream["channels"]
@@ -146,31 +142,12 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
         done += count
     if frames == 0:
         follow_voices(stream)
+    wake_waiters(stream)
     finish(stream, user, begun)
     return 0
 
 
-@register_jitable(**JIT)
-def decode(source: int, target: Any, encoding: int, count: int) -> None:
-    """Read `count` samples at the address `source` as float32; no address is silence."""
-    if source == 0:
-        for i in range(count):
-            target[i] = ZERO
-    elif encoding == 16:
-        shorts = samples16_at(source, count)
-        for i in range(count):
-            target[i] = np.float32(shorts[i]) * SCALE16
-    elif encoding == 8:
-        small = samples8_at(source, count)
-        for i in range(count):
-            target[i] = np.float32(small[i]) * SCALE8
-    else:
-        floats = floats_at(source, count)
-        for i in range(count):
-            target[i] = floats[i]
-
-
-@register_jitable(**JIT)
+@inlined
 def append_block(stream: Any, source: int, frames: int) -> None:
     """Append frames to the capture ring, over the oldest ones if it is full.
 
@@ -178,23 +155,23 @@ def append_block(stream: Any, source: int, frames: int) -> None:
     ``reserve`` more than a capacity beyond what it copied was lapped.
     """
     channels = stream["channels"]
+    encoding = stream["encoding"]
     capacity = stream["capacity"]
-    width = channels * (stream["encoding"] >> 3)
     write = stream["commit"]
-    store(stream, "reserve", write + frames)
+    end = write + frames
+    store(stream, "reserve", end)
     fence_release()
-    first = first_span(write, frames, capacity)
-    position = write & (capacity - 1)
-    start = floats_at(stream["ring"] + 4 * channels * position, first * channels)
-    decode(source, start, stream["encoding"], first * channels)
-    if first < frames:
-        rest = (frames - first) * channels
-        behind = 0 if source == 0 else source + first * width
-        decode(behind, floats_at(stream["ring"], rest), stream["encoding"], rest)
-    store_seq(stream, "commit", write + frames)
+    while write < end:
+        span = first_span(write, end - write, capacity)
+        start = stream["ring"] + 4 * channels * (write & (capacity - 1))
+        decode(source, floats_at(start, span * channels), encoding, span * channels)
+        if source != 0:
+            source += span * channels * (encoding >> 3)
+        write += span
+    store_seq(stream, "commit", end)
 
 
-@register_jitable(**JIT)
+@inlined
 def capture(
     source: int, target: int, frames: int, time_info: int, flags: int, user: int
 ) -> int:
@@ -204,7 +181,7 @@ def capture(
     width = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:
-        count = min(frames - done, stream["slice"])
+        count = smaller(frames - done, stream["slice"])
         append_block(stream, 0 if source == 0 else source + done * width, count)
         done += count
     store(stream, "frames", stream["frames"] + frames)

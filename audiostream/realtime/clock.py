@@ -10,17 +10,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from audiostream.realtime.atomics import (
-    JIT,
     clock_at,
     load_acquire,
+    smaller,
     store,
     store_release,
     times_at,
     words_at,
 )
+from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import CLOCK
 from audiostream.realtime.system import call_back, monotonic_ns, sleep_until, write_bytes
 
@@ -33,7 +33,7 @@ BEHIND = 1_000_000_000
 """Further behind than this (the machine slept), a clock starts anew from now."""
 
 
-@register_jitable(**JIT)
+@inlined
 def pour(clock: Any, block: int, count: int) -> None:
     """Write `count` bytes to the sink; what a full disk refuses is counted."""
     done = 0
@@ -46,14 +46,14 @@ def pour(clock: Any, block: int, count: int) -> None:
         store(clock, "sink_bytes", clock["sink_bytes"] + taken)
 
 
-@register_jitable(**JIT)
+@inlined
 def tick(clock: Any) -> None:
     """Move one period: one block from where it comes from to where it goes to."""
     frames = clock["period"]
     source = clock["silence"]
     times = clock["time_info"]
     if clock["source"] != 0:
-        frames = min(frames, clock["source_frames"] - clock["position"])
+        frames = smaller(frames, clock["source_frames"] - clock["position"])
         source = clock["source"] + clock["position"] * clock["frame_bytes"]
         clock["position"] += frames
     if clock["render"] != 0:
@@ -70,7 +70,7 @@ def tick(clock: Any) -> None:
         store_release(clock, "ended", 1)
 
 
-@register_jitable(**JIT)
+@inlined
 def run_clock(address: int) -> None:
     """Tick in real time until told to stop, or until the source has ended.
 
@@ -87,7 +87,7 @@ def run_clock(address: int) -> None:
         now = monotonic_ns(spare)
         due = clock["origin"] + np.int64(clock["frames"] * nanoseconds)
         if due > now:
-            sleep_until(min(due, now + NAP), now, spare)
+            sleep_until(smaller(due, now + NAP), now, spare)
             continue
         if now - due > BEHIND:
             clock["origin"] += now - due

@@ -1,182 +1,234 @@
 """The kernels as machine code: compiled once, kept on disk; any thread, before a start.
 
-numba's cache knows only the file of the function that is compiled, so an edit to another
-module would go unseen; each entry therefore closes over a fingerprint of all of
-``realtime/`` and of the options that matter.  Where the cache cannot be read or written,
-everything is compiled in memory.
+A start that finds the machine code on disk loads it with LLVM alone; numba, which takes
+half a second to import, is only needed to compile.  The file's name holds a fingerprint of
+all of ``realtime/`` and of the processor, so that a stale one is never taken, and its
+content begins with a checksum.  Where no file can be kept, everything is compiled in memory.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
-import pickle
+import logging
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numba
-from numba import types
-from numba.core.caching import FunctionCache
+import llvmlite
+import llvmlite.binding as llvm
 
-from audiostream.realtime import callback, clock, control, system
+__all__ = ("FOLDER", "Kernels", "build", "kernels")
 
-__all__ = ("Kernels", "build", "kernels")
+FOLDER = "AUDIOSTREAM_CACHE"
+"""The variable that names another folder for the machine code."""
 
-CACHE_TROUBLE = (OSError, RuntimeError, EOFError, pickle.UnpicklingError)
-"""No place for a cache is a RuntimeError; a truncated entry one of the others."""
+KEPT = 8
+"""Files of other versions and processors that are left in the folder."""
 
-WORD = types.int64
-LONG = types.uint64
-STATUS = types.int32
-FLOATS = types.float32[::1]
-CALLBACK = STATUS(WORD, WORD, LONG, WORD, LONG, WORD)
-"""PortAudio's stream callback, its pointers as integers."""
+log = logging.getLogger("audiostream")
 
 
 @dataclass(frozen=True)
 class Kernels:
     """Compiled entry points; see the plain functions of the same names.
 
-    ``render`` and ``capture`` are numba cfuncs (``.address``); ``run_clock`` gives up the
-    interpreter lock; the rest keep it.  ``put`` and ``spread`` exist for each encoding.
+    ``render`` and ``capture`` are addresses, for devices.  The others are called with
+    integers; ``run_clock`` gives up the interpreter lock, the rest keep it.
     """
 
-    render: Any
-    capture: Any
-    run_clock: Callable[..., Any]
-    load_word: Callable[..., int]
-    store_word: Callable[..., None]
-    arm: Callable[..., bool]
-    take_woken: Callable[..., int]
-    read_ring: Callable[..., bool]
-    encode_block: Callable[..., None]
-    put: Callable[..., None]
-    spread: Callable[..., None]
+    render: int
+    capture: int
+    run_clock: Callable[[int], int]
+    load_word: Callable[[int], int]
+    store_word: Callable[[int, int], int]
+    arm: Callable[[int, int, int, int], int]
+    take_woken: Callable[[int, int, int], int]
+    read_ring: Callable[[int, int, int, int], int]
+    encode_block: Callable[[int, int, int, int], int]
+    put: Callable[[int, int, int, int, int, int, int], int]
+    spread: Callable[[int, int, int, int, int, int], int]
 
 
-def fingerprint() -> str:
-    """Hash of what the machine code depends on beyond numba's own key."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
-    config = numba.config
-    for name in ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE"):
-        digest.update(f"{name}={getattr(config, name, None)}".encode())
-    digest.update(numba.__version__.encode())
-    return digest.hexdigest()
+ARGUMENTS = {
+    "run_clock": 1,
+    "load_word": 1,
+    "store_word": 2,
+    "arm": 4,
+    "take_woken": 3,
+    "read_ring": 4,
+    "encode_block": 4,
+    "put": 7,
+    "spread": 6,
+}
+"""How many integers each takes that Python calls."""
 
 
-def _entries(mark: str) -> dict[str, tuple[Callable[..., Any], Any]]:
-    """Entry functions that close over `mark`, with their signatures."""
-
-    def render(source, target, frames, time_info, flags, user):  # type: ignore[no-untyped-def]
-        _ = mark
-        return callback.render(source, target, WORD(frames), time_info, WORD(flags), user)
-
-    def capture(source, target, frames, time_info, flags, user):  # type: ignore[no-untyped-def]
-        _ = mark
-        return callback.capture(source, target, WORD(frames), time_info, WORD(flags), user)
-
-    def run_clock(address):  # type: ignore[no-untyped-def]
-        _ = mark
-        clock.run_clock(address)
-
-    def load_word(address):  # type: ignore[no-untyped-def]
-        _ = mark
-        return control.load_word(address)
-
-    def store_word(address, value):  # type: ignore[no-untyped-def]
-        _ = mark
-        control.store_word(address, value)
-
-    def arm(wake, index, at):  # type: ignore[no-untyped-def]
-        _ = mark
-        return control.arm(wake, index, at)
-
-    def take_woken(stream, bell, slots):  # type: ignore[no-untyped-def]
-        _ = mark
-        return control.take_woken(stream, bell, slots)
-
-    def read_ring(stream, index, frames, target):  # type: ignore[no-untyped-def]
-        _ = mark
-        return control.read_ring(stream, index, frames, target)
-
-    def encode_block(source, target, encoding, count):  # type: ignore[no-untyped-def]
-        _ = mark
-        control.encode_block(source, target, encoding, count)
-
-    def put(voice, channels, guard, source, source_channels, frames, scale):  # type: ignore[no-untyped-def]
-        _ = mark
-        control.put(voice, channels, guard, source, source_channels, frames, scale)
-
-    def spread(target, channels, source, source_channels, frames, scale):  # type: ignore[no-untyped-def]
-        _ = mark
-        control.spread(target, channels, source, source_channels, frames, scale)
-
-    samples = (types.int8, types.int16, types.float32)
-    # A read-only buffer (bytes) is another type to numba than a writable one.
-    sources = [types.Array(kind, 1, "C", readonly=True) for kind in samples]
-    return {
-        "render": (render, CALLBACK),
-        "capture": (capture, CALLBACK),
-        "run_clock": (run_clock, types.void(WORD)),
-        "load_word": (load_word, WORD(WORD)),
-        "store_word": (store_word, types.void(WORD, WORD)),
-        "arm": (arm, types.boolean(WORD, WORD, WORD)),
-        "take_woken": (take_woken, WORD(WORD, WORD, types.int64[::1])),
-        "read_ring": (read_ring, types.boolean(WORD, WORD, WORD, FLOATS)),
-        "encode_block": (encode_block, types.void(FLOATS, WORD, WORD, WORD)),
-        "put": (
-            put,
-            [types.void(WORD, WORD, WORD, s, WORD, WORD, types.float32) for s in sources],
-        ),
-        "spread": (
-            spread,
-            [types.void(FLOATS, WORD, s, WORD, WORD, types.float32) for s in sources],
-        ),
-    }
+# --- compiling ---------------------------------------------------------------------
 
 
-def _compile(name: str, function: Any, signature: Any, cache: bool) -> Any:
-    if name in ("render", "capture"):
-        return numba.cfunc(signature, nopython=True, cache=cache, error_model="numpy")(function)
-    return numba.njit(signature, cache=cache, error_model="numpy", nogil=name == "run_clock")(
-        function
+def processor() -> tuple[str, str]:
+    """LLVM's name of this processor, and its features."""
+    try:
+        features = llvm.get_host_cpu_features().flatten()
+    except RuntimeError:  # LLVM cannot tell on this system
+        features = ""
+    return llvm.get_host_cpu_name(), features
+
+
+def target_machine() -> Any:
+    """Code for this very processor, at addresses that are not known before it is loaded."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    target = llvm.Target.from_default_triple()
+    cpu, features = processor()
+    return target.create_target_machine(
+        cpu=cpu,
+        features=features,
+        opt=3,
+        reloc="static" if target.name.startswith("x86") else "default",
+        codemodel="jitdefault",
+        jit=True,
     )
 
 
+def optimise(module: Any, machine: Any) -> None:
+    """Run LLVM's -O3 over a module, vectorisers included."""
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    tuning.loop_vectorization = True
+    tuning.slp_vectorization = True
+    tuning.loop_unrolling = True
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+
+
+def compile_kernels() -> bytes:
+    """An object file with all entries; takes seconds."""
+    from audiostream.realtime.translate import translate
+
+    machine = target_machine()
+    module = translate()
+    optimise(module, machine)
+    return bytes(machine.emit_object(module))
+
+
+# --- the file ----------------------------------------------------------------------
+
+
+def fingerprint() -> str:
+    """Hash of what the machine code depends on."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    digest.update(repr((processor(), llvm.get_default_triple())).encode())
+    digest.update(llvmlite.__version__.encode())
+    return digest.hexdigest()[:32]
+
+
+def folder() -> Path:
+    """Where the machine code is kept."""
+    named = os.environ.get(FOLDER)
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("audiostream", appauthor=False))
+
+
+def read(path: Path) -> bytes | None:
+    """The object file in `path`; None if there is none, or a damaged one."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    checksum, code = content[:32], content[32:]
+    return code if hashlib.sha256(code).digest() == checksum else None
+
+
+def keep(path: Path, code: bytes) -> None:
+    """Leave an object file in `path`, if that can be done; whole, or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(hashlib.sha256(code).digest() + code)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink()
+            raise
+        others = sorted(path.parent.glob("kernels-*.o"), key=lambda p: p.stat().st_mtime)
+        for old in others[: -KEPT - 1]:
+            old.unlink()
+    except OSError as error:
+        log.info(
+            "the audio kernels stay in memory, since %s cannot be written: %s", path, error
+        )
+
+
+# --- loading -----------------------------------------------------------------------
+
+SYMBOLS = {
+    "audiostream_write": "write",
+    "audiostream_clock_gettime": "clock_gettime",
+    "audiostream_nanosleep": "nanosleep",
+}
+"""What compiled code calls in the C library (see system.py), by names of ours."""
+
+
+def register_symbols() -> None:
+    """Tell LLVM where they are; an unknown one would crash at its first call."""
+    library = ctypes.CDLL(None)
+    for ours, theirs in SYMBOLS.items():
+        address = ctypes.cast(getattr(library, theirs), ctypes.c_void_p).value
+        llvm.add_symbol(ours, address)
+
+
+def load(code: bytes) -> tuple[Any, dict[str, int]]:
+    """Make an object file callable; what keeps it, and its entries' addresses."""
+    register_symbols()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    names = ("render", "capture", *ARGUMENTS)
+    return engine, {name: engine.get_function_address(name) for name in names}
+
+
+_engines: list[Any] = []
+"""Machine code that is loaded stays for good: an audio thread may be in it."""
+
+
 def build(cache: bool = True) -> Kernels:
-    """Compile every kernel, or load it from the cache.
+    """Load the machine code from disk, or compile it and keep it there.
 
     Parameters
     ----------
     cache : bool
-        Keep the machine code on disk.
+        Look on disk, and keep it there.
     """
-    system.register_symbols()
-    compiled = {}
-    for name, (function, signature) in _entries(fingerprint()).items():
-        try:
-            compiled[name] = _compile(name, function, signature, cache)
-        except CACHE_TROUBLE:
-            if not cache:
-                raise
-            compiled[name] = _compile_anew(name, function, signature)
-    return Kernels(**compiled)
-
-
-def _compile_anew(name: str, function: Any, signature: Any) -> Any:
-    """Compile over a broken entry of the cache, or without one where there is no place."""
-    try:
-        FunctionCache(function).flush()
-        return _compile(name, function, signature, True)
-    except CACHE_TROUBLE:
-        return _compile(name, function, signature, False)
+    path = folder() / f"kernels-{fingerprint()}.o"
+    code = read(path) if cache else None
+    if code is None:
+        log.warning("compiling the audio kernels for this machine, once; some seconds ...")
+        code = compile_kernels()
+        if cache:
+            keep(path, code)
+    engine, addresses = load(code)
+    _engines.append(engine)
+    callables: dict[str, Any] = dict(addresses)
+    for name, count in ARGUMENTS.items():
+        kind = ctypes.CFUNCTYPE if name == "run_clock" else ctypes.PYFUNCTYPE
+        callables[name] = kind(ctypes.c_int64, *[ctypes.c_int64] * count)(addresses[name])
+    return Kernels(**callables)
 
 
 @functools.lru_cache(maxsize=1)
 def kernels() -> Kernels:
-    """The process's kernels; the first call compiles or loads them (0.5 to 10 s)."""
+    """The process's kernels; the first call loads them, or compiles them for seconds."""
     return build()

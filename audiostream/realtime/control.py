@@ -6,26 +6,25 @@ These hold the interpreter lock while they run, on purpose: to give it up costs 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba.extending import register_jitable
 
 from audiostream.realtime.atomics import (
-    JIT,
     compare_and_swap,
     fence_acquire,
     floats_at,
+    larger,
     load,
     load_acquire,
     load_seq,
     store_seq,
     stream_at,
-    voices_at,
+    voice_at,
     word_at,
+    words_at,
 )
-from audiostream.realtime.mixer import encode
+from audiostream.realtime.inlined import inlined
 from audiostream.realtime.ring import first_span, mirror
+from audiostream.realtime.samples import decode, encode, sample_at
 
 __all__ = (
     "arm",
@@ -39,51 +38,58 @@ __all__ = (
 )
 
 
-@register_jitable(**JIT)
+@inlined
 def load_word(address: int) -> int:
     """Load the int64 at `address` (sequentially consistent)."""
     return load_seq(word_at(address), "value")
 
 
-@register_jitable(**JIT)
+@inlined
 def store_word(address: int, value: int) -> None:
     """Store the int64 at `address` (sequentially consistent)."""
     store_seq(word_at(address), "value", value)
 
 
-@register_jitable(**JIT)
-def arm(wake: int, index: int, at: int) -> bool:
+@inlined
+def arm(wake: int, index: int, at: int, armed: int) -> bool:
     """Ask to be woken when the index reaches `at`; True if it already has.
 
     Several may wait on one word: the earliest index stands, and whoever is woken
-    looks again.  The index is looked at only after the wish is published.
+    looks again.  The index is looked at only after the wish is published, and after the
+    audio thread is told at the address `armed` that there are wishes to look at.
     """
     word = word_at(wake)
     while True:
         standing = load_seq(word, "value")
         if standing <= at or compare_and_swap(word, "value", standing, at):
             break
+    store_seq(word_at(armed), "value", 1)
     return load_seq(word_at(index), "value") >= at
 
 
-@register_jitable(**JIT)
-def take_woken(stream_address: int, bell: int, slots: Any) -> int:
+@inlined
+def take_woken(stream_address: int, bell: int, slots_address: int) -> int:
     """Collect the slots that a bell was rung for into `slots` (int64); how many."""
     stream = stream_at(stream_address)
     end = load_acquire(stream, "voice_end")
-    voices = voices_at(stream["voices"], end)
+    slots = words_at(slots_address, end)
     count = 0
     for slot in range(end):
-        voice = voices[slot]
+        voice = voice_at(stream["voices"], slot)
         if load(voice, "bell") == bell and compare_and_swap(voice, "woken", 1, 0):
             slots[count] = slot
             count += 1
     return count
 
 
-@register_jitable(**JIT)
+@inlined
 def spread(
-    target: Any, channels: int, source: Any, source_channels: int, frames: int, scale: Any
+    target_address: int,
+    channels: int,
+    source: int,
+    encoding: int,
+    source_channels: int,
+    frames: int,
 ) -> None:
     """Convert frames to float32 and to another number of channels.
 
@@ -93,92 +99,82 @@ def spread(
 
     Parameters
     ----------
-    target : float32 (frames * channels,)
-    source : int8, int16 or float32 (frames * source_channels,)
-    scale : float32
-        One over the source's full scale.
+    target_address : int
+        Of float32 (frames * channels,).
+    source : int
+        Address of int8, int16 or float32 (frames * source_channels,), by `encoding`.
     """
+    target = floats_at(target_address, frames * channels)
     if channels == source_channels:
-        for i in range(frames * channels):
-            target[i] = np.float32(source[i]) * scale
-    elif source_channels == 1:
-        for i in range(frames):
-            value = np.float32(source[i]) * scale
-            for c in range(channels):
-                target[i * channels + c] = value
-    else:
-        for i in range(frames):
-            for c in range(channels):
-                total = np.float32(0.0)
-                met = 0
-                for k in range(c, source_channels, channels):
-                    total += np.float32(source[i * source_channels + k])
-                    met += 1
-                target[i * channels + c] = total * scale / np.float32(max(met, 1))
+        decode(source, target, encoding, frames * channels)
+        return
+    for i in range(frames):
+        for c in range(channels):
+            first = 0 if source_channels == 1 else c
+            total = 0.0
+            for k in range(first, source_channels, channels):
+                total += sample_at(source, encoding, i * source_channels + k)
+            met = (source_channels - first + channels - 1) // channels
+            target[i * channels + c] = np.float32(total / larger(met, 1))
 
 
-@register_jitable(**JIT)
+@inlined
 def put(
     voice_address: int,
     channels: int,
     guard: int,
-    source: Any,
+    source: int,
+    encoding: int,
     source_channels: int,
     frames: int,
-    scale: Any,
 ) -> None:
     """Convert `frames` frames into a voice's ring and publish them.
 
     The caller is the ring's one producer and has made sure that there is room.
     """
-    voice = voices_at(voice_address, 1)[0]
-    ring = voice["ring"]
+    voice = voice_at(voice_address, 0)
     capacity = voice["capacity"]
     write = voice["write"]
-    position = write & (capacity - 1)
-    first = first_span(write, frames, capacity)
-    target = floats_at(ring + 4 * channels * position, first * channels)
-    spread(target, channels, source, source_channels, first, scale)
-    mirror(ring, capacity, guard, channels, position, position + first)
-    rest = frames - first
-    if rest > 0:
-        target = floats_at(ring, rest * channels)
-        spread(
-            target, channels, source[first * source_channels :], source_channels, rest, scale
-        )
-        mirror(ring, capacity, guard, channels, 0, rest)
-    store_seq(voice, "write", write + frames)
+    end = write + frames
+    while write < end:
+        position = write & (capacity - 1)
+        span = first_span(write, end - write, capacity)
+        target = voice["ring"] + 4 * channels * position
+        spread(target, channels, source, encoding, source_channels, span)
+        mirror(voice["ring"], capacity, guard, channels, position, position + span)
+        source += span * source_channels * (encoding >> 3)
+        write += span
+    store_seq(voice, "write", end)
 
 
-@register_jitable(**JIT)
-def read_ring(stream_address: int, index: int, frames: int, target: Any) -> bool:
+@inlined
+def read_ring(stream_address: int, index: int, frames: int, target_address: int) -> bool:
     """Copy committed frames from the capture ring; False if the writer lapped the copy.
 
     Parameters
     ----------
     index : int
         First frame; ``index + frames`` is committed.
-    target : float32 (frames * channels,)
+    target_address : int
+        Of float32 (frames * channels,).
     """
     stream = stream_at(stream_address)
     channels = stream["channels"]
     capacity = stream["capacity"]
-    position = index & (capacity - 1)
-    first = first_span(index, frames, capacity) * channels
-    source = floats_at(stream["ring"] + 4 * channels * position, first)
-    for i in range(first):
-        target[i] = source[i]
-    rest = frames * channels - first
-    if rest > 0:
-        source = floats_at(stream["ring"], rest)
-        tail = target[first:]
-        for i in range(rest):
-            tail[i] = source[i]
+    done = 0
+    while done < frames:
+        position = (index + done) & (capacity - 1)
+        count = first_span(index + done, frames - done, capacity)
+        source = floats_at(stream["ring"] + 4 * channels * position, count * channels)
+        target = floats_at(target_address + 4 * channels * done, count * channels)
+        for i in range(count * channels):
+            target[i] = source[i]
+        done += count
     fence_acquire()
     return load_acquire(stream, "reserve") - index <= capacity
 
 
-@register_jitable(**JIT)
-def encode_block(source: Any, target: int, encoding: int, count: int) -> None:
-    """Encode `count` float32 samples to the address `target`; see the mixer's encode."""
-    encode(source, target, encoding, count)
+@inlined
+def encode_block(source: int, target: int, encoding: int, count: int) -> None:
+    """Encode `count` float32 samples at the address `source`; see the mixer's encode."""
+    encode(floats_at(source, count), target, encoding, count)

@@ -77,39 +77,56 @@ BELL: Final = _record(
 )
 
 VOICE: Final = _record(
-    # config: addresses of the ring (float32), the break points and the cuts; the ring's
-    # capacity in frames, a power of two
-    ("ring", "history", "cuts", "capacity", "bell"),
-    # control: 1 while the slot is in use; 1 while it plays; gain to go to, in how many
-    # frames, and a number that moves with every change
-    ("active", "playing", "gain_target:f8", "gain_frames", "gain_change"),
+    # control: address of the ring (float32) and its capacity in frames, a power of two;
+    # 1 while the slot is in use; a number that moves with every change of what follows and
+    # of "skip"; 1 while it plays; gain to go to, in how many frames; whom to ring for
+    (
+        "ring",
+        "capacity",
+        "active",
+        "changes",
+        "playing",
+        "gain_target:f8",
+        "gain_frames",
+        "bell",
+    ),
     # producer: frames written; "skip to this index", fading out over so many frames;
     # the index at which running dry is no shortage
     ("write", "skip", "fade", "ended"),
     # wake: indices at which to ring, and "there is news for this voice"
     ("wake_read", "wake_heard", "woken"),
-    # audio: frames read; frames heard (as an index of the ring, skipped ones included);
-    # clears executed
+    # audio, in every block: frames read; frames heard (as an index of the ring, skipped ones
+    # included); 1 while nothing but playing on is to be done, until the changes differ from
+    # those seen; the gain and its ramp; what to add to the device's frame that is heard
+    # now for the index that is, while all breaks are behind (NEVER before that)
     (
         "read",
         "heard",
+        "calm",
+        "seen",
+        "gain:f8",
+        "gain_step:f8",
+        "gain_left",
+        "heard_offset",
+    ),
+    # audio, now and then: clears executed; addresses of the break points and the cuts
+    (
         "cut_count",
         "starved",
         "sounding",
-        "gain:f8",
         "gain_goal:f8",
-        "gain_step:f8",
-        "gain_left",
-        "gain_seen",
         "fade_left",
         "fade_total",
         "history_head",
         "history_tail",
+        "history",
+        "cuts",
     ),
 )
 
 STREAM: Final = _record(
-    # config: what the device runs at; slice is the most frames mixed in one go
+    # config: what the device runs at; slice is the most frames mixed in one go; ramp is
+    # the table of each sample's frame, from 1; quiet the slot of a voice that is silence
     (
         "rate",
         "channels",
@@ -121,14 +138,16 @@ STREAM: Final = _record(
         "noted",
         "mix",
         "batch",
+        "ramp",
+        "quiet",
         "one",
         "ring",
         "capacity",
     ),
     # control: slots from here on were never used; gain of the whole mix
     ("voice_end", "master_target:f8", "master_frames", "master_change"),
-    # wake: the capture's reader
-    ("wake_commit", "woken", "bell"),
+    # wake: the capture's reader; 1 when a voice's waiters have asked for something
+    ("wake_commit", "woken", "bell", "armed"),
     # audio: grace period
     ("entered", "left"),
     # audio: the capture's writer

@@ -1,8 +1,8 @@
 """Voices to one block of float32; audio thread.
 
-A voice whose block is nothing but its next frames at a constant gain, the usual case, is
-put aside until :data:`~audiostream.realtime.layout.PASS` of them are summed in one pass.
-Everything else (ramps, fades, clears, running dry, starting and stopping) takes one voice
+A voice whose block is nothing but its next frames, at a constant gain or along one ramp, the
+usual case, is put aside until :data:`~audiostream.realtime.layout.PASS` of them are summed in
+one pass.  Everything else (fades, clears, running dry, starting and stopping) takes one voice
 at a time through :func:`mix_voice`.
 """
 
@@ -11,58 +11,43 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 
 from audiostream.realtime.atomics import (
-    JIT,
-    bells_at,
+    bell_at,
     compare_and_swap,
+    fence_seq,
     floats_at,
+    larger,
     load,
     load_acquire,
     load_seq,
-    samples8_at,
-    samples16_at,
+    smaller,
     store,
     store_release,
     store_seq,
-    voices_at,
+    voice_at,
     words_at,
 )
+from audiostream.realtime.inlined import apart, inlined
 from audiostream.realtime.layout import CUTS, HISTORY, NEVER, PASS
 from audiostream.realtime.ring import source_of
 
 __all__ = (
     "apply_master",
-    "encode",
     "follow_voices",
     "mix_block",
     "mix_voice",
     "note_bell",
+    "wake_waiters",
 )
 
 ZERO = np.float32(0.0)
-ONE = np.float32(1.0)
-SCALE8 = np.float32(128.0)
-SCALE16 = np.float32(32768.0)
-TOP8 = np.float32(127.0)
-TOP16 = np.float32(32767.0)
-ROUND = np.float32(12582912.0)
-"""1.5 * 2**23: adding and taking it away rounds a float32 to the nearest integer, ties
-to even, without a call (valid below 2**22)."""
 
 
 # --- sums --------------------------------------------------------------------------
 
 
-@register_jitable(**JIT)
-def mix_one(mix: Any, source: Any, gain: Any, count: int) -> None:
-    """Add `count` samples at one gain."""
-    for i in range(count):
-        mix[i] += source[i] * gain
-
-
-@register_jitable(**JIT)
+@apart
 def mix_four(
     mix: Any, a: Any, b: Any, c: Any, d: Any, ga: Any, gb: Any, gc: Any, gd: Any, count: int
 ) -> None:
@@ -71,64 +56,117 @@ def mix_four(
         mix[i] += (a[i] * ga + b[i] * gb) + (c[i] * gc + d[i] * gd)
 
 
-@register_jitable(**JIT)
+@apart
+def mix_four_ramps(
+    mix: Any,
+    ramp: Any,
+    a: Any,
+    b: Any,
+    c: Any,
+    d: Any,
+    ga: Any,
+    gb: Any,
+    gc: Any,
+    gd: Any,
+    sa: Any,
+    sb: Any,
+    sc: Any,
+    sd: Any,
+    count: int,
+) -> None:
+    """Add four voices in one pass, each gain moving by its step from frame to frame."""
+    for i in range(count):
+        t = ramp[i]
+        ab = a[i] * (ga + t * sa) + b[i] * (gb + t * sb)
+        mix[i] += ab + (c[i] * (gc + t * sc) + d[i] * (gd + t * sd))
+
+
+@apart
 def mix_ramp(
     mix: Any,
     source: Any,
-    frames: int,
-    channels: int,
-    gain: float,
-    gain_step: float,
-    fade: float,
-    fade_step: float,
+    ramp: Any,
+    gain: Any,
+    step: Any,
+    fade: Any,
+    fade_step: Any,
+    count: int,
 ) -> None:
-    """Add frames whose gain moves.
+    """Add one voice whose gain moves, and that may fade.
 
-    Frame ``i`` has ``(gain + (i + 1) gain_step) (fade + (i + 1) fade_step)``.
+    Frame ``t``, from 1, has ``(gain + t step) (fade + t fade_step)``.
     """
-    for i in range(frames):
-        g = np.float32((gain + (i + 1) * gain_step) * (fade + (i + 1) * fade_step))
-        for c in range(channels):
-            mix[i * channels + c] += source[i * channels + c] * g
+    for i in range(count):
+        t = ramp[i]
+        mix[i] += source[i] * ((gain + t * step) * (fade + t * fade_step))
+
+
+@apart
+def scale_ramp(mix: Any, ramp: Any, gain: Any, step: Any, count: int) -> None:
+    """Scale the block by a gain that moves by its step from frame to frame."""
+    for i in range(count):
+        mix[i] *= gain + ramp[i] * step
 
 
 # --- bells -------------------------------------------------------------------------
 
 
-@register_jitable(**JIT)
-def note_bell(stream: Any, bell: int) -> None:
+@inlined
+def note_bell(stream: Any, number: int) -> None:
     """Note that a bell is to be rung when the block is done; once a callback."""
-    if bell < 0:
+    if number < 0:
         return
-    bells = bells_at(stream["bells"], bell + 1)
-    if bells[bell]["noted"] == 0:
-        bells[bell]["noted"] = 1
+    bell = bell_at(stream["bells"], number)
+    if bell["noted"] == 0:
+        bell["noted"] = 1
         noted = words_at(stream["noted"], stream["noted_count"] + 1)
-        noted[stream["noted_count"]] = bell
+        noted[stream["noted_count"]] = number
         stream["noted_count"] += 1
 
 
-@register_jitable(**JIT)
-def wake_voice(stream: Any, voice: Any) -> None:
-    """Ring if an index that somebody waits for is reached.
+@inlined
+def wake_voice(stream: Any, voice: Any) -> bool:
+    """Ring if an index that somebody waits for is reached; True if somebody waits on.
 
     Tested on the level in every block.  Only the one who swaps the index for NEVER
     rings, so that a waiter who asks anew in between is never wiped out.
     """
-    at = load_seq(voice, "wake_read")
-    rung = voice["read"] >= at and compare_and_swap(voice, "wake_read", at, NEVER)
-    at = load_seq(voice, "wake_heard")
-    if voice["heard"] >= at and compare_and_swap(voice, "wake_heard", at, NEVER):
+    read_at = load_seq(voice, "wake_read")
+    rung = voice["read"] >= read_at and compare_and_swap(voice, "wake_read", read_at, NEVER)
+    heard_at = load_seq(voice, "wake_heard")
+    if voice["heard"] >= heard_at and compare_and_swap(voice, "wake_heard", heard_at, NEVER):
         rung = True
     if rung:
         store_seq(voice, "woken", 1)
         note_bell(stream, load(voice, "bell"))
+    return read_at != NEVER or heard_at != NEVER
+
+
+@inlined
+def wake_waiters(stream: Any) -> None:
+    """Ring for every voice that has reached what its waiters wait for.
+
+    The fence puts the indices that this block has moved before the look at ``armed``; a
+    waiter publishes its wish, sets ``armed``, and only then looks at the index.  One of the
+    two sees the other.  Somebody who sets it during the look is seen in the next block.
+    """
+    fence_seq()
+    if load_seq(stream, "armed") == 0:
+        return
+    store_seq(stream, "armed", 0)
+    waiting = False
+    for slot in range(load_acquire(stream, "voice_end")):
+        voice = voice_at(stream["voices"], slot)
+        if load_seq(voice, "active") != 0 and wake_voice(stream, voice):
+            waiting = True
+    if waiting:
+        store_seq(stream, "armed", 1)
 
 
 # --- heard position ----------------------------------------------------------------
 
 
-@register_jitable(**JIT)
+@inlined
 def note_break(voice: Any, frame: int, index: int, running: int) -> None:
     """From the device's frame `frame` on, the voice stands at (or runs from) `index`."""
     head = voice["history_head"]
@@ -137,11 +175,12 @@ def note_break(voice: Any, frame: int, index: int, running: int) -> None:
     entry[1] = index
     entry[2] = running
     voice["history_head"] = head + 1
+    voice["heard_offset"] = NEVER
 
 
-@register_jitable(**JIT)
-def follow_heard(voice: Any, now: int) -> None:
-    """Move the heard index to what the device's frame `now` carries; never back.
+@inlined
+def follow_breaks(voice: Any, now: int) -> None:
+    """Move the heard index along the breaks up to the device's frame `now`; never back.
 
     The history holds the frames at which the voice began or ceased to run, or jumped;
     between them its index moves with the device's frames.  If more than HISTORY breaks
@@ -150,7 +189,7 @@ def follow_heard(voice: Any, now: int) -> None:
     head = voice["history_head"]
     if head == 0:
         return
-    tail = max(voice["history_tail"], head - HISTORY)
+    tail = larger(voice["history_tail"], head - HISTORY)
     entry = words_at(voice["history"] + 24 * (tail & (HISTORY - 1)), 3)
     while tail + 1 < head:
         following = words_at(voice["history"] + 24 * ((tail + 1) & (HISTORY - 1)), 3)
@@ -162,88 +201,93 @@ def follow_heard(voice: Any, now: int) -> None:
     if entry[0] <= now:
         heard = entry[1]
         if entry[2] != 0:
-            heard = min(heard + now - entry[0], voice["read"])
+            if tail + 1 == head:
+                voice["heard_offset"] = entry[1] - entry[0]
+            heard = smaller(heard + now - entry[0], voice["read"])
         if heard > voice["heard"]:
-            store_seq(voice, "heard", heard)
+            store_release(voice, "heard", heard)
+
+
+@inlined
+def follow_heard(voice: Any, now: int) -> None:
+    """Bring the heard index up to the device's frame `now`."""
+    offset = voice["heard_offset"]
+    if offset == NEVER:
+        follow_breaks(voice, now)
+    else:
+        store_release(voice, "heard", smaller(now + offset, voice["read"]))
 
 
 # --- one voice ---------------------------------------------------------------------
 
 
-@register_jitable(**JIT)
+@inlined
 def take_gain(voice: Any) -> None:
     """Take over a gain that the caller has asked for: at once in silence, else by a ramp."""
-    change = load_acquire(voice, "gain_change")
-    if change == voice["gain_seen"]:
-        return
-    voice["gain_seen"] = change
     target = load(voice, "gain_target")
+    if target == voice["gain_goal"]:
+        return
     voice["gain_goal"] = target
     frames = load(voice, "gain_frames")
     if voice["sounding"] == 0 or frames <= 0:
         voice["gain"] = target
         voice["gain_left"] = 0
+        voice["gain_step"] = 0.0
     else:
         voice["gain_step"] = (target - voice["gain"]) / frames
         voice["gain_left"] = frames
 
 
-@register_jitable(**JIT)
+@inlined
+def advance_gain(voice: Any, frames: int) -> None:
+    """Move along the gain's ramp by what was mixed, at most up to the ramp's end."""
+    if voice["gain_left"] == 0:
+        return
+    voice["gain_left"] -= frames
+    if voice["gain_left"] == 0:
+        voice["gain"] = voice["gain_goal"]
+        voice["gain_step"] = 0.0
+    else:
+        voice["gain"] += frames * voice["gain_step"]
+
+
+@inlined
 def add_span(
-    voice: Any, mix: int, source: int, frames: int, channels: int, fade: float, fade_step: float
+    stream: Any,
+    voice: Any,
+    mix: int,
+    frames: int,
+    fade: float,
+    fade_step: float,
 ) -> None:
-    """Add `frames` frames, along the gain's ramp as far as it goes."""
-    ramp = min(frames, voice["gain_left"])
-    if ramp > 0:
+    """Add the next `frames` frames, first along the gain's ramp and then behind it.
+
+    The read index stays where it is.
+    """
+    channels = stream["channels"]
+    source = source_of(voice, voice["read"], channels)
+    done = 0
+    while done < frames:
+        count = frames - done
+        if voice["gain_left"] > 0:
+            count = smaller(count, voice["gain_left"])
+        samples = count * channels
+        offset = 4 * channels * done
         mix_ramp(
-            floats_at(mix, ramp * channels),
-            floats_at(source, ramp * channels),
-            ramp,
-            channels,
-            voice["gain"],
-            voice["gain_step"],
-            fade,
-            fade_step,
+            floats_at(mix + offset, samples),
+            floats_at(source + offset, samples),
+            floats_at(stream["ramp"], samples),
+            np.float32(voice["gain"]),
+            np.float32(voice["gain_step"]),
+            np.float32(fade + done * fade_step),
+            np.float32(fade_step),
+            samples,
         )
-        voice["gain_left"] -= ramp
-        if voice["gain_left"] == 0:
-            voice["gain"] = voice["gain_goal"]
-        else:
-            voice["gain"] += ramp * voice["gain_step"]
-    rest = frames - ramp
-    if rest > 0:
-        offset = 4 * channels * ramp
-        tail = floats_at(mix + offset, rest * channels)
-        tail_source = floats_at(source + offset, rest * channels)
-        if fade_step == 0.0:
-            mix_one(tail, tail_source, np.float32(voice["gain"]), rest * channels)
-        else:
-            mix_ramp(
-                tail,
-                tail_source,
-                rest,
-                channels,
-                voice["gain"],
-                0.0,
-                fade + ramp * fade_step,
-                fade_step,
-            )
+        advance_gain(voice, count)
+        done += count
 
 
-@register_jitable(**JIT)
-def steady(voice: Any, frames: int) -> bool:
-    """True if the block is just the voice's next `frames` frames at a constant gain."""
-    return (
-        voice["sounding"] != 0
-        and load_acquire(voice, "playing") == 1
-        and voice["gain_left"] == 0
-        and load_acquire(voice, "gain_change") == voice["gain_seen"]
-        and load_acquire(voice, "skip") <= voice["read"]
-        and load_acquire(voice, "write") - voice["read"] >= frames
-    )
-
-
-@register_jitable(**JIT)
+@inlined
 def cut(voice: Any, frame: int) -> None:
     """Execute a clear: jump to the newest "skip to", and tell where from."""
     skip = load_acquire(voice, "skip")
@@ -257,7 +301,26 @@ def cut(voice: Any, frame: int) -> None:
     note_break(voice, frame, skip, 0)
 
 
-@register_jitable(**JIT)
+@inlined
+def fade_out(stream: Any, voice: Any, mix: int, frames: int, playing: int) -> int:
+    """Play what of a clear's fade falls into the block; how many frames of it."""
+    if playing == 0 or voice["sounding"] == 0:
+        voice["fade_left"] = 0
+    elif voice["fade_left"] == 0:
+        room = load_acquire(voice, "skip") - voice["read"]
+        total = larger(smaller(load(voice, "fade"), room), 0)
+        voice["fade_left"] = total
+        voice["fade_total"] = total
+    done = smaller(voice["fade_left"], frames)
+    if done > 0:
+        step = 1.0 / voice["fade_total"]
+        add_span(stream, voice, mix, done, voice["fade_left"] * step, -step)
+        voice["fade_left"] -= done
+        store_release(voice, "read", voice["read"] + done)
+    return done
+
+
+@inlined
 def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
     """Add one voice, whatever is going on with it.
 
@@ -268,107 +331,109 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
     frame : int
         The device's number of the block's first frame.
     """
-    channels = stream["channels"]
-    done = 0
+    voice["seen"] = load_acquire(voice, "changes")
+    voice["calm"] = 0
     take_gain(voice)
     playing = load_acquire(voice, "playing")
-    skip = load_acquire(voice, "skip")
-    if skip > voice["read"]:
-        if playing == 0 or voice["sounding"] == 0:
-            voice["fade_left"] = 0
-        elif voice["fade_left"] == 0:
-            total = max(min(load(voice, "fade"), skip - voice["read"]), 0)
-            voice["fade_left"] = total
-            voice["fade_total"] = total
-        done = min(voice["fade_left"], frames)
-        if done > 0:
-            step = 1.0 / voice["fade_total"]
-            start = voice["fade_left"] * step
-            source = source_of(voice, voice["read"], channels)
-            add_span(voice, mix, source, done, channels, start, -step)
-            voice["fade_left"] -= done
-            store_seq(voice, "read", voice["read"] + done)
+    done = 0
+    if load_acquire(voice, "skip") > voice["read"]:
+        done = fade_out(stream, voice, mix, frames, playing)
         if voice["fade_left"] > 0:
             return
         cut(voice, frame + done)
     here = voice["read"]
-    if playing == 1:
-        count = min(load_acquire(voice, "write") - here, frames - done)
-        if count > 0:
-            if voice["sounding"] == 0:
-                note_break(voice, frame + done, here, 1)
-                voice["sounding"] = 1
-            source = source_of(voice, here, channels)
-            add_span(voice, mix + 4 * channels * done, source, count, channels, 1.0, 0.0)
-            done += count
-            here += count
-        if done < frames:
-            if voice["sounding"] != 0:
-                note_break(voice, frame + done, here, 0)
-                voice["sounding"] = 0
-            if here != load_acquire(voice, "ended"):
-                short = frames - done
-                store(voice, "starved", voice["starved"] + short)
-                store(stream, "starved", stream["starved"] + short)
-    elif voice["sounding"] != 0:
+    if playing == 0:
+        if voice["sounding"] != 0:
+            note_break(voice, frame + done, here, 0)
+            voice["sounding"] = 0
+        return
+    count = smaller(load_acquire(voice, "write") - here, frames - done)
+    if count > 0:
+        if voice["sounding"] == 0:
+            note_break(voice, frame + done, here, 1)
+            voice["sounding"] = 1
+        add_span(stream, voice, mix + 4 * stream["channels"] * done, count, 1.0, 0.0)
+        done += count
+        here += count
+        store_release(voice, "read", here)
+    if done == frames:
+        voice["calm"] = voice["sounding"]
+        return
+    if voice["sounding"] != 0:
         note_break(voice, frame + done, here, 0)
         voice["sounding"] = 0
-    store_seq(voice, "read", here)
+    if here != load_acquire(voice, "ended"):
+        short = frames - done
+        store(voice, "starved", voice["starved"] + short)
+        store(stream, "starved", stream["starved"] + short)
 
 
 # --- the block ---------------------------------------------------------------------
 
 
-@register_jitable(**JIT)
-def flush_batch(stream: Any, voices: Any, mix: int, frames: int, count: int) -> None:
+@inlined
+def steady(voice: Any, frames: int) -> bool:
+    """True if the block is just the voice's next `frames` frames, on one line of gain."""
+    return (
+        voice["calm"] != 0
+        and load_acquire(voice, "changes") == voice["seen"]
+        and load_acquire(voice, "write") - voice["read"] >= frames
+        and (voice["gain_left"] == 0 or voice["gain_left"] >= frames)
+    )
+
+
+@inlined
+def flush_batch(stream: Any, mix: int, frames: int, count: int) -> None:
     """Sum the steady voices put aside, and hand their frames back to the producers."""
+    voices = stream["voices"]
     channels = stream["channels"]
     samples = frames * channels
     slots = words_at(stream["batch"], PASS)
+    for i in range(count, PASS):
+        slots[i] = stream["quiet"]
+    a = voice_at(voices, slots[0])
+    b = voice_at(voices, slots[1])
+    c = voice_at(voices, slots[2])
+    d = voice_at(voices, slots[3])
     block = floats_at(mix, samples)
-    if count == PASS:
-        a = voices[slots[0]]
-        b = voices[slots[1]]
-        c = voices[slots[2]]
-        d = voices[slots[3]]
-        mix_four(
-            block,
-            floats_at(source_of(a, a["read"], channels), samples),
-            floats_at(source_of(b, b["read"], channels), samples),
-            floats_at(source_of(c, c["read"], channels), samples),
-            floats_at(source_of(d, d["read"], channels), samples),
-            np.float32(a["gain"]),
-            np.float32(b["gain"]),
-            np.float32(c["gain"]),
-            np.float32(d["gain"]),
-            samples,
-        )
+    a_next = floats_at(source_of(a, a["read"], channels), samples)
+    b_next = floats_at(source_of(b, b["read"], channels), samples)
+    c_next = floats_at(source_of(c, c["read"], channels), samples)
+    d_next = floats_at(source_of(d, d["read"], channels), samples)
+    ga = np.float32(a["gain"])
+    gb = np.float32(b["gain"])
+    gc = np.float32(c["gain"])
+    gd = np.float32(d["gain"])
+    if a["gain_left"] + b["gain_left"] + c["gain_left"] + d["gain_left"] == 0:
+        mix_four(block, a_next, b_next, c_next, d_next, ga, gb, gc, gd, samples)
     else:
-        for i in range(count):
-            voice = voices[slots[i]]
-            source = floats_at(source_of(voice, voice["read"], channels), samples)
-            mix_one(block, source, np.float32(voice["gain"]), samples)
+        sa = np.float32(a["gain_step"])
+        sb = np.float32(b["gain_step"])
+        sc = np.float32(c["gain_step"])
+        sd = np.float32(d["gain_step"])
+        ramp = floats_at(stream["ramp"], samples)
+        mix_four_ramps(
+            block, ramp, a_next, b_next, c_next, d_next, ga, gb, gc, gd, sa, sb, sc, sd, samples
+        )
     for i in range(count):
-        voice = voices[slots[i]]
-        store_seq(voice, "read", voice["read"] + frames)
-        wake_voice(stream, voice)
+        voice = voice_at(voices, slots[i])
+        advance_gain(voice, frames)
+        store_release(voice, "read", voice["read"] + frames)
 
 
-@register_jitable(**JIT)
+@inlined
 def mix_block(stream: Any, frames: int) -> None:
     """Sum all voices' next `frames` frames (at most a slice) into the stream's block."""
     mix = stream["mix"]
     block = floats_at(mix, frames * stream["channels"])
     for i in range(frames * stream["channels"]):
         block[i] = ZERO
-    end = load_acquire(stream, "voice_end")
-    voices = voices_at(stream["voices"], end)
     slots = words_at(stream["batch"], PASS)
     frame = stream["frames"]
     now = stream["now_frame"]
     aside = 0
-    for slot in range(end):
-        voice = voices[slot]
+    for slot in range(load_acquire(stream, "voice_end")):
+        voice = voice_at(stream["voices"], slot)
         if load_seq(voice, "active") == 0:
             continue
         follow_heard(voice, now)
@@ -376,76 +441,52 @@ def mix_block(stream: Any, frames: int) -> None:
             slots[aside] = slot
             aside += 1
             if aside == PASS:
-                flush_batch(stream, voices, mix, frames, aside)
+                flush_batch(stream, mix, frames, aside)
                 aside = 0
         else:
             mix_voice(stream, voice, mix, frames, frame)
-            wake_voice(stream, voice)
-    flush_batch(stream, voices, mix, frames, aside)
+    if aside > 0:
+        flush_batch(stream, mix, frames, aside)
 
 
-@register_jitable(**JIT)
+@inlined
 def follow_voices(stream: Any) -> None:
-    """Bring every voice's heard position up to now, and ring for it."""
-    end = load_acquire(stream, "voice_end")
-    voices = voices_at(stream["voices"], end)
-    for slot in range(end):
-        voice = voices[slot]
+    """Bring every voice's heard position up to now."""
+    for slot in range(load_acquire(stream, "voice_end")):
+        voice = voice_at(stream["voices"], slot)
         if load_seq(voice, "active") != 0:
             follow_heard(voice, stream["now_frame"])
-            wake_voice(stream, voice)
 
 
-@register_jitable(**JIT)
+@inlined
 def apply_master(stream: Any, frames: int) -> None:
     """Scale the block by the whole mix's gain, along its ramp."""
     change = load_acquire(stream, "master_change")
     if change != stream["master_seen"]:
         stream["master_seen"] = change
-        left = max(load(stream, "master_frames"), 1)
+        left = larger(load(stream, "master_frames"), 1)
         stream["master_left"] = left
         stream["master_goal"] = load(stream, "master_target")
         stream["master_step"] = (stream["master_goal"] - stream["master"]) / left
-    if stream["master_left"] == 0 and stream["master"] == 1.0:
-        return
     channels = stream["channels"]
-    block = floats_at(stream["mix"], frames * channels)
-    for i in range(frames):
+    done = 0
+    while done < frames:
+        count = frames - done
         if stream["master_left"] > 0:
-            stream["master_left"] -= 1
-            stream["master"] += stream["master_step"]
+            count = smaller(count, stream["master_left"])
+        elif stream["master"] == 1.0:
+            return
+        scale_ramp(
+            floats_at(stream["mix"] + 4 * channels * done, count * channels),
+            floats_at(stream["ramp"], count * channels),
+            np.float32(stream["master"]),
+            np.float32(stream["master_step"]),
+            count * channels,
+        )
+        if stream["master_left"] > 0:
+            stream["master_left"] -= count
+            stream["master"] += count * stream["master_step"]
             if stream["master_left"] == 0:
                 stream["master"] = stream["master_goal"]
-        gain = np.float32(stream["master"])
-        for c in range(channels):
-            block[i * channels + c] *= gain
-
-
-@register_jitable(**JIT)
-def limited(value: Any, low: Any, high: Any) -> Any:
-    """`value` within bounds; NaN becomes silence, since casting one is undefined."""
-    if value != value:
-        return ZERO
-    return min(max(value, low), high)
-
-
-@register_jitable(**JIT)
-def encode(source: Any, target: int, encoding: int, count: int) -> None:
-    """Write `count` float32 samples at the address `target` as int8, int16 or float32.
-
-    Saturates at full scale; integers are rounded to the nearest, ties to even.
-    """
-    if encoding == 16:
-        shorts = samples16_at(target, count)
-        for i in range(count):
-            value = limited(source[i] * SCALE16, -SCALE16, TOP16)
-            shorts[i] = np.int16((value + ROUND) - ROUND)
-    elif encoding == 8:
-        small = samples8_at(target, count)
-        for i in range(count):
-            value = limited(source[i] * SCALE8, -SCALE8, TOP8)
-            small[i] = np.int8((value + ROUND) - ROUND)
-    else:
-        floats = floats_at(target, count)
-        for i in range(count):
-            floats[i] = limited(source[i], -ONE, ONE)
+                stream["master_step"] = 0.0
+        done += count

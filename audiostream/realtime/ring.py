@@ -23,29 +23,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.extending import register_jitable
-
-from audiostream.realtime.atomics import JIT, floats_at
+from audiostream.realtime.atomics import floats_at, smaller
+from audiostream.realtime.inlined import inlined
 
 __all__ = ("first_span", "mirror", "source_of")
 
 
-@register_jitable(**JIT)
+@inlined
 def first_span(index: int, frames: int, capacity: int) -> int:
     """Frames up to the ring's end, at most `frames`; the rest begins at its start."""
-    return min(frames, capacity - (index & (capacity - 1)))
+    return smaller(frames, capacity - (index & (capacity - 1)))
 
 
-@register_jitable(**JIT)
+@inlined
 def source_of(voice: Any, index: int, channels: int) -> int:
     """Address of the frame `index`; a guard's length from there is one span."""
     return voice["ring"] + 4 * channels * (index & (voice["capacity"] - 1))
 
 
-@register_jitable(**JIT)
+@inlined
 def mirror(ring: int, capacity: int, guard: int, channels: int, start: int, stop: int) -> None:
     """Copy the frames ``start:stop`` (positions) that have a twin in the guard to it."""
-    stop = min(stop, guard)
+    stop = smaller(stop, guard)
     if stop > start:
         count = (stop - start) * channels
         source = floats_at(ring + 4 * channels * start, count)

@@ -1,9 +1,9 @@
 """The few system calls that compiled code makes; audio thread and clock threads.
 
 Each is a plain function of integers with a plain Python form; compiled, it calls the C
-library through a symbol registered under a name of ours.  They take no lock, allocate
-nothing and do not wait, but for :func:`sleep_until`, which only virtual devices' clocks
-call.  Windows has other names for these, and is not served yet.
+library through a symbol that compiled.py registers under a name of ours.  They take no
+lock, allocate nothing and do not wait, but for :func:`sleep_until`, which only virtual
+devices' clocks call.  Windows has other names for these, and is not served yet.
 """
 
 from __future__ import annotations
@@ -14,25 +14,18 @@ import sys
 import time
 from typing import Any, Final
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic, overload
 
-from audiostream.realtime.atomics import JIT, words_at
+from audiostream.realtime.atomics import emits, words_at
+from audiostream.realtime.inlined import inlined
 
-__all__ = ("call_back", "monotonic_ns", "register_symbols", "sleep_until", "write_bytes")
+__all__ = ("call_back", "monotonic_ns", "sleep_until", "write_bytes")
 
 MACOS: Final = sys.platform == "darwin"
 MONOTONIC: Final = 8 if MACOS else 1
 """The clock of time.monotonic(): CLOCK_UPTIME_RAW on macOS, else CLOCK_MONOTONIC."""
 NANO: Final = 1_000_000_000
-
-SYMBOLS: Final = {
-    "audiostream_write": "write",
-    "audiostream_clock_gettime": "clock_gettime",
-    "audiostream_nanosleep": "nanosleep",
-}
 
 _write = types.ExternalFunction(
     "audiostream_write", types.intp(types.int32, types.intp, types.intp)
@@ -43,14 +36,6 @@ _clock_gettime = types.ExternalFunction(
 _nanosleep = types.ExternalFunction(
     "audiostream_nanosleep", types.int32(types.intp, types.intp)
 )
-
-
-def register_symbols() -> None:
-    """Tell LLVM where our symbols are; before any kernel is compiled or loaded."""
-    library = ctypes.CDLL(None)
-    for ours, theirs in SYMBOLS.items():
-        address = ctypes.cast(getattr(library, theirs), ctypes.c_void_p).value
-        llvmlite.binding.add_symbol(ours, address)
 
 
 def write_bytes(fd: int, address: int, count: int) -> int:
@@ -90,6 +75,10 @@ def call_back(
     return int(prototype(int(address))(*map(int, words)))
 
 
+def _write_bytes(fd, address, count):  # type: ignore[no-untyped-def]
+    return _write(types.int32(fd), address, count)
+
+
 def _monotonic_ns(timespec):  # type: ignore[no-untyped-def]
     _clock_gettime(types.int32(MONOTONIC), timespec)
     words = words_at(timespec, 2)
@@ -110,8 +99,8 @@ def _sleep_until(due, now, timespec):  # type: ignore[no-untyped-def]
         _nanosleep(timespec, 0)
 
 
-@intrinsic
-def _call(
+@emits(call_back)
+def _emit_call(
     _typing: Any,
     address: Any,
     source: Any,
@@ -128,17 +117,6 @@ def _call(
     return types.int32(*[types.int64] * 7), codegen
 
 
-overload(write_bytes, jit_options=JIT)(
-    lambda fd, address, count: (
-        lambda fd, address, count: _write(types.int32(fd), address, count)
-    )
-)
-overload(monotonic_ns, jit_options=JIT)(lambda timespec: _monotonic_ns)
-overload(sleep_until, jit_options=JIT)(lambda due, now, timespec: _sleep_until)
-overload(call_back, jit_options=JIT)(
-    lambda address, source, target, frames, times, flags, user: (
-        lambda address, source, target, frames, times, flags, user: _call(
-            address, source, target, frames, times, flags, user
-        )
-    )
-)
+inlined(write_bytes, _write_bytes)
+inlined(monotonic_ns, _monotonic_ns)
+inlined(sleep_until, _sleep_until)

@@ -1,0 +1,90 @@
+"""Samples of a device's or a user's encoding to float32 and back; any thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.atomics import (
+    floats_at,
+    larger,
+    samples8_at,
+    samples16_at,
+    smaller,
+)
+from audiostream.realtime.inlined import inlined
+
+__all__ = ("decode", "encode", "sample_at")
+
+ZERO = np.float32(0.0)
+ONE = np.float32(1.0)
+SCALE8 = np.float32(128.0)
+SCALE16 = np.float32(32768.0)
+PART8 = np.float32(1.0 / 128.0)
+PART16 = np.float32(1.0 / 32768.0)
+TOP8 = np.float32(127.0)
+TOP16 = np.float32(32767.0)
+ROUND = np.float32(12582912.0)
+"""1.5 * 2**23: adding and taking it away rounds a float32 to the nearest integer, ties
+to even, without a call (valid below 2**22)."""
+
+
+@inlined
+def limited(value: Any, low: Any, high: Any) -> Any:
+    """`value` within bounds; NaN becomes silence, since casting one is undefined."""
+    if value != value:
+        return ZERO
+    return smaller(larger(value, low), high)
+
+
+@inlined
+def encode(source: Any, target: int, encoding: int, count: int) -> None:
+    """Write `count` float32 samples at the address `target` as int8, int16 or float32.
+
+    Saturates at full scale; integers are rounded to the nearest, ties to even.
+    """
+    if encoding == 16:
+        shorts = samples16_at(target, count)
+        for i in range(count):
+            value = limited(source[i] * SCALE16, -SCALE16, TOP16)
+            shorts[i] = np.int16((value + ROUND) - ROUND)
+    elif encoding == 8:
+        small = samples8_at(target, count)
+        for i in range(count):
+            value = limited(source[i] * SCALE8, -SCALE8, TOP8)
+            small[i] = np.int8((value + ROUND) - ROUND)
+    else:
+        floats = floats_at(target, count)
+        for i in range(count):
+            floats[i] = limited(source[i], -ONE, ONE)
+
+
+@inlined
+def decode(source: int, target: Any, encoding: int, count: int) -> None:
+    """Read `count` samples at the address `source` as float32; no address is silence."""
+    if source == 0:
+        for i in range(count):
+            target[i] = ZERO
+    elif encoding == 16:
+        shorts = samples16_at(source, count)
+        for i in range(count):
+            target[i] = np.float32(shorts[i]) * PART16
+    elif encoding == 8:
+        small = samples8_at(source, count)
+        for i in range(count):
+            target[i] = np.float32(small[i]) * PART8
+    else:
+        floats = floats_at(source, count)
+        for i in range(count):
+            target[i] = floats[i]
+
+
+@inlined
+def sample_at(source: int, encoding: int, index: int) -> float:
+    """One sample at the address `source` as a float."""
+    if encoding == 16:
+        return float(np.float32(samples16_at(source, index + 1)[index]) * PART16)
+    if encoding == 8:
+        return float(np.float32(samples8_at(source, index + 1)[index]) * PART8)
+    return float(floats_at(source, index + 1)[index])

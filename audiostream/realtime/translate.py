@@ -1,0 +1,93 @@
+"""The kernels as one LLVM module, made by numba; on the first start only.
+
+Entries take and return 64-bit integers in the C convention, addresses among them, so that
+PortAudio, ctypes and compiled code all call them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+
+from audiostream.realtime import callback, clock, control
+from audiostream.realtime.inlined import RETURNS, Modules, lower
+
+__all__ = ("ENTRIES", "translate")
+
+ENTRIES: Mapping[str, Callable[..., Any]] = {
+    "render": callback.render,
+    "capture": callback.capture,
+    "run_clock": clock.run_clock,
+    "load_word": control.load_word,
+    "store_word": control.store_word,
+    "arm": control.arm,
+    "take_woken": control.take_woken,
+    "read_ring": control.read_ring,
+    "encode_block": control.encode_block,
+    "put": control.put,
+    "spread": control.spread,
+}
+"""What is called from outside, by name."""
+
+KNOWN = ("audiostream_", "llvm.")
+"""Beginnings of the names that are defined elsewhere: ours, and LLVM's instructions."""
+
+INT64 = ir.IntType(64)
+
+
+def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
+    """Type and lower the entries and all that they call; an LLVM module, not optimised.
+
+    Only the entries can be seen from outside of it, under their names.
+    """
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
+    # Without numba's runtime: nothing here counts references.
+    target = cpu_target.target_context.subtarget(enable_nrt=False)
+    library = Modules(target.codegen(), "audiostream")
+    with global_compiler_lock, target.push_code_library(library):
+        for name, function in entries.items():
+            _add_entry(target, library, name, function)
+    first, *others = [
+        llvm.parse_assembly(cgutils.normalize_ir_text(text)) for text in library.texts
+    ]
+    for module in others:
+        first.link_in(module)
+    for thing in (*first.functions, *first.global_variables):
+        if not thing.is_declaration and thing.name not in entries:
+            thing.linkage = "internal"
+        elif thing.is_declaration and not thing.name.startswith(KNOWN):
+            raise TypeError(
+                f"a kernel calls {thing.name}, which would crash: make it @inlined, or write "
+                "it another way"
+            )
+    first.verify()
+    return first
+
+
+def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> None:
+    """Add a C function that calls numba's and hands on what it returns."""
+    count = function.__code__.co_argcount
+    result = RETURNS[function.__annotations__["return"]]
+    descriptor = lower(target, library, function, result(*[types.int64] * count))
+    module = library.create_ir_module(name)
+    entry = ir.Function(module, ir.FunctionType(INT64, [INT64] * count), name)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    inner = target.declare_function(module, descriptor)
+    # The status that it returns as well is success; a test shows that it cannot be else.
+    _, value = target.call_conv.call_function(
+        builder, inner, result, [types.int64] * count, entry.args
+    )
+    if result is types.void:
+        value = INT64(0)
+    elif result is types.boolean:
+        value = builder.zext(value, INT64)
+    builder.ret(value)
+    library.add_ir_module(module)
