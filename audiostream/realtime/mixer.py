@@ -342,7 +342,7 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
             return
         cut(voice, frame + done)
     here = voice["read"]
-    if playing == 0:
+    if playing != 1:
         if voice["sounding"] != 0:
             note_break(voice, frame + done, here, 0)
             voice["sounding"] = 0
