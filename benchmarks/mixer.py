@@ -10,8 +10,8 @@ somebody finds them.
 What is timed is the CPU time of the thread that mixes, over bursts of many blocks called
 from C (mixer_loop.c); numpy's from Python; of SDL_mixer, which only runs on a thread of
 SDL's, the median block by the clock.  audiostream comes in two depths: *sums* are
-its inner loops alone, compiled by numba as in the library; *render* is the whole callback,
-with control words, counters, heard positions and the encoding.
+its inner loops alone, compiled by numba as in the library, and the block's encoding;
+*render* is the whole callback, with control words, counters, heard positions, clocks.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Job(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_long) for name in ("voices", "frames", "blocks", "capacity")),
         ("position", ctypes.c_long),
-        *((name, ctypes.c_void_p) for name in ("rings", "gains", "steps", "mix")),
+        *((name, ctypes.c_void_p) for name in ("rings", "gains", "steps", "mix", "ramp", "out")),
     ]
 
 
@@ -87,31 +87,25 @@ def compiled_loops() -> ctypes.CDLL:
     return loops
 
 
-def compiled_sums() -> tuple[Any, Any]:
-    """The library's inner loops over a job's voices, without and with a ramp; cfuncs.
+def compiled_sums() -> tuple[int, int]:
+    """Addresses of the library's inner loops over a job's voices, without and with a ramp.
 
     They call the mixer's kernels in the order that ``mix_block`` does; whoever changes
     either looks at the other.
     """
-    import numba
-    from numba import types
-
-    from audiostream.realtime import mixer
+    from audiostream.realtime import compiled, mixer, samples
     from audiostream.realtime.atomics import floats_at, words_at
 
-    four, one, ramp = mixer.mix_four, mixer.mix_one, mixer.mix_ramp
+    four, four_ramps, encode = mixer.mix_four, mixer.mix_four_ramps, samples.encode
     f32 = np.float32
 
     def constant(address: int) -> None:
-        job = words_at(address, 9)
-        voices, frames, start = job[0], job[1], 8 * (job[4] & (job[3] - 1))
-        rings, gains = words_at(job[5], voices), floats_at(job[6], voices)
-        count = 2 * frames
-        mix = floats_at(job[8], count)
-        whole = voices - voices % 4
-        for v in range(0, whole, 4):
+        job = words_at(address, 11)
+        voices, start, count = job[0], 8 * (job[4] & (job[3] - 1)), 2 * job[1]
+        rings, gains, mix = words_at(job[5], voices), floats_at(job[6], voices), job[8]
+        for v in range(0, voices, 4):
             four(
-                mix,
+                floats_at(mix, count),
                 floats_at(rings[v] + start, count),
                 floats_at(rings[v + 1] + start, count),
                 floats_at(rings[v + 2] + start, count),
@@ -122,23 +116,38 @@ def compiled_sums() -> tuple[Any, Any]:
                 gains[v + 3],
                 count,
             )
-        for v in range(whole, voices):
-            one(mix, floats_at(rings[v] + start, count), gains[v], count)
+        encode(floats_at(mix, count), job[10], 32, count)
 
     def ramped(address: int) -> None:
-        job = words_at(address, 9)
-        voices, frames, start = job[0], job[1], 8 * (job[4] & (job[3] - 1))
-        rings, gains = words_at(job[5], voices), floats_at(job[6], voices)
+        job = words_at(address, 11)
+        voices, start, count = job[0], 8 * (job[4] & (job[3] - 1)), 2 * job[1]
+        rings, gains, mix = words_at(job[5], voices), floats_at(job[6], voices), job[8]
         steps = floats_at(job[7], voices)
-        count = 2 * frames
-        mix = floats_at(job[8], count)
-        for v in range(voices):
-            source = floats_at(rings[v] + start, count)
-            ramp(mix, source, frames, 2, float(gains[v]), float(steps[v]), 1.0, 0.0)
-            gains[v] += f32(frames) * steps[v]
+        for v in range(0, voices, 4):
+            four_ramps(
+                floats_at(mix, count),
+                floats_at(job[9], count),
+                floats_at(rings[v] + start, count),
+                floats_at(rings[v + 1] + start, count),
+                floats_at(rings[v + 2] + start, count),
+                floats_at(rings[v + 3] + start, count),
+                gains[v],
+                gains[v + 1],
+                gains[v + 2],
+                gains[v + 3],
+                steps[v],
+                steps[v + 1],
+                steps[v + 2],
+                steps[v + 3],
+                count,
+            )
+            for k in range(v, v + 4):
+                gains[k] += f32(job[1]) * steps[k]
+        encode(floats_at(mix, count), job[10], 32, count)
 
-    compile = numba.cfunc(types.void(types.int64), nopython=True, error_model="numpy")
-    return compile(constant), compile(ramped)
+    entries = {"constant": constant, "ramped": ramped}
+    addresses = compiled.load(compiled.compile_kernels(entries), entries)
+    return addresses["constant"], addresses["ramped"]
 
 
 class Bench:
@@ -147,7 +156,7 @@ class Bench:
     A way takes a number of blocks and returns the CPU seconds that they took.
     """
 
-    def __init__(self, loops: Any, sums: tuple[Any, Any], voices: int, capacity: int) -> None:
+    def __init__(self, loops: Any, sums: tuple[int, int], voices: int, capacity: int) -> None:
         self.loops, self.sums = loops, sums
         self.voices, self.capacity = voices, capacity
         # Long rings begin at pages, as malloc has it; short ones lie one after the other.
@@ -163,10 +172,16 @@ class Bench:
             row[:capacity] = random.uniform(-1, 1, (capacity, 2))
             row[capacity:] = row[:FRAMES]
         self.rows = rows
-        self.rings = np.array([row.ctypes.data for row in rows], np.int64)
+        # Passes of four are made up with silence, as the mixer makes them up.
+        passes = -(-voices // 4) * 4
+        self.silence = np.zeros(2 * (capacity + FRAMES), np.float32)
+        self.rings = np.full(passes, self.silence.ctypes.data, np.int64)
+        self.rings[:voices] = [row.ctypes.data for row in rows]
         self.levels = random.uniform(0.2, 0.8, (2, voices)).astype(np.float32) / voices
-        self.gains = self.levels[0].copy()
-        self.steps = np.zeros(voices, np.float32)
+        self.gains = np.zeros(passes, np.float32)
+        self.steps = np.zeros(passes, np.float32)
+        self.out = np.zeros_like(self.steps, shape=SAMPLES)
+        self.ramp = np.arange(1, FRAMES + 1, dtype=np.float32).repeat(2)
         self.mix = np.zeros((FRAMES, 2), np.float32)
         self.job = Job(voices, FRAMES, 0, capacity, 0)
         for name, array in (
@@ -174,6 +189,8 @@ class Bench:
             ("gains", self.gains),
             ("steps", self.steps),
             ("mix", self.mix),
+            ("ramp", self.ramp),
+            ("out", self.out),
         ):
             setattr(self.job, name, array.ctypes.data)
         self._close = contextlib.ExitStack()
@@ -186,9 +203,9 @@ class Bench:
     def _prepare(self, blocks: int, ramp: bool) -> Any:
         """The job of a burst; a ramp goes from one level to the other in it."""
         self.job.blocks = blocks
-        self.gains[:] = self.levels[0]
+        self.gains[: self.voices] = self.levels[0]
         if ramp:
-            self.steps[:] = (self.levels[1] - self.levels[0]) / (blocks * FRAMES)
+            self.steps[: self.voices] = (self.levels[1] - self.levels[0]) / (blocks * FRAMES)
         return ctypes.byref(self.job)
 
     # --- C and ours --------------------------------------------------------------
@@ -197,9 +214,7 @@ class Bench:
         return getattr(self.loops, name + "_ramp" * ramp)(self._prepare(blocks, ramp))
 
     def own_sums(self, blocks: int, ramp: bool) -> float:
-        return self.loops.timed(
-            ctypes.c_void_p(self.sums[ramp].address), self._prepare(blocks, ramp)
-        )
+        return self.loops.timed(ctypes.c_void_p(self.sums[ramp]), self._prepare(blocks, ramp))
 
     def _open_stream(self) -> None:
         """An output with its voices as the engine makes them, on our rings that never end."""
@@ -212,12 +227,12 @@ class Bench:
         self.output = Output(format, FRAMES, ManualDevice(latency=0.01), self.voices)
         self.output.open()
         self._close.callback(self.output.close)
-        for row, gain in zip(self.rings, self.levels[0], strict=True):
+        for row, gain in zip(self.rings, self.levels[0], strict=False):
             voice = Voice(self.output, format, self.capacity / 48000)
             assert voice.capacity == self.capacity
             record = self.output._table[voice.slot]
             record["ring"], record["write"] = row, 1 << 60
-            record["gain"] = record["gain_target"] = gain
+            record["gain"] = record["gain_target"] = record["gain_goal"] = gain
             voice.play()
         self.position = 0
 
@@ -228,11 +243,11 @@ class Bench:
             there = table["gain_target"] == self.levels[1]
             table["gain_target"] = np.where(there, *self.levels)
             table["gain_frames"] = blocks * FRAMES
-            table["gain_change"] += 1
+            table["changes"] += 1
         # The voices read on from wherever they are, and so does the device's time.
         before, self.job.position = self.job.position, self.position
         spent = self.loops.call(
-            ctypes.c_void_p(self.output.kernels.render.address),
+            ctypes.c_void_p(self.output.kernels.render),
             ctypes.c_void_p(self.output.address),
             job,
             ctypes.c_double(0.01),
@@ -273,14 +288,15 @@ class Bench:
         begun = time.thread_time()
         for sources in self._spans(blocks):
             if ramp:
-                gains = count * self.steps[:, None] + self.gains[:, None]
-                self.gains[:] = gains[:, -1]
+                steps = self.steps[: self.voices, None]
+                gains = count * steps + self.gains[: self.voices, None]
+                self.gains[: self.voices] = gains[:, -1]
                 np.einsum("vf,vfc->fc", gains, sources, out=self.mix)
             else:
                 flat = np.lib.stride_tricks.as_strided(
                     sources, (self.voices, SAMPLES), (sources.strides[0], 4)
                 )
-                np.matmul(self.gains, flat, out=self.mix.reshape(-1))
+                np.matmul(self.gains[: self.voices], flat, out=self.mix.reshape(-1))
         return time.thread_time() - begun
 
     # --- the peers ---------------------------------------------------------------
@@ -311,7 +327,7 @@ class Bench:
             },
         )
         rings = []
-        for address in self.rings:
+        for address in self.rings[: self.voices]:
             ring = ffi.new("PaUtilRingBuffer*")
             pointer = ffi.cast("void*", int(address))
             assert lib.PaUtil_InitializeRingBuffer(ring, 8, self.capacity, pointer) == 0

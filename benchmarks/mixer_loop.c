@@ -20,6 +20,8 @@ struct job {
     float *gains;       /* one of each voice; ramps move them */
     const float *steps; /* of the gain, from one frame to the next */
     float *mix;
+    const float *ramp; /* each sample's frame from 1 */
+    float *out;        /* the encoded block; both are for ours alone */
 };
 
 static double cpu(void)

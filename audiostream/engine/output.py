@@ -76,11 +76,11 @@ class Output(Stream):
         ramp = np.arange(1, self.slice + 1, dtype=np.float32).repeat(channels)
         batch = zeros(PASS, np.int64)
         self._keep += [mix, silence, ramp, batch]
-        quiet = self._table[self._slots]
+        quiet = self._table[-1]
         quiet["ring"] = silence.ctypes.data
         quiet["capacity"] = 1
         record = self.record[0]
-        record["quiet"] = self._slots
+        record["quiet"] = self.voice_address(self._slots)
         record["ramp"] = ramp.ctypes.data
         record["voices"] = self._table.ctypes.data
         record["mix"] = mix.ctypes.data
@@ -140,6 +140,7 @@ class Output(Stream):
             record["bell"] = -1
             record["gain"] = record["gain_target"] = record["gain_goal"] = 1.0
             record["heard_offset"] = NEVER
+            record["calm"] = -1
             record["wake_read"] = record["wake_heard"] = NEVER
             voice.slot, voice.address, voice.capacity = free, self.voice_address(free), capacity
             self.attached[free] = voice
@@ -167,6 +168,8 @@ class Output(Stream):
             if faded or force or not self._started:
                 force = False
                 store(address + VOICE_OFFSETS["active"], 0)
+                changes = address + VOICE_OFFSETS["changes"]
+                store(changes, load(changes) + 1)
                 over.append(slot)
         if over and self.quiet():
             for slot in over:

@@ -103,6 +103,10 @@ class Voice:
     def _word(self, field: str) -> int:
         return self._load(self._at(field))
 
+    def _heard(self) -> int:
+        """The ring index that is heard now."""
+        return self.output.kernels.heard_now(self.output.address, self.address)
+
     @property
     def is_gone(self) -> bool:
         """True once the voice was removed, or its stream closed."""
@@ -126,7 +130,7 @@ class Voice:
         with self.lock:
             if self._final is not None:
                 return self._final
-            heard = self._word("heard")
+            heard = self._heard()
             self._settle()
             return self._ledger.counts(heard)
 
@@ -399,7 +403,7 @@ class Voice:
 
     def has_heard(self, index: int) -> bool:
         """True if `index` was heard."""
-        return self._word("heard") >= index
+        return self._heard() >= index
 
     def use_bell(self, bell: Bell) -> None:
         """The bell that the audio thread rings for this voice from now on."""

@@ -37,13 +37,11 @@ __all__ = (
     "fence_release",
     "fence_seq",
     "floats_at",
-    "larger",
     "load",
     "load_acquire",
     "load_seq",
     "samples8_at",
     "samples16_at",
-    "smaller",
     "store",
     "store_release",
     "store_seq",
@@ -196,37 +194,6 @@ _emit_fence(fence_release, "release")
 _emit_fence(fence_seq, "seq_cst")
 
 
-# --- the smaller and the larger ----------------------------------------------------
-
-
-def smaller(a: Any, b: Any) -> Any:
-    """The smaller of two numbers of one type, without a branch."""
-    return min(a, b)
-
-
-def larger(a: Any, b: Any) -> Any:
-    """The larger of two numbers of one type, without a branch."""
-    return max(a, b)
-
-
-def _emit_choice(function: Any, sign: str) -> None:
-    @emits(function)
-    def definition(typing: Any, a: Any, b: Any) -> Any:
-        kind = typing.unify_types(types.unliteral(a), types.unliteral(b))
-
-        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            compare = (
-                builder.icmp_signed if kind in types.integer_domain else builder.fcmp_ordered
-            )
-            return builder.select(compare(sign, args[1], args[0]), args[1], args[0])
-
-        return kind(kind, kind), codegen
-
-
-_emit_choice(smaller, "<")
-_emit_choice(larger, ">")
-
-
 # --- memory by address -------------------------------------------------------------
 
 
@@ -255,14 +222,14 @@ def words_at(address: int, count: int) -> Any:
     return _plain_view(address, count, np.dtype(np.int64))
 
 
-def voice_at(address: int, slot: int) -> Any:
-    """The VOICE record number `slot` of a table at `address`."""
-    return _plain_view(address + slot * VOICE.itemsize, 1, VOICE)[0]
+def voice_at(address: int) -> Any:
+    """The VOICE record at `address`."""
+    return _plain_view(address, 1, VOICE)[0]
 
 
-def bell_at(address: int, index: int) -> Any:
-    """The BELL record number `index` of a table at `address`."""
-    return _plain_view(address + index * BELL.itemsize, 1, BELL)[0]
+def bell_at(address: int) -> Any:
+    """The BELL record at `address`."""
+    return _plain_view(address, 1, BELL)[0]
 
 
 def stream_at(address: int) -> Any:
@@ -311,24 +278,12 @@ def _emit_record(function: Any, dtype: np.dtype[Any]) -> None:
         return kind(types.intp), codegen
 
 
-def _emit_row(function: Any, dtype: np.dtype[Any]) -> None:
-    kind = numba.from_dtype(dtype)
-
-    @emits(function)
-    def definition(_typing: Any, _address: Any, _index: Any) -> Any:
-        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            offset = builder.mul(args[1], context.get_constant(types.intp, dtype.itemsize))
-            return builder.inttoptr(builder.add(args[0], offset), context.get_value_type(kind))
-
-        return kind(types.intp, types.intp), codegen
-
-
 _emit_pointer(floats_at, np.float32)
 _emit_pointer(samples16_at, np.int16)
 _emit_pointer(samples8_at, np.int8)
 _emit_pointer(words_at, np.int64)
-_emit_row(voice_at, VOICE)
-_emit_row(bell_at, BELL)
+_emit_record(voice_at, VOICE)
+_emit_record(bell_at, BELL)
 _emit_record(stream_at, STREAM)
 _emit_record(clock_at, CLOCK)
 _emit_record(times_at, TIME_INFO)

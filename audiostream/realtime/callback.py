@@ -15,10 +15,8 @@ from audiostream.realtime.atomics import (
     compare_and_swap,
     fence_release,
     floats_at,
-    larger,
     load,
     load_seq,
-    smaller,
     store,
     store_seq,
     stream_at,
@@ -26,7 +24,7 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import NEVER, STREAM
+from audiostream.realtime.layout import BELL_BYTES, NEVER, STREAM
 from audiostream.realtime.mixer import (
     apply_master,
     follow_voices,
@@ -34,6 +32,7 @@ from audiostream.realtime.mixer import (
     note_bell,
     wake_waiters,
 )
+from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span
 from audiostream.realtime.samples import decode, encode
 from audiostream.realtime.system import monotonic_ns, write_bytes
@@ -88,7 +87,7 @@ def finish(stream: Any, user: int, begun: int) -> None:
     count = stream["noted_count"]
     noted = words_at(stream["noted"], count)
     for i in range(count):
-        bell = bell_at(stream["bells"], noted[i])
+        bell = bell_at(stream["bells"] + noted[i] * BELL_BYTES)
         bell["noted"] = 0
         fd = load_seq(bell, "fd")
         if fd >= 0:
@@ -124,7 +123,7 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     """
     stream = stream_at(user)
     begun = begin(stream, user, frames, time_info, flags)
-    stream["now_frame"] = heard_frame(stream, time_info)
+    store(stream, "now_frame", heard_frame(stream, time_info))
     samples = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:

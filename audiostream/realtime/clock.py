@@ -14,7 +14,6 @@ import numpy as np
 from audiostream.realtime.atomics import (
     clock_at,
     load_acquire,
-    smaller,
     store,
     store_release,
     times_at,
@@ -22,6 +21,7 @@ from audiostream.realtime.atomics import (
 )
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import CLOCK
+from audiostream.realtime.numbers import smaller
 from audiostream.realtime.system import call_back, monotonic_ns, sleep_until, write_bytes
 
 __all__ = ("run_clock", "tick")

@@ -14,7 +14,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Kernels:
     load_word: Callable[[int], int]
     store_word: Callable[[int, int], int]
     arm: Callable[[int, int, int, int], int]
+    heard_now: Callable[[int, int], int]
     take_woken: Callable[[int, int, int], int]
     read_ring: Callable[[int, int, int, int], int]
     encode_block: Callable[[int, int, int, int], int]
@@ -59,6 +60,7 @@ ARGUMENTS = {
     "load_word": 1,
     "store_word": 2,
     "arm": 4,
+    "heard_now": 2,
     "take_woken": 3,
     "read_ring": 4,
     "encode_block": 4,
@@ -108,12 +110,12 @@ def optimise(module: Any, machine: Any) -> None:
     builder.getModulePassManager().run(module, builder)
 
 
-def compile_kernels() -> bytes:
-    """An object file with all entries; takes seconds."""
-    from audiostream.realtime.translate import translate
+def compile_kernels(entries: Mapping[str, Callable[..., Any]] | None = None) -> bytes:
+    """An object file with these entries, or with the library's; takes seconds."""
+    from audiostream.realtime.translate import ENTRIES, translate
 
     machine = target_machine()
-    module = translate()
+    module = translate(entries or ENTRIES)
     optimise(module, machine)
     return bytes(machine.emit_object(module))
 
@@ -190,18 +192,19 @@ def register_symbols() -> None:
         llvm.add_symbol(ours, address)
 
 
-def load(code: bytes) -> tuple[Any, dict[str, int]]:
-    """Make an object file callable; what keeps it, and its entries' addresses."""
+NAMES = ("render", "capture", *ARGUMENTS)
+_engines: list[Any] = []
+"""Machine code that is loaded stays for good: an audio thread may be in it."""
+
+
+def load(code: bytes, names: Iterable[str] = NAMES) -> dict[str, int]:
+    """Make an object file callable; the addresses of its entries."""
     register_symbols()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    names = ("render", "capture", *ARGUMENTS)
-    return engine, {name: engine.get_function_address(name) for name in names}
-
-
-_engines: list[Any] = []
-"""Machine code that is loaded stays for good: an audio thread may be in it."""
+    _engines.append(engine)
+    return {name: engine.get_function_address(name) for name in names}
 
 
 def build(cache: bool = True) -> Kernels:
@@ -219,8 +222,7 @@ def build(cache: bool = True) -> Kernels:
         code = compile_kernels()
         if cache:
             keep(path, code)
-    engine, addresses = load(code)
-    _engines.append(engine)
+    addresses = load(code)
     callables: dict[str, Any] = dict(addresses)
     for name, count in ARGUMENTS.items():
         kind = ctypes.CFUNCTYPE if name == "run_clock" else ctypes.PYFUNCTYPE

@@ -12,7 +12,6 @@ from audiostream.realtime.atomics import (
     compare_and_swap,
     fence_acquire,
     floats_at,
-    larger,
     load,
     load_acquire,
     load_seq,
@@ -23,12 +22,15 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.inlined import inlined
+from audiostream.realtime.layout import NEVER, VOICE_BYTES
+from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span, mirror
 from audiostream.realtime.samples import decode, encode, sample_at
 
 __all__ = (
     "arm",
     "encode_block",
+    "heard_now",
     "load_word",
     "put",
     "read_ring",
@@ -68,6 +70,26 @@ def arm(wake: int, index: int, at: int, armed: int) -> bool:
 
 
 @inlined
+def heard_now(stream_address: int, voice_address: int) -> int:
+    """The index of a voice's ring that is heard now.
+
+    While the voice plays on, that is the device's frame that is heard now and an offset; the
+    audio thread withdraws the offset before it notes a break.  If it is the same before and
+    after the look at the frame, there was no break until then.
+    """
+    stream = stream_at(stream_address)
+    voice = voice_at(voice_address)
+    offset = load_acquire(voice, "heard_offset")
+    if offset != NEVER:
+        read = load_acquire(voice, "read")
+        heard = smaller(load_acquire(stream, "now_frame") + offset, read)
+        fence_acquire()
+        if load(voice, "heard_offset") == offset:
+            return heard
+    return load_seq(voice, "heard")
+
+
+@inlined
 def take_woken(stream_address: int, bell: int, slots_address: int) -> int:
     """Collect the slots that a bell was rung for into `slots` (int64); how many."""
     stream = stream_at(stream_address)
@@ -75,7 +97,7 @@ def take_woken(stream_address: int, bell: int, slots_address: int) -> int:
     slots = words_at(slots_address, end)
     count = 0
     for slot in range(end):
-        voice = voice_at(stream["voices"], slot)
+        voice = voice_at(stream["voices"] + slot * VOICE_BYTES)
         if load(voice, "bell") == bell and compare_and_swap(voice, "woken", 1, 0):
             slots[count] = slot
             count += 1
@@ -132,7 +154,7 @@ def put(
 
     The caller is the ring's one producer and has made sure that there is room.
     """
-    voice = voice_at(voice_address, 0)
+    voice = voice_at(voice_address)
     capacity = voice["capacity"]
     write = voice["write"]
     end = write + frames

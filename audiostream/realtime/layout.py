@@ -2,7 +2,7 @@
 
 Records of 64-bit words, grouped into cache lines by who writes them, so that no two
 writers share a line.  In every line's name the writer comes first: ``config`` is
-written before the stream starts and only read then, ``control`` and ``producer`` by
+written before the stream starts and only read then, ``caller`` and ``control`` by
 caller threads (one at a time), ``audio`` by the audio thread, ``wake`` by both sides
 by compare-and-swap.  Indices count frames, only grow, and never wrap (64 bits last
 6 million years at 48 kHz).
@@ -16,6 +16,7 @@ import numpy as np
 
 __all__ = (
     "BELL",
+    "BELL_BYTES",
     "CLOCK",
     "CUTS",
     "HISTORY",
@@ -24,6 +25,7 @@ __all__ = (
     "STREAM",
     "TIME_INFO",
     "VOICE",
+    "VOICE_BYTES",
     "WORD",
 )
 
@@ -77,40 +79,35 @@ BELL: Final = _record(
 )
 
 VOICE: Final = _record(
-    # control: address of the ring (float32) and its capacity in frames, a power of two;
-    # 1 while the slot is in use; a number that moves with every change of what follows and
-    # of "skip"; 1 while it plays; gain to go to, in how many frames; whom to ring for
-    (
-        "ring",
-        "capacity",
-        "active",
-        "changes",
-        "playing",
-        "gain_target:f8",
-        "gain_frames",
-        "bell",
-    ),
-    # producer: frames written; "skip to this index", fading out over so many frames;
-    # the index at which running dry is no shortage
-    ("write", "skip", "fade", "ended"),
-    # wake: indices at which to ring, and "there is news for this voice"
-    ("wake_read", "wake_heard", "woken"),
-    # audio, in every block: frames read; frames heard (as an index of the ring, skipped ones
-    # included); 1 while nothing but playing on is to be done, until the changes differ from
-    # those seen; the gain and its ramp; what to add to the device's frame that is heard
-    # now for the index that is, while all breaks are behind (NEVER before that)
+    # caller, looked at in every block: address of the ring (float32) and its capacity in
+    # frames, a power of two; 1 while the slot is in use; a number that moves with every
+    # change but those of "write" and "ended"; frames written; "skip to this index", fading
+    # out over so many frames; the index at which running dry is no shortage
+    ("ring", "capacity", "active", "changes", "write", "skip", "fade", "ended"),
+    # audio, in every block: frames read; while nothing but playing on is to be done the
+    # changes that this was found out for, else -1, and the index up to which it holds; the
+    # gain and its ramp; the index heard (skipped frames included) when that was last looked
+    # at; while all breaks are behind what to add to the device's frame that is heard now
+    # for the index that is, else NEVER
     (
         "read",
-        "heard",
         "calm",
-        "seen",
+        "calm_end",
         "gain:f8",
         "gain_step:f8",
         "gain_left",
+        "heard",
         "heard_offset",
     ),
-    # audio, now and then: clears executed; addresses of the break points and the cuts
+    # caller, looked at after a change: 1 while it plays; gain to go to, in how many frames;
+    # whom to ring for
+    ("playing", "gain_target:f8", "gain_frames", "bell"),
+    # wake: indices at which to ring, and "there is news for this voice"
+    ("wake_read", "wake_heard", "woken"),
+    # audio, now and then: changes seen; clears executed; addresses of the break points and
+    # of the cuts
     (
+        "seen",
         "cut_count",
         "starved",
         "sounding",
@@ -126,7 +123,7 @@ VOICE: Final = _record(
 
 STREAM: Final = _record(
     # config: what the device runs at; slice is the most frames mixed in one go; ramp is
-    # the table of each sample's frame, from 1; quiet the slot of a voice that is silence
+    # the table of each sample's frame, from 1; quiet the address of a voice that is silence
     (
         "rate",
         "channels",
@@ -177,6 +174,9 @@ STREAM: Final = _record(
         "nanoseconds",
     ),
 )
+
+BELL_BYTES: Final = BELL.itemsize
+VOICE_BYTES: Final = VOICE.itemsize
 
 CLOCK: Final = _record(
     # config: a virtual device's period; where its blocks come from and go to

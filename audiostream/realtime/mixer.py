@@ -17,11 +17,9 @@ from audiostream.realtime.atomics import (
     compare_and_swap,
     fence_seq,
     floats_at,
-    larger,
     load,
     load_acquire,
     load_seq,
-    smaller,
     store,
     store_release,
     store_seq,
@@ -29,7 +27,8 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.inlined import apart, inlined
-from audiostream.realtime.layout import CUTS, HISTORY, NEVER, PASS
+from audiostream.realtime.layout import BELL_BYTES, CUTS, HISTORY, NEVER, PASS, VOICE_BYTES
+from audiostream.realtime.numbers import larger, multiply_add, smaller
 from audiostream.realtime.ring import source_of
 
 __all__ = (
@@ -53,7 +52,8 @@ def mix_four(
 ) -> None:
     """Add four voices in one pass over the block, each at its own constant gain."""
     for i in range(count):
-        mix[i] += (a[i] * ga + b[i] * gb) + (c[i] * gc + d[i] * gd)
+        ab = multiply_add(a[i], ga, multiply_add(b[i], gb, mix[i]))
+        mix[i] = multiply_add(c[i], gc, multiply_add(d[i], gd, ab))
 
 
 @apart
@@ -77,8 +77,10 @@ def mix_four_ramps(
     """Add four voices in one pass, each gain moving by its step from frame to frame."""
     for i in range(count):
         t = ramp[i]
-        ab = a[i] * (ga + t * sa) + b[i] * (gb + t * sb)
-        mix[i] += ab + (c[i] * (gc + t * sc) + d[i] * (gd + t * sd))
+        b_mix = multiply_add(b[i], multiply_add(t, sb, gb), mix[i])
+        ab = multiply_add(a[i], multiply_add(t, sa, ga), b_mix)
+        d_ab = multiply_add(d[i], multiply_add(t, sd, gd), ab)
+        mix[i] = multiply_add(c[i], multiply_add(t, sc, gc), d_ab)
 
 
 @apart
@@ -98,14 +100,15 @@ def mix_ramp(
     """
     for i in range(count):
         t = ramp[i]
-        mix[i] += source[i] * ((gain + t * step) * (fade + t * fade_step))
+        level = multiply_add(t, step, gain) * multiply_add(t, fade_step, fade)
+        mix[i] = multiply_add(source[i], level, mix[i])
 
 
 @apart
 def scale_ramp(mix: Any, ramp: Any, gain: Any, step: Any, count: int) -> None:
     """Scale the block by a gain that moves by its step from frame to frame."""
     for i in range(count):
-        mix[i] *= gain + ramp[i] * step
+        mix[i] *= multiply_add(ramp[i], step, gain)
 
 
 # --- bells -------------------------------------------------------------------------
@@ -116,7 +119,7 @@ def note_bell(stream: Any, number: int) -> None:
     """Note that a bell is to be rung when the block is done; once a callback."""
     if number < 0:
         return
-    bell = bell_at(stream["bells"], number)
+    bell = bell_at(stream["bells"] + number * BELL_BYTES)
     if bell["noted"] == 0:
         bell["noted"] = 1
         noted = words_at(stream["noted"], stream["noted_count"] + 1)
@@ -131,9 +134,11 @@ def wake_voice(stream: Any, voice: Any) -> bool:
     Tested on the level in every block.  Only the one who swaps the index for NEVER
     rings, so that a waiter who asks anew in between is never wiped out.
     """
+    heard_at = load_seq(voice, "wake_heard")
+    if heard_at != NEVER:
+        follow_heard(voice, stream["now_frame"])
     read_at = load_seq(voice, "wake_read")
     rung = voice["read"] >= read_at and compare_and_swap(voice, "wake_read", read_at, NEVER)
-    heard_at = load_seq(voice, "wake_heard")
     if voice["heard"] >= heard_at and compare_and_swap(voice, "wake_heard", heard_at, NEVER):
         rung = True
     if rung:
@@ -155,10 +160,12 @@ def wake_waiters(stream: Any) -> None:
         return
     store_seq(stream, "armed", 0)
     waiting = False
-    for slot in range(load_acquire(stream, "voice_end")):
-        voice = voice_at(stream["voices"], slot)
+    address = stream["voices"]
+    for _ in range(load_acquire(stream, "voice_end")):
+        voice = voice_at(address)
         if load_seq(voice, "active") != 0 and wake_voice(stream, voice):
             waiting = True
+        address += VOICE_BYTES
     if waiting:
         store_seq(stream, "armed", 1)
 
@@ -175,7 +182,7 @@ def note_break(voice: Any, frame: int, index: int, running: int) -> None:
     entry[1] = index
     entry[2] = running
     voice["history_head"] = head + 1
-    voice["heard_offset"] = NEVER
+    store_seq(voice, "heard_offset", NEVER)
 
 
 @inlined
@@ -202,7 +209,7 @@ def follow_breaks(voice: Any, now: int) -> None:
         heard = entry[1]
         if entry[2] != 0:
             if tail + 1 == head:
-                voice["heard_offset"] = entry[1] - entry[0]
+                store_release(voice, "heard_offset", entry[1] - entry[0])
             heard = smaller(heard + now - entry[0], voice["read"])
         if heard > voice["heard"]:
             store_release(voice, "heard", heard)
@@ -210,7 +217,11 @@ def follow_breaks(voice: Any, now: int) -> None:
 
 @inlined
 def follow_heard(voice: Any, now: int) -> None:
-    """Bring the heard index up to the device's frame `now`."""
+    """Bring the heard index up to the device's frame `now`.
+
+    A voice that plays on need not be followed in every block: whoever wants to know what is
+    heard adds (see control.heard_now).
+    """
     offset = voice["heard_offset"]
     if offset == NEVER:
         follow_breaks(voice, now)
@@ -331,9 +342,11 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
     frame : int
         The device's number of the block's first frame.
     """
-    voice["seen"] = load_acquire(voice, "changes")
-    voice["calm"] = 0
-    take_gain(voice)
+    changes = load_acquire(voice, "changes")
+    if changes != voice["seen"]:
+        voice["seen"] = changes
+        take_gain(voice)
+    voice["calm"] = -1
     playing = load_acquire(voice, "playing")
     done = 0
     if load_acquire(voice, "skip") > voice["read"]:
@@ -357,7 +370,10 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
         here += count
         store_release(voice, "read", here)
     if done == frames:
-        voice["calm"] = voice["sounding"]
+        if voice["sounding"] != 0 and voice["heard_offset"] != NEVER:
+            left = voice["gain_left"]
+            voice["calm_end"] = here + left if left > 0 else NEVER
+            voice["calm"] = changes
         return
     if voice["sounding"] != 0:
         note_break(voice, frame + done, here, 0)
@@ -374,27 +390,26 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
 @inlined
 def steady(voice: Any, frames: int) -> bool:
     """True if the block is just the voice's next `frames` frames, on one line of gain."""
+    end = voice["read"] + frames
     return (
-        voice["calm"] != 0
-        and load_acquire(voice, "changes") == voice["seen"]
-        and load_acquire(voice, "write") - voice["read"] >= frames
-        and (voice["gain_left"] == 0 or voice["gain_left"] >= frames)
+        load_acquire(voice, "changes") == voice["calm"]
+        and end <= load_acquire(voice, "write")
+        and end <= voice["calm_end"]
     )
 
 
 @inlined
 def flush_batch(stream: Any, mix: int, frames: int, count: int) -> None:
     """Sum the steady voices put aside, and hand their frames back to the producers."""
-    voices = stream["voices"]
     channels = stream["channels"]
     samples = frames * channels
-    slots = words_at(stream["batch"], PASS)
+    batch = words_at(stream["batch"], PASS)
     for i in range(count, PASS):
-        slots[i] = stream["quiet"]
-    a = voice_at(voices, slots[0])
-    b = voice_at(voices, slots[1])
-    c = voice_at(voices, slots[2])
-    d = voice_at(voices, slots[3])
+        batch[i] = stream["quiet"]
+    a = voice_at(batch[0])
+    b = voice_at(batch[1])
+    c = voice_at(batch[2])
+    d = voice_at(batch[3])
     block = floats_at(mix, samples)
     a_next = floats_at(source_of(a, a["read"], channels), samples)
     b_next = floats_at(source_of(b, b["read"], channels), samples)
@@ -415,9 +430,13 @@ def flush_batch(stream: Any, mix: int, frames: int, count: int) -> None:
         mix_four_ramps(
             block, ramp, a_next, b_next, c_next, d_next, ga, gb, gc, gd, sa, sb, sc, sd, samples
         )
+        for i in range(count):
+            voice = voice_at(batch[i])
+            advance_gain(voice, frames)
+            if voice["gain_left"] == 0:
+                voice["calm_end"] = NEVER
     for i in range(count):
-        voice = voice_at(voices, slots[i])
-        advance_gain(voice, frames)
+        voice = voice_at(batch[i])
         store_release(voice, "read", voice["read"] + frames)
 
 
@@ -428,23 +447,23 @@ def mix_block(stream: Any, frames: int) -> None:
     block = floats_at(mix, frames * stream["channels"])
     for i in range(frames * stream["channels"]):
         block[i] = ZERO
-    slots = words_at(stream["batch"], PASS)
+    batch = words_at(stream["batch"], PASS)
     frame = stream["frames"]
     now = stream["now_frame"]
     aside = 0
-    for slot in range(load_acquire(stream, "voice_end")):
-        voice = voice_at(stream["voices"], slot)
-        if load_seq(voice, "active") == 0:
-            continue
-        follow_heard(voice, now)
+    address = stream["voices"]
+    for _ in range(load_acquire(stream, "voice_end")):
+        voice = voice_at(address)
         if steady(voice, frames):
-            slots[aside] = slot
+            batch[aside] = address
             aside += 1
             if aside == PASS:
                 flush_batch(stream, mix, frames, aside)
                 aside = 0
-        else:
+        elif load_seq(voice, "active") != 0:
+            follow_heard(voice, now)
             mix_voice(stream, voice, mix, frames, frame)
+        address += VOICE_BYTES
     if aside > 0:
         flush_batch(stream, mix, frames, aside)
 
@@ -452,10 +471,12 @@ def mix_block(stream: Any, frames: int) -> None:
 @inlined
 def follow_voices(stream: Any) -> None:
     """Bring every voice's heard position up to now."""
-    for slot in range(load_acquire(stream, "voice_end")):
-        voice = voice_at(stream["voices"], slot)
+    address = stream["voices"]
+    for _ in range(load_acquire(stream, "voice_end")):
+        voice = voice_at(address)
         if load_seq(voice, "active") != 0:
             follow_heard(voice, stream["now_frame"])
+        address += VOICE_BYTES
 
 
 @inlined

@@ -23,8 +23,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from audiostream.realtime.atomics import floats_at, smaller
+from audiostream.realtime.atomics import floats_at
 from audiostream.realtime.inlined import inlined
+from audiostream.realtime.numbers import smaller
 
 __all__ = ("first_span", "mirror", "source_of")
 

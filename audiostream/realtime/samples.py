@@ -6,14 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import (
-    floats_at,
-    larger,
-    samples8_at,
-    samples16_at,
-    smaller,
-)
+from audiostream.realtime.atomics import floats_at, samples8_at, samples16_at
 from audiostream.realtime.inlined import inlined
+from audiostream.realtime.numbers import larger, smaller
 
 __all__ = ("decode", "encode", "sample_at")
 

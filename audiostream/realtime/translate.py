@@ -28,6 +28,7 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "load_word": control.load_word,
     "store_word": control.store_word,
     "arm": control.arm,
+    "heard_now": control.heard_now,
     "take_woken": control.take_woken,
     "read_ring": control.read_ring,
     "encode_block": control.encode_block,

@@ -1,0 +1,85 @@
+"""Arithmetic that is one machine instruction and has no name in Python; any thread."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from audiostream.realtime.atomics import emits
+from audiostream.realtime.compiled import processor
+
+__all__ = ("larger", "multiply_add", "smaller")
+
+
+def smaller(a: Any, b: Any) -> Any:
+    """The smaller of two numbers of one type, without a branch."""
+    return min(a, b)
+
+
+def larger(a: Any, b: Any) -> Any:
+    """The larger of two numbers of one type, without a branch."""
+    return max(a, b)
+
+
+def multiply_add(a: Any, b: Any, c: Any) -> Any:
+    """``a * b + c`` in float32; rounded once where the processor has an instruction for it.
+
+    The plain form gives the very same bits: the product of two float32 is exact in float64,
+    and a sum that is rounded to odd there is right after it was rounded to float32 (Boldo
+    and Melquiond, "Emulation of FMA and correctly rounded sums", IEEE Transactions on
+    Computers 57, 2008).
+    """
+    if not fused():
+        return np.float32(a * b + c)
+    product, other = float(a) * float(b), float(c)
+    total = product + other
+    if not math.isfinite(total):
+        return np.float32(total)
+    second = total - product
+    error = (product - (total - second)) + (other - second)
+    if error != 0 and int(np.float64(total).view(np.int64)) & 1 == 0:
+        total = math.nextafter(total, math.copysign(math.inf, error))
+    return np.float32(total)
+
+
+@functools.lru_cache(maxsize=1)
+def fused() -> bool:
+    """True if LLVM makes one instruction of a multiplication and an addition here."""
+    name, features = processor()
+    return "+fma" in features.split(",") or "+neon" in features.split(",") or "apple" in name
+
+
+def _emit_choice(function: Any, sign: str) -> None:
+    @emits(function)
+    def definition(typing: Any, a: Any, b: Any) -> Any:
+        kind = typing.unify_types(types.unliteral(a), types.unliteral(b))
+
+        def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            compare = (
+                builder.icmp_signed if kind in types.integer_domain else builder.fcmp_ordered
+            )
+            return builder.select(compare(sign, args[1], args[0]), args[1], args[0])
+
+        return kind(kind, kind), codegen
+
+
+_emit_choice(smaller, "<")
+_emit_choice(larger, ">")
+
+
+@emits(multiply_add)
+def _emit_multiply_add(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        # fmuladd, not fma: without the instruction fma would call the C library.
+        single = ir.FloatType()
+        fmuladd = builder.module.declare_intrinsic(
+            "llvm.fmuladd", [single], ir.FunctionType(single, [single] * 3)
+        )
+        return builder.call(fmuladd, args)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
