@@ -58,7 +58,8 @@ class Job(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_long) for name in ("voices", "frames", "blocks", "capacity")),
         ("position", ctypes.c_long),
-        *((name, ctypes.c_void_p) for name in ("rings", "gains", "steps", "mix", "ramp", "out")),
+        *((name, ctypes.c_void_p) for name in ("rings", "gains", "steps", "mix")),
+        *((name, ctypes.c_void_p) for name in ("ramp", "out")),
     ]
 
 
@@ -159,11 +160,12 @@ class Bench:
     def __init__(self, loops: Any, sums: tuple[int, int], voices: int, capacity: int) -> None:
         self.loops, self.sums = loops, sums
         self.voices, self.capacity = voices, capacity
-        # Long rings begin at pages, as malloc has it; short ones lie one after the other.
+        # Long rings begin a line further in the page than the one before, as the engine lays
+        # them; short ones lie one after the other.
         width = 8 * (capacity + FRAMES)
-        stride = -(-width // PAGE) * PAGE if width > 32 * PAGE else width + 64
+        stride = -(-width // PAGE) * PAGE + 64 if width > 32 * PAGE else width + 64
         raw = np.zeros(voices * stride + PAGE, np.uint8)
-        first = -raw.ctypes.data % PAGE + 16
+        first = -raw.ctypes.data % PAGE
         rows = np.lib.stride_tricks.as_strided(
             raw[first:].view(np.float32), (voices, capacity + FRAMES, 2), (stride, 8, 4)
         )

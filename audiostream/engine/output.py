@@ -8,7 +8,7 @@ import numpy as np
 
 from audiostream.device.base import Device
 from audiostream.engine.bell import Bell
-from audiostream.engine.memory import field_offsets, power_of_two, records, zeros
+from audiostream.engine.memory import field_offsets, power_of_two, records, ring, zeros
 from audiostream.engine.stream import LOOP_BELLS, Stream, until
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
@@ -126,14 +126,14 @@ class Output(Stream):
                 )
             capacity = power_of_two(max(frames, self.slice))
             channels = self.parameters.channels
-            ring = zeros((capacity + self.slice) * channels, np.float32)
+            memory = ring((capacity + self.slice) * channels, free)
             history = zeros(3 * HISTORY, np.int64)
             cuts = zeros(2 * CUTS, np.int64)
-            self._memory[free] = (ring, history, cuts)
+            self._memory[free] = (memory, history, cuts)
             record = self._table[free]
             for field in VOICE_OFFSETS:
                 record[field] = 0
-            record["ring"] = ring.ctypes.data
+            record["ring"] = memory.ctypes.data
             record["history"] = history.ctypes.data
             record["cuts"] = cuts.ctypes.data
             record["capacity"] = capacity
