@@ -166,6 +166,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         if self._reading:
             raise BusyError("reading from this input")
         self._reading = True
+        waited = False
         try:
             while True:
                 self._stream.check_not_closed()
@@ -176,9 +177,12 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
                     break
                 self._stream.check()
                 await self._here().wait(CAPTURE, lambda: self._stream.arm(count))
+                waited = True
         finally:
             self._reading = False
-        await anyio.lowlevel.cancel_shielded_checkpoint()
+        if not waited:
+            # Another turn of the event loop after a wait would only add to the latency.
+            await anyio.lowlevel.cancel_shielded_checkpoint()
         return taken
 
     def _here(self) -> LoopBell:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from typing import TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -19,6 +20,8 @@ from audiostream.engine.bell import Bell
 from audiostream.engine.stream import Stream
 
 __all__ = ("LoopBell", "LoopBells", "on_event_loop")
+
+Waiter: TypeAlias = "anyio.Event | asyncio.Future[None]"
 
 CAPTURE = -1
 """The key of those who wait on an input, which has no voices."""
@@ -39,8 +42,9 @@ class LoopBell:
     def __init__(self, stream: Stream, slots: int, close: Callable[[], None]) -> None:
         self._stream = stream
         self._close = close
-        self._waiting: dict[int, set[anyio.Event]] = {}
+        self._waiting: dict[int, set[Waiter]] = {}
         self._woken = np.zeros(max(slots, 1), np.int64)
+        self._woken_address = int(self._woken.ctypes.data)
         self.bell: Bell = stream.add_bell()
         here = anyio.lowlevel.current_token().native_token
         self._loop = here if isinstance(here, asyncio.AbstractEventLoop) else None
@@ -79,7 +83,7 @@ class LoopBell:
                 _set(self._waiting[CAPTURE])
             if not self._stream.is_closed and self._stream.direction == "output":
                 count = self._stream.kernels.take_woken(
-                    self._stream.address, bell.index, self._woken.ctypes.data
+                    self._stream.address, bell.index, self._woken_address
                 )
                 for slot in self._woken[:count].tolist():
                     if slot in self._waiting:
@@ -103,23 +107,32 @@ class LoopBell:
 
         News may be somebody else's: look again.
         """
-        event = anyio.Event()
-        events = self._waiting.setdefault(key, set())
-        events.add(event)
+        waiter = self._waiter()
+        waiters = self._waiting.setdefault(key, set())
+        waiters.add(waiter)
         try:
             if arm():
                 await anyio.lowlevel.checkpoint()
+            elif isinstance(waiter, asyncio.Future):
+                await waiter
             else:
-                await event.wait()
+                await waiter.wait()
         finally:
-            events.discard(event)
-            if not events and self._waiting.get(key) is events:
+            waiters.discard(waiter)
+            if not waiters and self._waiting.get(key) is waiters:
                 del self._waiting[key]
 
+    def _waiter(self) -> Waiter:
+        """What one wait sleeps on; asyncio's own, where anyio.Event is twice as slow."""
+        return anyio.Event() if self._loop is None else self._loop.create_future()
 
-def _set(events: set[anyio.Event]) -> None:
-    for event in events:
-        event.set()
+
+def _set(waiters: set[Waiter]) -> None:
+    for waiter in waiters:
+        if not isinstance(waiter, asyncio.Future):
+            waiter.set()
+        elif not waiter.done():
+            waiter.set_result(None)
 
 
 class LoopBells:

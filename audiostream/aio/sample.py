@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ("AudioSample",)
 
+YIELD_EVERY = 8
+"""Writes that may find room one after the other before the event loop gets its turn; each
+turn costs as much as three writes."""
+
 
 class AudioSample(anyio.abc.ByteSendStream):
     """One voice of an output, made by :meth:`AudioOutput.sample`; attached and playing.
@@ -37,6 +41,7 @@ class AudioSample(anyio.abc.ByteSendStream):
         self._voice = voice
         self._bell: LoopBell | None = None
         self._writing = anyio.Lock(fast_acquire=True)
+        self._unyielding = 0
 
     # --- what it is --------------------------------------------------------------
 
@@ -122,8 +127,9 @@ class AudioSample(anyio.abc.ByteSendStream):
     async def write(self, data: Any) -> int:
         """Write it all, waiting while the ring is full.
 
-        Writes of several tasks do not interleave.  Cancelled, it has taken whole frames
-        only.  A clear (or stop) releases it: the rest of its data is dropped.
+        Writes of several tasks do not interleave.  It gives the event loop its turn when it
+        waits, and otherwise after some writes that found room.  Cancelled, it has taken whole
+        frames only.  A clear (or stop) releases it: the rest of its data is dropped.
 
         Parameters
         ----------
@@ -142,10 +148,25 @@ class AudioSample(anyio.abc.ByteSendStream):
             As :meth:`write_nowait`; AudioException on a foreign event loop.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
+        if type(data) is not bytes and not isinstance(data, np.ndarray):
+            data = sliceable(data)
+        taken = 0
+        if not self._writing.locked():
+            taken = self._voice.write_nowait(data)
+            if taken == len(data):
+                self._unyielding += 1
+                if self._unyielding == YIELD_EVERY:
+                    self._unyielding = 0
+                    await anyio.lowlevel.cancel_shielded_checkpoint()
+                return taken
+        self._unyielding = 0
+        return await self._write_rest(sliceable(data), taken)
+
+    async def _write_rest(self, data: Any, taken: int) -> int:
+        """Write what is left behind the first `taken` units, as room comes."""
         voice = self._voice
         epoch = voice.epoch
-        rest = sliceable(data)
-        taken = 0
+        rest = data[taken:]
         async with self._writing:
             while voice.epoch == epoch:
                 count = voice.write_nowait(rest)
@@ -153,15 +174,15 @@ class AudioSample(anyio.abc.ByteSendStream):
                 rest = rest[count:]
                 if not len(rest):
                     break
-                wanted = len(rest)
+                missing = len(rest)
                 if not isinstance(rest, np.ndarray):
-                    wanted = -(-wanted // voice.format.frame_bytes)
+                    missing = -(-missing // voice.format.frame_bytes)
+                frames = max(missing, voice.refill)
                 await self._wait(
-                    lambda frames=wanted: (
+                    lambda frames=frames: (
                         voice.arm_read(voice.wants_room(frames)) or voice.epoch != epoch
                     )
                 )
-        await anyio.lowlevel.cancel_shielded_checkpoint()
         return taken
 
     async def send(self, item: bytes) -> None:

@@ -90,21 +90,23 @@ class Clock:
             record = self._clock[0]
             if self._thread is not None:
                 record["stop"] = 1
-                self._thread.join()
-                self._thread = None
+                # Out of alive()'s sight first: the watch may look at any time.
+                thread, self._thread = self._thread, None
+                thread.join()
             yield record
             if (self._render or self._inputs) and not record["ended"]:
                 from audiostream.realtime.compiled import kernels
 
                 record["stop"] = 0
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=kernels().run_clock,
                     args=(self._clock.ctypes.data,),
                     name="audiostream virtual device",
                     daemon=True,
                 )
                 try:
-                    self._thread.start()
+                    thread.start()
+                    self._thread = thread
                 except RuntimeError:  # the interpreter ends: nobody is left to hear it
                     self._thread = None
 

@@ -11,6 +11,7 @@ import numpy as np
 from audiostream.device.base import Device
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import power_of_two, zeros
+from audiostream.engine.resampler import resampler
 from audiostream.engine.stream import Stream
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
 from audiostream.pcm import Format, check_whole
@@ -82,11 +83,7 @@ class Capture(Stream):
         self._keep.append(ring)
         self._middle = min(self.format.channels, p.channels)
         if self._ratio != 1:
-            import soxr
-
-            self._resampler = soxr.ResampleStream(
-                p.rate, self.format.rate, self._middle, dtype="float32"
-            )
+            self._resampler = resampler(self.kernels, p.rate, self.format.rate, self._middle)
 
     def _closed(self, gone: bool) -> None:
         with self._reading:
@@ -159,7 +156,7 @@ class Capture(Stream):
 
     def _append(self, block: np.ndarray, *, last: bool) -> None:
         if self._resampler is not None:
-            block = np.asarray(self._resampler.resample_chunk(block, last=last), np.float32)
+            block = self._resampler.resample_chunk(block, last=last)
         block = np.ascontiguousarray(block).reshape(-1, self._middle)
         if self.format.channels != self._middle:
             block = self._spread(block, self.format.channels)

@@ -144,9 +144,6 @@ class Stream:
             if self.is_open:
                 return
             self.kernels = load_kernels()
-            # Imported here, in the worker thread, and not by the first sample that converts.
-            import soxr  # noqa: F401
-
             device = find(self.device, self.direction)
             self.record = records(STREAM, 1)
             self.address = int(self.record.ctypes.data)

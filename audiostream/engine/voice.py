@@ -17,6 +17,7 @@ from audiostream.engine.bell import Bell
 from audiostream.engine.intake import Samples, of_bytes, samples_of
 from audiostream.engine.ledger import Counts, Ledger
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.engine.resampler import resampler
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
 
@@ -68,9 +69,10 @@ class Voice:
         self._channels = output.parameters.channels
         self._ratio = format.rate / rate
         self._limit = max(math.ceil(buffer * rate), least, 1)
-        self._resampler = None
+        self._resampler: Any = None
         if format.rate != rate:
-            self._resampler = self._make_resampler(rate)
+            middle = min(format.channels, self._channels)
+            self._resampler = resampler(output.kernels, format.rate, rate, middle)
         self._carry = b""
         self._into = 0  # own frames that this segment's resampler took
         self._out_of = 0  # frames that it gave
@@ -82,20 +84,9 @@ class Voice:
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
         self._load = output.kernels.load_word
-        output.attach(self, self._limit + self._held_back())
-
-    def _make_resampler(self, rate: int) -> Any:
-        import soxr
-
-        middle = min(self.format.channels, self._channels)
-        return soxr.ResampleStream(self.format.rate, rate, middle, dtype="float32")
-
-    def _held_back(self) -> int:
-        """Frames (the device's) that a resampler may hold back and then give at once.
-
-        soxr 1.1 was seen to hold up to 1,500 frames at the lower of its two rates.
-        """
-        return 0 if self._resampler is None else math.ceil(2048 * max(1, 1 / self._ratio))
+        # What a resampler holds back and then gives at once goes beyond the limit.
+        held = self._resampler.held_back() if self._resampler is not None else 0
+        output.attach(self, self._limit + held)
 
     def _at(self, field: str) -> int:
         return self.address + VOICE_OFFSETS[field]
@@ -225,23 +216,25 @@ class Voice:
 
     def _take(self, samples: Samples) -> int:
         """Convert as many frames as there is room for into the ring."""
-        count = min(samples.frames, self._takes())
-        if count > 0 and self._resampler is None:
-            self._put(samples, count)
-        elif count > 0:
-            self._resample(samples, count)
+        if self._resampler is None:
+            count = self._put(samples, self._limit)
+        else:
+            count = min(samples.frames, self._takes())
+            if count > 0:
+                self._resample(samples, count)
         self._ledger.written += count
         return count
 
-    def _put(self, samples: Samples, frames: int) -> None:
-        self.output.kernels.put(
+    def _put(self, samples: Samples, limit: int) -> int:
+        """Frames that were put into the ring, of which there may then be `limit`."""
+        return self.output.kernels.put(
+            self.output.address,
             self.address,
-            self._channels,
-            self.output.slice,
+            limit,
             samples.address,
             samples.encoding,
             samples.channels,
-            frames,
+            samples.frames,
         )
 
     def _resample(self, samples: Samples, frames: int) -> None:
@@ -263,8 +256,8 @@ class Voice:
         out = self._resampler.resample_chunk(block, last=last)
         if len(out):
             self._out_of += len(out)
-            out = np.ascontiguousarray(out, np.float32)
-            self._put(Samples(out, out.shape[1] if out.ndim == 2 else 1, 32), len(out))
+            put = self._put(Samples(out, out.shape[1], 32), self.capacity)
+            assert put == len(out), "the ring has room for what a resampler holds back"
 
     # --- utterances --------------------------------------------------------------
 
@@ -380,6 +373,15 @@ class Voice:
         # Never beyond what there is to read: the ring may have run dry meanwhile.
         return min(write - self._limit + wanted, write)
 
+    @property
+    def refill(self) -> int:
+        """Own frames, a third of the ring, for which it is worth while to wake a task.
+
+        To wait for no more than its next chunk wakes a task that writes 20 ms at a time
+        four times as often, which of 200 such tasks is most of what they cost.
+        """
+        return math.ceil(self._limit * self._ratio / 3)
+
     def arm_read(self, index: int) -> bool:
         """Have the bell rung when the ring was read up to `index`; True if it is."""
         return self._arm("wake_read", "read", index)
@@ -448,7 +450,6 @@ class Voice:
         self.news()
 
     def _finish(self) -> None:
-        # Left to a thread that outlives the interpreter, it would be reported as leaked.
         self._resampler = None
         counts = self.counts()
         left = counts.buffered

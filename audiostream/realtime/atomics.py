@@ -26,7 +26,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
 
-from audiostream.realtime.layout import BELL, CLOCK, STREAM, TIME_INFO, VOICE, WORD
+from audiostream.realtime.layout import BELL, CLOCK, RESAMPLER, STREAM, TIME_INFO, VOICE, WORD
 
 __all__ = (
     "bell_at",
@@ -40,6 +40,7 @@ __all__ = (
     "load",
     "load_acquire",
     "load_seq",
+    "resampler_at",
     "samples8_at",
     "samples16_at",
     "store",
@@ -242,6 +243,11 @@ def clock_at(address: int) -> Any:
     return _plain_view(address, 1, CLOCK)[0]
 
 
+def resampler_at(address: int) -> Any:
+    """The RESAMPLER record at `address`."""
+    return _plain_view(address, 1, RESAMPLER)[0]
+
+
 def times_at(address: int) -> Any:
     """The TIME_INFO record at `address`."""
     return _plain_view(address, 1, TIME_INFO)[0]
@@ -286,5 +292,6 @@ _emit_record(voice_at, VOICE)
 _emit_record(bell_at, BELL)
 _emit_record(stream_at, STREAM)
 _emit_record(clock_at, CLOCK)
+_emit_record(resampler_at, RESAMPLER)
 _emit_record(times_at, TIME_INFO)
 _emit_record(word_at, WORD)

@@ -53,6 +53,7 @@ class Kernels:
     encode_block: Callable[[int, int, int, int], int]
     put: Callable[[int, int, int, int, int, int, int], int]
     spread: Callable[[int, int, int, int, int, int], int]
+    resample: Callable[[int, int, int, int], int]
 
 
 ARGUMENTS = {
@@ -66,6 +67,7 @@ ARGUMENTS = {
     "encode_block": 4,
     "put": 7,
     "spread": 6,
+    "resample": 4,
 }
 """How many integers each takes that Python calls."""
 

@@ -134,7 +134,7 @@ def spread(
         for c in range(channels):
             first = 0 if source_channels == 1 else c
             total = 0.0
-            for k in range(first, source_channels, channels):
+            for k in range(first, source_channels, larger(channels, 1)):
                 total += sample_at(source, encoding, i * source_channels + k)
             met = (source_channels - first + channels - 1) // channels
             target[i * channels + c] = np.float32(total / larger(met, 1))
@@ -142,22 +142,37 @@ def spread(
 
 @inlined
 def put(
+    stream_address: int,
     voice_address: int,
-    channels: int,
-    guard: int,
+    limit: int,
     source: int,
     encoding: int,
     source_channels: int,
     frames: int,
-) -> None:
-    """Convert `frames` frames into a voice's ring and publish them.
+) -> int:
+    """Convert frames into a voice's ring, as many as there is room for, and publish them.
 
-    The caller is the ring's one producer and has made sure that there is room.
+    The caller is the ring's one producer.
+
+    Parameters
+    ----------
+    limit : int
+        Frames that the ring may hold afterwards.
+
+    Returns
+    -------
+    int
+        Frames taken.
     """
+    stream = stream_at(stream_address)
     voice = voice_at(voice_address)
+    channels = stream["channels"]
+    guard = stream["slice"]
     capacity = voice["capacity"]
     write = voice["write"]
-    end = write + frames
+    room = limit - (write - load_acquire(voice, "read"))
+    count = larger(smaller(frames, room), 0)
+    end = write + count
     while write < end:
         position = write & (capacity - 1)
         span = first_span(write, end - write, capacity)
@@ -167,6 +182,7 @@ def put(
         source += span * source_channels * (encoding >> 3)
         write += span
     store_seq(voice, "write", end)
+    return count
 
 
 @inlined

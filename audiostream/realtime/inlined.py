@@ -35,7 +35,7 @@ from numba.core.untyped_passes import (
 
 from audiostream.realtime.atomics import emits
 
-__all__ = ("Modules", "apart", "inlined", "lower")
+__all__ = ("Modules", "apart", "inlined", "lower", "reordered")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -50,6 +50,9 @@ RETURNS = {
 
 APART: set[Callable[..., Any]] = set()
 """The functions that :func:`apart` was said of."""
+
+REORDERED: set[Callable[..., Any]] = set()
+"""The functions that :func:`reordered` was said of."""
 
 
 class Modules(CodeLibrary):  # type: ignore[misc]
@@ -99,9 +102,11 @@ class Compiler(CompilerBase):  # type: ignore[misc]
         return [passes]
 
 
-def _flags(noalias: bool) -> Any:
+def _flags(function: Callable[..., Any]) -> Any:
     flags = Flags()
-    flags.noalias = noalias
+    flags.noalias = function in APART
+    if function in REORDERED:
+        flags.fastmath = {"reassoc", "contract"}
     flags.no_compile = True
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
@@ -112,7 +117,6 @@ def _flags(noalias: bool) -> Any:
 def lower(context: Any, library: Modules, function: Any, signature: Any) -> Any:
     """Have a function's code in a library; numba's descriptor of it."""
     key = (function, signature.args)
-    noalias = function in APART
     if key not in library.lowered:
         made = compile_extra(
             context.typing_context,
@@ -120,7 +124,7 @@ def lower(context: Any, library: Modules, function: Any, signature: Any) -> Any:
             function,
             signature.args,
             signature.return_type,
-            _flags(noalias),
+            _flags(function),
             {},
             library=library,
             pipeline_class=Compiler,
@@ -137,6 +141,15 @@ def apart(function: Function) -> Function:
     """
     APART.add(function)
     return inlined(function)
+
+
+def reordered(function: Function) -> Function:
+    """:func:`apart`, for a function whose sums may be taken in any order.
+
+    Without that no sum goes through vectors.  Its plain form rounds otherwise.
+    """
+    REORDERED.add(function)
+    return apart(function)
 
 
 def inlined(function: Function, form: Callable[..., Any] | None = None) -> Function:

@@ -22,6 +22,7 @@ __all__ = (
     "HISTORY",
     "NEVER",
     "PASS",
+    "RESAMPLER",
     "STREAM",
     "TIME_INFO",
     "VOICE",
@@ -177,6 +178,16 @@ STREAM: Final = _record(
 
 BELL_BYTES: Final = BELL.itemsize
 VOICE_BYTES: Final = VOICE.itemsize
+
+RESAMPLER: Final = _record(
+    # config: address of the filter, float32 (phases, taps); by how many input frames and
+    # phases the next output is further; address of the input's frames, float32 (channels,
+    # capacity)
+    ("filter", "taps", "phases", "whole", "part", "channels", "buffers", "capacity"),
+    # caller: frames in the buffers; where the next output's window begins, and its phase
+    ("filled", "index", "phase"),
+)
+"""One resampler; only ever used by one thread at a time."""
 
 CLOCK: Final = _record(
     # config: a virtual device's period; where its blocks come from and go to

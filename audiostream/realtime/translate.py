@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from audiostream.realtime import callback, clock, control
+from audiostream.realtime import callback, clock, control, resample
 from audiostream.realtime.inlined import RETURNS, Modules, lower
 
 __all__ = ("ENTRIES", "translate")
@@ -34,6 +34,7 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "encode_block": control.encode_block,
     "put": control.put,
     "spread": control.spread,
+    "resample": resample.resample,
 }
 """What is called from outside, by name."""
 

@@ -1,0 +1,85 @@
+"""A streaming polyphase resampler; caller threads and event loops, interpreter lock held.
+
+soxr gives up the interpreter lock for every chunk, and to get it back beside a busy Python
+thread takes 5 ms: of 50 resampled voices with chunks of 20 ms most of the sound was missing.
+It also keeps up to 175 ms to itself.  Here a chunk takes microseconds, and half a filter is
+kept.
+
+The rate changes by the ratio ``phases / step``.  Output ``k`` is centred on the input at
+``k * step / phases``: one dot product of the filter's phase with the frames around it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.atomics import floats_at, resampler_at
+from audiostream.realtime.inlined import inlined, reordered
+
+__all__ = ("resample",)
+
+ZERO = np.float32(0.0)
+
+
+@reordered
+def dot(a: Any, b: Any, count: int) -> float:
+    """The sum of products, in whatever order is quickest."""
+    total = ZERO
+    for i in range(count):
+        total += a[i] * b[i]
+    return float(total)
+
+
+@inlined
+def resample(address: int, source: int, frames: int, target: int) -> int:
+    """Take in `frames` frames, and give out what can be said by now.
+
+    Parameters
+    ----------
+    address : int
+        The RESAMPLER record; its buffers have room for the frames.
+    source, target : int
+        Addresses of float32 (frames, channels).  No source at all is silence.
+
+    Returns
+    -------
+    int
+        Frames written to the target.
+    """
+    state = resampler_at(address)
+    channels = state["channels"]
+    taps = state["taps"]
+    filled = state["filled"] + frames
+    index = state["index"]
+    phase = state["phase"]
+    made = 0
+    for c in range(channels):
+        buffer = floats_at(state["buffers"] + 4 * c * state["capacity"], filled)
+        samples = floats_at(source, frames * channels)
+        output = floats_at(target, 1 << 40 if target != 0 else 0)
+        for i in range(frames):
+            buffer[state["filled"] + i] = samples[i * channels + c] if source != 0 else 0.0
+        index = state["index"]
+        phase = state["phase"]
+        made = 0
+        while index + taps <= filled:
+            filter = floats_at(state["filter"] + 4 * taps * phase, taps)
+            window = floats_at(state["buffers"] + 4 * (c * state["capacity"] + index), taps)
+            output[made * channels + c] = dot(filter, window, taps)
+            made += 1
+            index += state["whole"]
+            phase += state["part"]
+            if phase >= state["phases"]:
+                phase -= state["phases"]
+                index += 1
+        # What the next outputs need goes to the front.
+        gone = index if index < filled else filled
+        for i in range(filled - gone):
+            buffer[i] = buffer[gone + i]
+    gone = index if index < filled else filled
+    state["filled"] = filled - gone
+    state["index"] = index - gone
+    state["phase"] = phase
+    return made

@@ -1,0 +1,245 @@
+"""How long a start takes: the import, the first sound, the very first start of all.
+
+Every figure is of a fresh interpreter, timed by the process that starts it, from before the
+start.  CLOCK_MONOTONIC is one clock for the whole system, so that a child's marks are on
+its parent's time line.
+
+* import: ``python -c "import audiostream"`` to the process's end, less ``python -c pass`` in
+  the same round; peers' imports beside it;
+* first sound: until the audio thread has read the first written sample (null device);
+* first start ever: the same with an empty folder for numba's cache, so that all is compiled;
+* nowhere to write: the same with no place at all for a cache.  Root can write to any folder, so
+  each folder that numba would try lies below a regular file, in a copy of the package.
+
+Byte code is kept where each kind of start finds it again, as after an installation by pip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import ROOT, Spread, interleaved
+from benchmarks.instruments import Target, target_table
+from benchmarks.report import Report, Table, peer
+
+BARE, OURS = "pass", "import audiostream"
+LAYERS = "from audiostream import get_output"
+IMPORTS = (BARE, OURS, LAYERS, "import numpy", "import sounddevice", "import pyaudio")
+PEERS = {"import sounddevice": "sounddevice", "import pyaudio": "PyAudio"}
+
+FIRST_SOUND = """
+import time
+marks = [time.monotonic()]
+mark = lambda: marks.append(time.monotonic())
+import numpy
+mark()
+import numba
+mark()
+from audiostream import AudioSample, get_output
+mark()
+from audiostream.engine.stream import load_kernels
+load_kernels()
+mark()
+speaker = get_output(48000, 2, buffersize=256, device="null")
+mark()
+sample = AudioSample()
+speaker.add_sample(sample)
+sample.write(bytes(4 * 1024))
+sample.play()
+while not sample._voice.has_read(1):
+    time.sleep(0.0002)
+mark()
+import json
+print(json.dumps(marks))
+"""
+STAGES = (
+    "interpreter",
+    "import numpy",
+    "import numba",
+    "import audiostream's API, anyio",
+    "kernels",
+    "open and start",
+    "first sample in a callback",
+)
+WARM, FIRST, NOWHERE = "warm cache", "first start ever", "nowhere to write"
+
+
+def environment(**more: str | None) -> dict[str, str]:
+    """This process's, with byte code kept; None takes a variable away."""
+    changed = {**os.environ, "PYTHONDONTWRITEBYTECODE": None, "NUMBA_CACHE_DIR": None, **more}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def python(code: str, env: Mapping[str, str], cwd: Path = ROOT) -> tuple[float, str]:
+    """Run a program; when it was started, and what it printed.
+
+    Raises
+    ------
+    RuntimeError
+        If it failed, or complained.
+    """
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=env, cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    if done.returncode or done.stderr:
+        raise RuntimeError(f"{code!r} failed ({done.returncode}):\n{done.stderr[-4000:]}")
+    return began, done.stdout
+
+
+def whole(code: str, env: Mapping[str, str]) -> float:
+    """Seconds from an interpreter's start to its end."""
+    began, _ = python(code, env)
+    return time.monotonic() - began
+
+
+def stages(env: Mapping[str, str], cwd: Path = ROOT) -> list[float]:
+    """Seconds that each of STAGES took."""
+    began, printed = python(FIRST_SOUND, env, cwd)
+    marks = [began, *json.loads(printed)]
+    return [after - before for before, after in itertools.pairwise(marks)]
+
+
+def first_ever(folder: Path) -> list[float]:
+    with tempfile.TemporaryDirectory(dir=folder) as cache:
+        return stages(environment(NUMBA_CACHE_DIR=cache))
+
+
+@contextlib.contextmanager
+def nowhere(folder: Path) -> Iterator[tuple[dict[str, str], Path]]:
+    """Environment and working folder in which numba finds no place for its cache."""
+    package = folder / "copy" / "audiostream"
+    shutil.copytree(ROOT / "audiostream", package, ignore=shutil.ignore_patterns("__pycache__"))
+    wall = folder / "file"
+    wall.touch()
+    for place in {path.parent for path in package.rglob("*.py")}:
+        (place / "__pycache__").touch()
+    blocked = str(wall / "cache")
+    env = environment(
+        PYTHONPATH=str(package.parent),
+        PYTHONPYCACHEPREFIX=str(folder / "bytecode"),
+        NUMBA_CACHE_DIR=blocked,
+        XDG_CACHE_HOME=blocked,
+        HOME=blocked,
+    )
+    # Byte code for the copy and all that it imports.
+    python(
+        "import audiostream.compat, audiostream.realtime.compiled, soxr", env, package.parent
+    )
+    yield env, package.parent
+
+
+def run(quick: bool) -> Report:
+    rounds = {"imports": 15, WARM: 3, FIRST: 1, NOWHERE: 1}
+    if not quick:
+        rounds = {"imports": 25, WARM: 25, FIRST: 9, NOWHERE: 5}
+    env = environment()
+    starts: dict[str, list[list[float]]]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for code in IMPORTS:
+            whole(code, env)  # byte code, and the disk's cache
+        imports = interleaved(
+            {code: lambda code=code: whole(code, env) for code in IMPORTS}, rounds["imports"]
+        )
+        cached = environment(NUMBA_CACHE_DIR=str(folder / "cache"))
+        starts = {WARM: [], FIRST: [stages(cached)], NOWHERE: []}  # the first of them fills it
+        with nowhere(folder) as (blocked, where):
+            ways = {
+                WARM: lambda: stages(cached),
+                FIRST: lambda: first_ever(folder),
+                NOWHERE: lambda: stages(blocked, where),
+            }
+            for _ in range(max(rounds.values())):
+                for way, start in ways.items():
+                    if len(starts[way]) < rounds[way]:
+                        starts[way].append(start())
+    return report(imports, starts, rounds)
+
+
+def report(
+    imports: dict[str, list[float]], starts: dict[str, list[list[float]]], rounds: Any
+) -> Report:
+    over = {
+        code: Spread.of([one - bare for one, bare in zip(took, imports[BARE], strict=True)])
+        for code, took in imports.items()
+        if code != BARE
+    }
+    totals = {way: Spread.of([sum(one) for one in found]) for way, found in starts.items()}
+    parts = {
+        way: [Spread.of(stage) for stage in zip(*found, strict=True)]
+        for way, found in starts.items()
+    }
+    import_rows = [
+        (f"`{code}`" + (f" ({peer(PEERS[code])})" if code in PEERS else ""),
+         Spread.of(imports[code]).text(1, "ms", 1000),
+         over[code].text(1, "ms", 1000) if code in over else "")
+        for code in IMPORTS
+    ]  # fmt: skip
+    start_rows = [
+        ("**first sound after**", *(f"**{total.text(2, 's')}**" for total in totals.values())),
+        *(
+            (stage, *(parts[way][place].text(0, "ms", 1000) for way in parts))
+            for place, stage in enumerate(STAGES)
+        ),
+        ("starts measured", *(str(rounds[way]) for way in parts)),
+    ]
+    remarks = [
+        f"**Ahead of ours**: {peer(PEERS[code])} is imported in "
+        f"{over[code].median * 1000:.1f} ms, `{own}` in {over[own].median * 1000:.1f}."
+        for code, own in itertools.product(PEERS, (OURS, LAYERS))
+        if over[code].median < over[own].median
+    ]
+    remarks += [
+        "`import audiostream` loads neither numpy nor numba nor a device layer; that is paid "
+        "when the first stream opens, and is in the first sound. The peers load their native "
+        "library at import.",
+        "With nowhere to write a cache all starts ended well, with nothing on stderr.",
+    ]
+
+    def plot(figure: Any) -> None:
+        axes = figure.subplots()
+        for place, way in enumerate(parts):
+            start = 0.0
+            for stage, part in enumerate(parts[way]):
+                label = STAGES[stage] if place == 0 else None
+                axes.barh(place, part.median, left=start, color=f"C{stage}", label=label)
+                start += part.median
+        axes.plot((0.9, 0.9), (-0.45, 0.45), "k--", lw=1, label="target")
+        axes.plot((4, 4), (0.55, 1.45), "k--", lw=1)
+        axes.set_yticks(range(len(parts)), list(parts))
+        axes.invert_yaxis()
+        axes.set_xlabel("seconds from the interpreter's start to the first sound")
+        axes.legend(fontsize=7)
+
+    return Report(
+        "Starting",
+        "Fresh interpreters, timed from outside, from before their start; kinds interleaved; "
+        f"median (least to most) of {rounds['imports']} starts for imports and of as many as "
+        "the table says for the first sound, which is when the audio thread of the null device "
+        "(48 kHz, 256 frames) has read the first sample that the blocking API wrote.",
+        [
+            Table(("program", "takes", "over bare Python"), import_rows),
+            Table(("", *parts), start_rows),
+            target_table(
+                [
+                    Target("first sound, warm cache", 0.9, totals[WARM].median, "s", 2),
+                    Target("first start ever", 4, totals[FIRST].median, "s", 2),
+                ]
+            ),
+        ],
+        plot,
+        remarks,
+    )
