@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 
@@ -9,3 +14,33 @@ import pytest
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Every async test runs on both event loops."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compile the kernels before the first test, for all processes that tests start.
+
+    The first start says on stderr that it compiles, and takes its time; tests that demand
+    an empty stderr, or that measure, never meet it, whatever HOME they give to a process.
+    """
+    if sys.platform == "win32":  # where there are none
+        yield
+        return
+    from audiostream.realtime import compiled
+
+    folder = compiled.folder().absolute()
+    if not _is_writable(folder):
+        folder = tmp_path_factory.mktemp("kernels")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(compiled.FOLDER, str(folder))
+        compiled.kernels()
+        yield
+
+
+def _is_writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False

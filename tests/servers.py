@@ -41,7 +41,7 @@ def silent_environment(directory: Path) -> dict[str, str]:
     home, runtime = directory / "home", directory / "run"
     home.mkdir(parents=True, exist_ok=True)
     runtime.mkdir(mode=0o700, exist_ok=True)
-    kept = ("PATH", "LANG", "TMPDIR", "NUMBA_CACHE_DIR")
+    kept = ("PATH", "LANG", "TMPDIR", "AUDIOSTREAM_CACHE")
     return {
         **{name: os.environ[name] for name in kept if name in os.environ},
         # What coverage hands to subprocesses.

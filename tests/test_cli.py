@@ -23,7 +23,7 @@ from audiostream.cli import app
 
 ROOT = Path(audiostream.__file__).parent.parent
 SPEECH = ROOT / "audiostream" / "data" / "speech.wav"
-LIMIT = 90  # seconds: the kernels may have to be compiled first
+LIMIT = 90  # seconds
 
 COMMAND = (sys.executable, "-W", "error", "-m", "audiostream")
 
@@ -48,7 +48,10 @@ on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signa
 
 def environment(**variables: str) -> dict[str, str]:
     """This process's environment, without what would choose devices, plus `variables`."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("AUDIOSTREAM_")}
+    kept = "AUDIOSTREAM_CACHE"  # with the kernels that conftest.py has compiled
+    clean = {
+        k: v for k, v in os.environ.items() if k == kept or not k.startswith("AUDIOSTREAM_")
+    }
     clean.pop("FORCE_COLOR", None)
     clean["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), clean.get("PYTHONPATH"))))
     return clean | variables

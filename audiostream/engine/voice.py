@@ -388,7 +388,8 @@ class Voice:
 
     def arm_heard(self, index: int) -> bool:
         """Have the bell rung when `index` was heard; True if it is."""
-        return self._arm("wake_heard", "heard", index)
+        # The record's word is as old as the last break or the last waiter.
+        return self._arm("wake_heard", "heard", index) or self.has_heard(index)
 
     def _arm(self, wake: str, field: str, index: int) -> bool:
         output = self.output

@@ -8,12 +8,16 @@ content begins with a checksum.  Where no file can be kept, everything is compil
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import logging
 import os
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +35,8 @@ KEPT = 8
 """Files of other versions and processors that are left in the folder."""
 
 log = logging.getLogger("audiostream")
+
+_IMPORTED = time.time()
 
 
 @dataclass(frozen=True)
@@ -117,9 +123,61 @@ def compile_kernels(entries: Mapping[str, Callable[..., Any]] | None = None) -> 
     from audiostream.realtime.translate import ENTRIES, translate
 
     machine = target_machine()
-    module = translate(entries or ENTRIES)
-    optimise(module, machine)
+    with contextlib.ExitStack() as stack:
+        helper = None
+        if entries is None:
+            # The callback is half of the work; a second core does the other half meanwhile.
+            helper = stack.enter_context(Helper([name for name in ENTRIES if name != "render"]))
+            entries = {"render": ENTRIES["render"]}
+        module = translate(entries)
+        optimise(module, machine)
+        if helper is not None:
+            module.link_in(helper.module())
     return bytes(machine.emit_object(module))
+
+
+class Helper:
+    """Another interpreter that compiles some of the kernels; this one does where it cannot."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+        self._process: subprocess.Popen[str] | None = None
+        # Where Python is embedded, sys.executable is some other program.
+        if Path(sys.executable or "").name.startswith("python"):
+            with contextlib.suppress(OSError):
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "audiostream.realtime.translate", *names],
+                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    text=True,
+                )
+
+    def module(self) -> Any:
+        """The optimised LLVM module; waits for it."""
+        if self._process is not None:
+            text, _ = self._process.communicate()
+            if self._process.returncode == 0:
+                return llvm.parse_assembly(text)
+        return optimised(self._names)
+
+    def __enter__(self) -> Helper:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.communicate()
+
+
+def optimised(names: Iterable[str]) -> Any:
+    """The LLVM module of some of the library's entries."""
+    from audiostream.realtime.translate import ENTRIES, translate
+
+    module = translate({name: ENTRIES[name] for name in names})
+    optimise(module, target_machine())
+    return module
 
 
 # --- the file ----------------------------------------------------------------------
@@ -155,9 +213,16 @@ def read(path: Path) -> bytes | None:
     return code if hashlib.sha256(code).digest() == checksum else None
 
 
+def edited() -> bool:
+    """True if a source file is newer than what this process has imported of it."""
+    return any(path.stat().st_mtime > _IMPORTED for path in Path(__file__).parent.glob("*.py"))
+
+
 def keep(path: Path, code: bytes) -> None:
     """Leave an object file in `path`, if that can be done; whole, or not at all."""
     try:
+        if edited():  # the name says other sources than were compiled
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         try:

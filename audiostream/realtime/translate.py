@@ -6,6 +6,7 @@ PortAudio, ctypes and compiled code all call them alike.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,6 +54,8 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
     cpu_target.target_context.refresh()
     # Without numba's runtime: nothing here counts references.
     target = cpu_target.target_context.subtarget(enable_nrt=False)
+    # They are all there now; numba would go through its imports again for every function.
+    target.load_additional_registries = lambda: None
     library = Modules(target.codegen(), "audiostream")
     with global_compiler_lock, target.push_code_library(library):
         for name, function in entries.items():
@@ -93,3 +96,9 @@ def _add_entry(target: Any, library: Modules, name: str, function: Callable[...,
         value = builder.zext(value, INT64)
     builder.ret(value)
     library.add_ir_module(module)
+
+
+if __name__ == "__main__":  # a helper of compiled.py's
+    from audiostream.realtime.compiled import optimised
+
+    print(optimised(sys.argv[1:]))

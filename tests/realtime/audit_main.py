@@ -117,7 +117,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
         now = 1 + done * PERIOD / 48000
         times[0] = (now, now, now + 0.01 * rng.random())
         did = audit.counted(
-            output.kernels.render.address,
+            output.kernels.render,
             frames,
             output=block.ctypes.data,
             times=times.ctypes.data,
@@ -162,7 +162,7 @@ def inputs(audit: Audit) -> dict[str, Any]:
         capture.arm(4 * PERIOD)
         frames = rng.integers(0 if turn == 3 else 1, 2 * PERIOD, TURN).astype(np.uint64)
         did = audit.counted(
-            capture.kernels.capture.address,
+            capture.kernels.capture,
             frames,
             input=block.ctypes.data if turn % 5 else 0,
             times=times.ctypes.data,
@@ -187,18 +187,20 @@ def inputs(audit: Audit) -> dict[str, Any]:
 
 def offences(audit: Audit) -> dict[str, dict[str, int]]:
     """Callbacks that do wrong, ten calls each: what the counters say."""
-    from numba import cfunc
+    from numba import cfunc, types
 
     from audiostream.device.callback_path import ARGUMENTS
-    from audiostream.realtime.compiled import CALLBACK
+
+    word, long = types.int64, types.uint64
+    signature = types.int32(word, word, long, word, long, word)
 
     frames = np.full(10, 200, np.uint64)
 
-    @cfunc(CALLBACK, nopython=True)
+    @cfunc(signature, nopython=True)
     def allocates(source, target, frames, time_info, flags, user):  # type: ignore[no-untyped-def]
         return np.int32(np.zeros(frames).sum())
 
-    @cfunc(CALLBACK, nopython=True)
+    @cfunc(signature, nopython=True)
     def raises(source, target, frames, time_info, flags, user):  # type: ignore[no-untyped-def]
         if frames > 100:
             raise ValueError("on purpose")

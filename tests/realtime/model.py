@@ -26,6 +26,7 @@ class ModelVoice:
     sounding: bool = False
     starved: int = 0
     gain: float = 1.0
+    goal: float = 1.0
     wish: tuple[float, int] | None = None
     ramp: list[float] = field(default_factory=list)  # gains of the frames to come
     fading: list[float] = field(default_factory=list)  # factors of the frames to come
@@ -33,17 +34,28 @@ class ModelVoice:
     cuts: list[tuple[int, int]] = field(default_factory=list)
     stands: list[int] = field(default_factory=list)  # index at each of the device's frames
     heard: int = 0
+    late: int = 0  # what is heard, looked at behind the block instead of before each slice
+
+    def look(self, now: int) -> int:
+        """The index heard at the device's frame `now`; never less than it was."""
+        if now < len(self.stands):
+            return max(self.heard, self.stands[now])
+        # Nothing is in flight: it is heard up to where it stands.
+        return max(self.heard, self.read if self.stands else 0)
 
     def begin_slice(self) -> None:
         if self.wish is not None:
             target, frames = self.wish
             self.wish = None
-            if frames <= 0 or not self.sounding:
+            if target == self.goal:
+                pass  # it is on its way there, or there
+            elif frames <= 0 or not self.sounding:
                 self.gain, self.ramp = target, []
             else:
                 start = self.gain
                 line = [start + (target - start) * (i + 1) / frames for i in range(frames)]
                 self.ramp = [*line[:-1], target]
+            self.goal = target
         if self.skip > self.read:
             if self.playing == 0 or not self.sounding:
                 self.fading = []
@@ -105,11 +117,7 @@ class Model:
         for i in range(frames):
             if i % self.slice == 0:
                 for voice in self.voices:
-                    if self.now < len(voice.stands):
-                        voice.heard = max(voice.heard, voice.stands[self.now])
-                    elif voice.stands:
-                        # Nothing is in flight: it is heard up to where it stood.
-                        voice.heard = max(voice.heard, voice.read)
+                    voice.heard = voice.look(self.now)
                     voice.begin_slice()
                 if self.master_wish is not None:
                     target, over = self.master_wish
@@ -124,4 +132,6 @@ class Model:
                 self.master = self.master_ramp.pop(0)
             out[i] *= self.master
             self.frames += 1
+        for voice in self.voices:
+            voice.late = voice.look(self.now)
         return out

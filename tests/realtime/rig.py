@@ -40,7 +40,10 @@ STREAM_AT = field_offsets(STREAM)
 
 
 CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
-ADDRESSES = {"ring", "history", "cuts", "voices", "bells", "noted", "mix", "batch", "one"}
+ADDRESSES = {
+    *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "batch", "ramp", "quiet"),
+    "one",
+}
 """Fields that differ from run to run: what the clock said, and where memory lies."""
 
 
@@ -54,6 +57,7 @@ class Form:
     load_word: Any
     store_word: Any
     arm: Any
+    heard_now: Any
     take_woken: Any
     read_ring: Any
     encode_block: Any
@@ -68,6 +72,7 @@ PLAIN = Form(
     control.load_word,
     control.store_word,
     control.arm,
+    control.heard_now,
     control.take_woken,
     control.read_ring,
     control.encode_block,
@@ -82,11 +87,12 @@ def compiled() -> Form:
     k = kernels()
     return Form(
         "compiled",
-        CallCompiled(k.render.address),
-        CallCompiled(k.capture.address),
+        CallCompiled(k.render),
+        CallCompiled(k.capture),
         k.load_word,
         k.store_word,
         k.arm,
+        k.heard_now,
         k.take_woken,
         k.read_ring,
         k.encode_block,
@@ -157,7 +163,8 @@ class Rig:
         self.streams = records(STREAM, 1)
         self.stream = self.streams[0]
         self.address = int(self.streams.ctypes.data)
-        self.table = records(VOICE, max(voices, 1))
+        self.slots = records(VOICE, voices + 1)
+        self.table = self.slots[:voices]
         self.bell_table = records(BELL, bells)
         self.bell_table["fd"] = -1
         self.bells: dict[int, Bell] = {}
@@ -167,6 +174,12 @@ class Rig:
         self.one = self._memory(1, np.int64)
         self.one.array[0] = 1
         self.ring = self._memory(capacity * channels, np.float32)  # the capture's
+        self.ramp = self._memory(slice * channels, np.float32)
+        self.ramp.array[:] = np.arange(1, slice + 1).repeat(channels)
+        self.silence = self._memory(slice * channels, np.float32)
+        quiet = self.slots[voices]
+        quiet["ring"] = self.silence.address
+        quiet["capacity"] = 1
         self.times = Times()
         for name, value in {
             "rate": rate,
@@ -175,11 +188,13 @@ class Rig:
             "slice": slice,
             "latency": latency,
             "capacity": capacity,
-            "voices": self.table.ctypes.data,
+            "voices": self.slots.ctypes.data,
             "bells": self.bell_table.ctypes.data,
             "noted": self.noted.address,
             "mix": self.mix.address,
             "batch": self.batch.address,
+            "ramp": self.ramp.address,
+            "quiet": self.voice_address(voices),
             "one": self.one.address,
             "ring": self.ring.address,
             "voice_end": voices,
@@ -192,7 +207,7 @@ class Rig:
         self.rings = []
         self.histories = []
         self.cuts = []
-        for record in self.table[:voices]:
+        for record in self.table:
             ring = self._memory((capacity + slice) * channels, np.float32)
             history = self._memory(3 * HISTORY, np.int64)
             cuts = self._memory(2 * CUTS, np.int64)
@@ -208,10 +223,14 @@ class Rig:
                 "active": 1,
                 "gain": 1.0,
                 "gain_target": 1.0,
+                "gain_goal": 1.0,
+                "heard_offset": NEVER,
+                "calm": -1,
                 "wake_read": NEVER,
                 "wake_heard": NEVER,
             }.items():
                 record[name] = value
+        self._fixed = (quiet.tobytes(), self.ramp.array.tobytes())
 
     def _memory(self, count: int, dtype: Any) -> Guarded:
         memory = Guarded(count, dtype)
@@ -219,9 +238,12 @@ class Rig:
         return memory
 
     def check(self) -> None:
-        """Nothing was written outside the memory that the records name."""
+        """Nothing was written outside the memory of the records, nor to what is fixed."""
         for memory in self._keep:
             memory.check()
+        quiet = self.slots[len(self.table)]
+        assert self._fixed == (quiet.tobytes(), self.ramp.array.tobytes())
+        assert not self.silence.array.any()
 
     def at(self, name: str, slot: int | None = None) -> int:
         """Address of a word of the stream's record, or of a voice's."""
@@ -230,7 +252,7 @@ class Rig:
         return self.voice_address(slot) + VOICE_AT[name]
 
     def voice_address(self, slot: int) -> int:
-        return int(self.table.ctypes.data) + slot * VOICE.itemsize
+        return int(self.slots.ctypes.data) + slot * VOICE.itemsize
 
     # --- callers -----------------------------------------------------------------
 
@@ -244,45 +266,84 @@ class Rig:
         voice = self.table[slot]
         return self.capacity - int(voice["write"] - voice["read"])
 
-    def put(self, frames: Any, slot: int = 0) -> None:
-        """Write (frames, channels) of int8, int16 or float32."""
+    def put(self, frames: Any, slot: int = 0, limit: int | None = None) -> int:
+        """Write (frames, channels) of int8, int16 or float32; how many were taken."""
         source = np.ascontiguousarray(frames)
-        scale = np.float32(
-            1.0 if source.dtype.kind == "f" else 2.0 ** (1 - source.itemsize * 8)
-        )
-        flat = source.reshape(-1)
-        flat.flags.writeable = False
-        self.form.put(
-            self.voice_address(slot),
-            self.channels,
-            self.slice,
-            flat,
-            source.shape[1],
-            len(source),
-            scale,
+        return int(
+            self.form.put(
+                self.address,
+                self.voice_address(slot),
+                self.capacity if limit is None else limit,
+                int(source.ctypes.data),
+                8 * source.itemsize,
+                source.shape[1],
+                len(source),
+            )
         )
 
     def write(self, samples: Any, slot: int = 0) -> None:
-        """Write mono samples to all channels."""
-        self.put(np.asarray(samples, np.float32)[:, None], slot)
+        """Write mono samples to all channels; there is room for them."""
+        assert self.put(np.asarray(samples, np.float32)[:, None], slot) == len(samples)
+
+    def heard(self, slot: int = 0) -> int:
+        """The index of a voice's ring that is heard now, as callers ask for it."""
+        return int(self.form.heard_now(self.address, self.voice_address(slot)))
 
     def set(self, name: str, value: int, slot: int | None = None) -> None:
         self.form.store_word(self.at(name, slot), value)
 
+    def changed(self, slot: int = 0) -> None:
+        """Tell the audio thread of a change, after it was stored."""
+        self.set("changes", int(self.table[slot]["changes"]) + 1, slot)
+
+    def playing(self, value: int, slot: int = 0) -> None:
+        """0: not; 1: yes; 2: until the clear that was just asked for is done."""
+        self.set("playing", value, slot)
+        self.changed(slot)
+
+    def active(self, value: int, slot: int = 0) -> None:
+        """Whether the slot is in use."""
+        self.set("active", value, slot)
+        self.changed(slot)
+
     def play(self, slot: int = 0) -> None:
-        self.set("playing", 1, slot)
+        self.playing(1, slot)
 
     def clear(self, fade: int = 0, slot: int = 0) -> None:
         voice = self.table[slot]
         voice["fade"] = fade
         self.set("ended", int(voice["write"]), slot)
         self.set("skip", int(voice["write"]), slot)
+        self.changed(slot)
+
+    def stop(self, fade: int = 0, slot: int = 0) -> None:
+        self.clear(fade, slot)
+        self.playing(2, slot)
 
     def gain(self, target: float, frames: int, slot: int = 0) -> None:
         voice = self.table[slot]
-        voice["gain_target"] = target
         voice["gain_frames"] = frames
-        self.set("gain_change", int(voice["gain_change"]) + 1, slot)
+        voice["gain_target"] = target
+        self.changed(slot)
+
+    def arm(self, index: str, at: int, slot: int = 0) -> bool:
+        """Wait for a voice's "read" or "heard" to reach `at`; True if it has."""
+        wake = self.at(f"wake_{index}", slot)
+        reached = bool(self.form.arm(wake, self.at(index, slot), at, self.at("armed")))
+        # The word is not kept up while a voice plays on: then this is the second look.
+        return reached or (index == "heard" and self.heard(slot) >= at)
+
+    def arm_commit(self, at: int) -> bool:
+        """Wait for the capture to reach `at`; True if it has."""
+        wake = self.at("wake_commit")
+        return bool(self.form.arm(wake, self.at("commit"), at, self.at("armed")))
+
+    def take_woken(self, bell: int) -> list[int]:
+        """The slots that a bell was rung for."""
+        slots = Guarded(len(self.table), np.int64)
+        count = self.form.take_woken(self.address, bell, slots.address)
+        slots.check()
+        return [int(slot) for slot in slots.array[:count]]
 
     def master(self, target: float, frames: int) -> None:
         self.stream["master_target"] = target
@@ -316,7 +377,7 @@ class Rig:
 
     def read_ring(self, index: int, frames: int) -> tuple[bool, np.ndarray]:
         target = Guarded(frames * self.channels, np.float32)
-        whole = self.form.read_ring(self.address, index, frames, target.array)
+        whole = self.form.read_ring(self.address, index, frames, target.address)
         target.check()
         return bool(whole), np.array(target.array.reshape(frames, self.channels))
 

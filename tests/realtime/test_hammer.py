@@ -1,5 +1,6 @@
 """Two threads at once on the shared memory, both in machine code without the lock.
 
+Each side is a loop that is compiled as the kernels are, and calls the library's machine code.
 Every sample tells its index, so that any wrong one shows.  What is asserted is correctness
 alone: the time that a hammer takes only decides how often the two sides meet.
 """
@@ -14,9 +15,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from numba import njit
+from numba import types
 
 from audiostream.device.callback_path import ARGUMENTS
 from audiostream.realtime.atomics import (
@@ -26,13 +28,14 @@ from audiostream.realtime.atomics import (
     load_seq,
     store_seq,
     stream_at,
-    voices_at,
+    voice_at,
     words_at,
 )
-from audiostream.realtime.compiled import Kernels, kernels
+from audiostream.realtime.compiled import compile_kernels, kernels, load
+from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import CUTS
 from audiostream.realtime.system import call_back
-from tests.realtime.rig import Guarded, Rig, compiled
+from tests.realtime.rig import STREAM_AT, VOICE_AT, Guarded, Rig, compiled
 
 SECONDS = 1.5
 """How long a hammer goes on."""
@@ -78,71 +81,350 @@ def waited_too_long(begin: float) -> bool:
     return time.monotonic() - begin > LIMIT
 
 
-# --- capture: a writer that never waits, a reader that may be lapped ---------------
+# --- the two sides, as loops that are compiled ---------------------------------------
+
+
+def external(name: str, count: int) -> Any:
+    """One of the library's kernels, for loops to call; see :func:`loops`."""
+    return types.ExternalFunction(
+        f"audiostream_hammer_{name}", types.int64(*[types.int64] * count)
+    )
+
+
+put = external("put", 7)
+read_ring = external("read_ring", 4)
+arm = external("arm", 4)
+heard_now = external("heard_now", 2)
+
+
+def capture_blocks(
+    entry: int, stream: int, block: int, times: int, rounds: int, seed: int
+) -> int:
+    """A device: blocks of any length whose samples tell their index."""
+    record = stream_at(stream)
+    channels = record["channels"]
+    for _ in range(rounds):
+        seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
+        frames = 1 + (seed >> 16) % 200
+        index = record["commit"]
+        samples = floats_at(block, frames * channels)
+        for i in range(frames):
+            for c in range(channels):
+                samples[i * channels + c] = ((index + i + c) % BITS + 1) * SCALE
+        call_back(entry, block, 0, frames, times, 0, stream)
+    return seed
+
+
+def read_blocks(stream: int, target: int, rounds: int, seed: int, counts_at: int) -> int:
+    """A reader that never waits; counts: whole copies, lapped ones, wrong samples in each."""
+    record = stream_at(stream)
+    channels = record["channels"]
+    capacity = record["capacity"]
+    samples = floats_at(target, capacity * channels)
+    counts = words_at(counts_at, 4)
+    for _ in range(rounds):
+        seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
+        commit = load_acquire(record, "commit")
+        # From a little before what is still there to a little behind it.
+        index = commit - capacity + (seed >> 16) % (capacity // 2) - 64
+        frames = 1 + (seed >> 8) % (capacity // 2)
+        if index < 0:
+            continue
+        whole = read_ring(stream, index, frames, target)
+        wrong = 0
+        for i in range(frames):
+            for c in range(channels):
+                if samples[i * channels + c] != ((index + i + c) % BITS + 1) * SCALE:
+                    wrong += 1
+        if whole != 0:
+            counts[0] += 1
+            counts[2] += wrong
+        else:
+            counts[1] += 1
+            counts[3] += wrong
+    return seed
+
+
+@inlined
+def produce(stream: int, address: int, block: int, rounds: int, seed: int, rarely: int) -> int:
+    """A caller: writes what there is room for, and clears a full ring now and then."""
+    voice = voice_at(address)
+    samples = floats_at(block, 90)
+    for _ in range(rounds):
+        seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
+        frames = 1 + (seed >> 16) % 90
+        write = voice["write"]
+        for i in range(frames):
+            samples[i] = ((write + i) % BITS + 1) * SCALE
+        taken = put(stream, address, voice["capacity"], block, 32, 1, frames)
+        # One clear at a time, as the engine asks for them: the last one is done.
+        if (
+            taken == 0
+            and (seed >> 5) % rarely == 0
+            and load_seq(voice, "skip") <= load_seq(voice, "read")
+        ):
+            store_seq(voice, "ended", write)
+            store_seq(voice, "skip", write)
+            store_seq(voice, "changes", load_seq(voice, "changes") + 1)
+    return seed
+
+
+@inlined
+def consume(
+    entry: int, stream: int, address: int, block: int, times: int, rounds: int, state_at: int
+) -> int:
+    """A device: blocks of any length, and an account of what was heard in them.
+
+    The runs are (first, last + 1) of indices heard in a row, or jumped over (negative);
+    their address is the last word of the state.  The state before it: number of runs, cuts
+    seen, frames consumed, frames jumped over, jumps heard, index, frames heard, seed.
+    """
+    voice = voice_at(address)
+    samples = floats_at(block, 64)
+    cuts = words_at(voice["cuts"], 2 * CUTS)
+    state = words_at(state_at, 9)
+    runs = words_at(state[8], 2 * RUNS)
+    for _ in range(rounds):
+        state[7] = (state[7] * 1103515245 + 12345) & 0x7FFFFFFF
+        frames = 1 + (state[7] >> 16) % 64
+        before = voice["read"]
+        call_back(entry, 0, block, frames, times, 0, stream)
+        jumped = 0
+        while state[1] < voice["cut_count"]:
+            place = 2 * (state[1] & (CUTS - 1))
+            if state[0] < RUNS:
+                runs[2 * state[0]] = -cuts[place]
+                runs[2 * state[0] + 1] = -cuts[place + 1]
+            state[0] += 1
+            state[1] += 1
+            jumped += cuts[place + 1] - cuts[place]
+        state[3] += jumped
+        state[2] += voice["read"] - before - jumped
+        at = state[5]
+        for i in range(frames):
+            if samples[i] != 0.0:
+                code = np.int64(samples[i] / SCALE) - 1
+                if code != at % BITS:
+                    # A jump: the index is within the ring's length ahead.
+                    at += (code - at) % BITS
+                    state[4] += 1
+                    if state[0] < RUNS:
+                        runs[2 * state[0]] = at
+                    state[0] += 1
+                at += 1
+                state[6] += 1
+        state[5] = at
+    return 0
+
+
+def live(
+    entry: int,
+    stream: int,
+    address: int,
+    source: int,
+    block: int,
+    times: int,
+    rounds: int,
+    state_at: int,
+) -> int:
+    """Both in turn: a voice that begins, runs dry and is cleared all the time."""
+    state = words_at(state_at, 9)
+    for _ in range(rounds):
+        produce(stream, address, source, 1 + (state[7] & 7), state[7], 1)
+        consume(entry, stream, address, block, times, 1 + ((state[7] >> 3) & 7), state_at)
+    return 0
+
+
+def listen(stream: int, address: int, rounds: int, state_at: int) -> int:
+    """A caller who asks what is heard; state: the last answer, answers, moves, wrong ones."""
+    voice = voice_at(address)
+    state = words_at(state_at, 4)
+    for _ in range(rounds):
+        heard = heard_now(stream, address)
+        state[1] += 1
+        if heard > state[0]:
+            state[2] += 1
+        if heard < state[0] or heard > load_seq(voice, "read"):
+            state[3] += 1
+        state[0] = heard
+    return 0
+
+
+def move(
+    entry: int,
+    stream: int,
+    target: int,
+    acks_at: int,
+    waiters: int,
+    times: int,
+    rounds: int,
+    state_at: int,
+) -> int:
+    """A device that moves by a frame, then waits for everybody to have seen it.
+
+    State: blocks so far, 1 while it waits, seed.  Returns 0 if the patience is used up.
+    """
+    record = stream_at(stream)
+    acks = words_at(acks_at, 64)
+    state = words_at(state_at, 3)
+    for _ in range(rounds):
+        if state[1] == 0:
+            state[2] = (state[2] * 1103515245 + 12345) & 0x7FFFFFFF
+            for _ in range((state[2] >> 16) & 63):
+                load_seq(record, "commit")  # a few nanoseconds, each time others
+            call_back(entry, 0, target, 1, times, 0, stream)
+            state[0] += 1
+            state[1] = 1
+        patience = 20_000
+        waits = True
+        while patience > 0 and waits:
+            waits = False
+            for i in range(waiters):
+                if acks[8 * i] < state[0]:
+                    waits = True
+            load_seq(record, "commit")
+            patience -= 1
+        if waits:
+            return 0  # not yet: look at the clock, and come back
+        state[1] = 0
+    return 1
+
+
+def wait_for_capture(
+    stream: int, wake: int, index: int, ack_at: int, rounds: int, state_at: int
+) -> int:
+    """A reader that is woken; see :func:`wait_for_voice`."""
+    record = stream_at(stream)
+    acks = words_at(ack_at, 1)
+    state = words_at(state_at, 5)
+    for _ in range(rounds):
+        if state[1] == 0:
+            state[3] = (state[3] * 1103515245 + 12345) & 0x7FFFFFFF
+            # About as long as a callback takes: the two meet where it matters.
+            for _ in range((state[3] >> 16) & 511):
+                load_seq(record, "commit")
+            if arm(wake, index, state[0], stream + ARMED) == 0:
+                state[1] = 1
+        if state[1] == 1:
+            patience = 20_000
+            while patience > 0 and not compare_and_swap(record, "woken", 1, 0):
+                patience -= 1
+            if patience == 0:
+                return 0
+            state[1] = 0
+            state[2] += 1
+            if load_seq(record, "commit") < state[0]:
+                state[4] += 1  # an old ring, for a wish of before: look again, ask anew
+                continue
+        state[0] += 1
+        acks[0] = state[0] - 1
+        load_seq(record, "commit")
+    return 1
+
+
+def wait_for_voice(
+    stream: int, address: int, heard: int, ack_at: int, rounds: int, state_at: int
+) -> int:
+    """A caller that is woken when a voice's next frame was read, or heard.
+
+    Only now and then: for most blocks it looks by itself, so that the audio thread has last
+    seen that nobody waits.  State: block waited for, 1 while armed, times the bell was
+    needed, seed, early rings.
+    """
+    record = stream_at(stream)
+    voice = voice_at(address)
+    acks = words_at(ack_at, 1)
+    state = words_at(state_at, 5)
+    wake = address + (WAKE_HEARD if heard != 0 else WAKE_READ)
+    index = address + (HEARD if heard != 0 else READ)
+    for _ in range(rounds):
+        # Without latency a block's first frame is heard while it is rendered.
+        at = state[0] - heard
+        if state[1] == 0:
+            state[3] = (state[3] * 1103515245 + 12345) & 0x7FFFFFFF
+            for _ in range((state[3] >> 16) & 511):
+                load_seq(record, "commit")
+            if state[3] & 0x3000 != 0:
+                patience = 20_000
+                now = 0
+                while patience > 0 and now < state[0]:
+                    now = load_seq(voice, "read")
+                    patience -= 1
+                if patience == 0:
+                    return 0
+                state[0] += 1
+                acks[0] = state[0] - 1
+                continue
+            told = arm(wake, index, at, stream + ARMED) != 0
+            if not told and (heard == 0 or heard_now(stream, address) < at):
+                state[1] = 1
+        if state[1] == 1:
+            patience = 20_000
+            while patience > 0 and not compare_and_swap(voice, "woken", 1, 0):
+                patience -= 1
+            if patience == 0:
+                return 0
+            state[1] = 0
+            state[2] += 1
+            now = heard_now(stream, address) if heard != 0 else load_seq(voice, "read")
+            if now < at:
+                state[4] += 1
+                continue
+        state[0] += 1
+        acks[0] = state[0] - 1
+        load_seq(record, "commit")
+    return 1
+
+
+LOOPS = (
+    *(capture_blocks, read_blocks, produce, consume, live, listen),
+    *(move, wait_for_capture, wait_for_voice),
+)
+ARMED = STREAM_AT["armed"]
+READ, WAKE_READ = VOICE_AT["read"], VOICE_AT["wake_read"]
+HEARD, WAKE_HEARD = VOICE_AT["heard"], VOICE_AT["wake_heard"]
+RUNS = 1 << 18
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_first() -> None:
+    """Compile the loops before a clock runs."""
+    loops()
 
 
 @functools.lru_cache(maxsize=1)
-def capture_loops() -> tuple[Any, Any]:
-    read_ring = kernels().read_ring
+def loops() -> dict[str, Callable[..., int]]:
+    """The loops as machine code; they give up the lock while they run."""
+    for name in ("put", "read_ring", "arm", "heard_now"):
+        address = ctypes.cast(getattr(kernels(), name), ctypes.c_void_p).value
+        llvm.add_symbol(f"audiostream_hammer_{name}", address)
+    names = [loop.__name__ for loop in LOOPS]
+    addresses = load(compile_kernels(dict(zip(names, LOOPS, strict=True))), names)
+    made: dict[str, Callable[..., int]] = {}
+    for loop in LOOPS:
+        words = [ctypes.c_int64] * loop.__code__.co_argcount
+        made[loop.__name__] = ctypes.CFUNCTYPE(ctypes.c_int64, *words)(addresses[loop.__name__])
+    return made
 
-    @njit(nogil=True, error_model="numpy")
-    def write(entry, stream, block, times, rounds, seed):  # type: ignore[no-untyped-def]
-        record = stream_at(stream)
-        channels = record["channels"]
-        for _ in range(rounds):
-            seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
-            frames = 1 + (seed >> 16) % 200
-            index = record["commit"]
-            samples = floats_at(block, frames * channels)
-            for i in range(frames):
-                for c in range(channels):
-                    samples[i * channels + c] = ((index + i + c) % BITS + 1) * SCALE
-            call_back(entry, block, 0, frames, times, 0, stream)
-        return seed
 
-    @njit(nogil=True, error_model="numpy")
-    def read(stream, target, rounds, seed, counts):  # type: ignore[no-untyped-def]
-        # counts: whole copies, lapped ones, wrong samples in whole ones, in lapped ones
-        record = stream_at(stream)
-        channels = record["channels"]
-        capacity = record["capacity"]
-        for _ in range(rounds):
-            seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
-            commit = load_acquire(record, "commit")
-            # From a little before what is still there to a little behind it.
-            index = commit - capacity + (seed >> 16) % (capacity // 2) - 64
-            frames = 1 + (seed >> 8) % (capacity // 2)
-            if index < 0:
-                continue
-            whole = read_ring(stream, index, frames, target)
-            wrong = 0
-            for i in range(frames):
-                for c in range(channels):
-                    if target[i * channels + c] != ((index + i + c) % BITS + 1) * SCALE:
-                        wrong += 1
-            if whole:
-                counts[0] += 1
-                counts[2] += wrong
-            else:
-                counts[1] += 1
-                counts[3] += wrong
-        return seed
+def words(*values: int) -> tuple[Any, int]:
+    """An array of int64, and its address."""
+    array = np.array(values, np.int64)
+    return array, int(array.ctypes.data)
 
-    return write, read
+
+# --- capture: a writer that never waits, a reader that may be lapped ---------------
 
 
 def test_no_sample_that_a_capture_hands_out_is_torn() -> None:
     rig = Rig(compiled(), channels=2, slice=64, capacity=1024)
-    write, read = capture_loops()
     block = Guarded(200 * 2, np.float32)
-    target = np.zeros(1024, np.float32)
-    counts = np.zeros(4, np.int64)
+    target = Guarded(1024 * 2, np.float32)
+    counts, counts_at = words(0, 0, 0, 0)
     rig.times.set(1.0, 1.0)
-    entry = kernels().capture.address
-    arguments = (entry, rig.address, block.address, rig.times.address)
-    write(*arguments, 20, 1)  # compiled, and some frames there, before the threads begin
-    read(rig.address, target, 1, 1, counts)
-    counts[:] = 0
+    write, read = loops()["capture_blocks"], loops()["read_blocks"]
+    arguments = (kernels().capture, rig.address, block.address, rig.times.address)
+    write(*arguments, 20, 1)  # some frames are there before the threads begin
     done = threading.Event()
     begin = time.monotonic()
 
@@ -157,10 +439,11 @@ def test_no_sample_that_a_capture_hands_out_is_torn() -> None:
     def reader() -> None:
         seed = 2
         while not done.is_set():
-            seed = read(rig.address, target, 300, seed, counts)
+            seed = read(rig.address, target.address, 300, seed, counts_at)
 
     together(writer, reader)
-    read(rig.address, target, 300, 3, counts)  # at rest, so that both kinds were there
+    # At rest, so that both kinds were there.
+    read(rig.address, target.address, 300, 3, counts_at)
     whole, lapped, wrong, wrong_in_lapped = (int(count) for count in counts)
     assert wrong == 0, f"{wrong} wrong samples in {whole} copies that counted as whole"
     assert whole > 0
@@ -170,77 +453,10 @@ def test_no_sample_that_a_capture_hands_out_is_torn() -> None:
     assert int(rig.stream["frames"]) == int(rig.stream["commit"])
     rig.check()
     block.check()
+    target.check()
 
 
 # --- a voice: a producer that writes and clears, a mixer that reads ----------------
-
-RUNS = 1 << 18
-
-
-@functools.lru_cache(maxsize=1)
-def voice_loops() -> tuple[Any, Any]:
-    put = kernels().put
-
-    @njit(nogil=True, error_model="numpy")
-    def produce(address, guard, block, rounds, seed, rarely):  # type: ignore[no-untyped-def]
-        voice = voices_at(address, 1)[0]
-        capacity = voice["capacity"]
-        for _ in range(rounds):
-            seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
-            frames = 1 + (seed >> 16) % 90
-            write = voice["write"]
-            if write - load_seq(voice, "read") + frames <= capacity:
-                for i in range(frames):
-                    block[i] = ((write + i) % BITS + 1) * SCALE
-                put(address, 1, guard, block, 1, frames, np.float32(1.0))
-            # One clear at a time, as the engine asks for them: the last one is done.
-            elif (seed >> 5) % rarely == 0 and load_seq(voice, "skip") <= load_seq(
-                voice, "read"
-            ):
-                store_seq(voice, "ended", write)
-                store_seq(voice, "skip", write)
-        return seed
-
-    @njit(nogil=True, error_model="numpy")
-    def consume(entry, stream, address, block, times, rounds, seed, runs, state):  # type: ignore[no-untyped-def]
-        # runs: (first, last + 1) of indices heard in a row, or jumped over (negative)
-        # state: number of runs, cuts seen, frames consumed, frames jumped over, wrong
-        voice = voices_at(address, 1)[0]
-        samples = floats_at(block, 64)
-        cuts = words_at(voice["cuts"], 2 * CUTS)
-        for _ in range(rounds):
-            seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
-            frames = 1 + (seed >> 16) % 64
-            before = voice["read"]
-            call_back(entry, 0, block, frames, times, 0, stream)
-            jumped = 0
-            while state[1] < voice["cut_count"]:
-                place = 2 * (state[1] & (CUTS - 1))
-                if state[0] < len(runs):
-                    runs[state[0], 0] = -cuts[place]
-                    runs[state[0], 1] = -cuts[place + 1]
-                state[0] += 1
-                state[1] += 1
-                jumped += cuts[place + 1] - cuts[place]
-            state[3] += jumped
-            state[2] += voice["read"] - before - jumped
-            at = state[5]
-            for i in range(frames):
-                if samples[i] != 0.0:
-                    code = np.int64(samples[i] / SCALE) - 1
-                    if code != at % BITS:
-                        # A jump: the index is within the ring's length ahead.
-                        at += (code - at) % BITS
-                        state[4] += 1
-                        if state[0] < len(runs):
-                            runs[state[0], 0] = at
-                        state[0] += 1
-                    at += 1
-                    state[6] += 1
-            state[5] = at
-        return seed
-
-    return produce, consume
 
 
 @pytest.mark.parametrize("fade", [0, 23])
@@ -248,18 +464,13 @@ def test_every_frame_of_a_voice_is_heard_once_or_cleared(fade: int) -> None:
     rig = Rig(compiled(), channels=1, slice=64, capacity=512)
     rig.play()
     rig.table[0]["fade"] = fade
-    produce, consume = voice_loops()
-    k: Kernels = kernels()
-    source = np.zeros(128, np.float32)
+    source = Guarded(90, np.float32)
     block = Guarded(64, np.float32)
     runs = np.zeros((RUNS, 2), np.int64)
-    state = np.zeros(7, np.int64)
-    rig.times.set(1.0, 1.0)
+    state, state_at = words(0, 0, 0, 0, 0, 0, 0, 1, int(runs.ctypes.data))
+    heard, heard_at = words(0, 0, 0, 0)
+    rig.times.set(1.0, 1.0 + 100 / rig.rate)
     voice = rig.voice_address(0)
-    output = (k.render.address, rig.address, voice, block.address, rig.times.address)
-    source_read_only = source  # the loop fills it: its type differs from the engine's
-    produce(voice, rig.slice, source_read_only, 0, 1, 1)
-    consume(*output, 0, 1, runs, state)
     done = threading.Event()
     begin = time.monotonic()
 
@@ -267,23 +478,29 @@ def test_every_frame_of_a_voice_is_heard_once_or_cleared(fade: int) -> None:
         seed = 1
         try:
             while not ended(begin):
-                seed = produce(voice, rig.slice, source, 1000, seed, 50)
+                seed = loops()["produce"](rig.address, voice, source.address, 1000, seed, 50)
+                # Two cores: whoever asks takes turns with the one who writes.
+                loops()["listen"](rig.address, voice, 300, heard_at)
         finally:
             done.set()
 
     def consumer() -> None:
-        seed = 2
+        output = (kernels().render, rig.address, voice, block.address, rig.times.address)
         while not done.is_set() or rig.table[0]["read"] < rig.table[0]["write"]:
-            seed = consume(*output, 1000, seed, runs, state)
+            loops()["consume"](*output, 1000, state_at)
             assert not waited_too_long(begin), "the ring was never read to its end"
 
     together(producer, consumer)
-    noted, cuts, consumed, jumped, jumps, _at, sounded = (int(value) for value in state)
+    noted, cuts, consumed, jumped, jumps, _at, sounded = (int(value) for value in state[:7])
     record = rig.table[0]
     assert int(record["write"]) == int(record["read"]) == consumed + jumped
     assert int(record["cut_count"]) == cuts > 0
     assert consumed > 0
+    _last, answers, moves, wrong = (int(value) for value in heard)
+    assert wrong == 0, f"of {answers} answers so many went back, or beyond what was read"
+    assert moves > 100
     rig.check()
+    source.check()
     block.check()
     if fade:
         return  # faded frames do not tell their index; the accounts are exact all the same
@@ -316,92 +533,69 @@ def test_the_comparison_of_jumps_can_fail() -> None:
         tell_the_same(good, complete=True)
 
 
+# --- heard position: who asks beside a voice that begins and ceases ----------------
+
+
+def test_what_is_heard_never_goes_back() -> None:
+    rig = Rig(compiled(), channels=1, slice=64, capacity=512)
+    rig.play()
+    source = Guarded(90, np.float32)
+    block = Guarded(64, np.float32)
+    runs = np.zeros((RUNS, 2), np.int64)
+    _state, state_at = words(0, 0, 0, 0, 0, 0, 0, 1, int(runs.ctypes.data))
+    heard, heard_at = words(0, 0, 0, 0)
+    rig.times.set(1.0, 1.0 + 30 / rig.rate)
+    voice = rig.voice_address(0)
+    done = threading.Event()
+    begin = time.monotonic()
+
+    arguments = (kernels().render, rig.address, voice, source.address, block.address)
+
+    def alive() -> None:
+        try:
+            while not ended(begin):
+                loops()["live"](*arguments, rig.times.address, 1000, state_at)
+        finally:
+            done.set()
+
+    def listener() -> None:
+        while not done.is_set():
+            loops()["listen"](rig.address, voice, 1000, heard_at)
+
+    together(alive, listener)
+    _last, answers, moves, wrong = (int(value) for value in heard)
+    assert wrong == 0, f"of {answers} answers so many went back, or beyond what was read"
+    assert moves > 1000
+    assert int(rig.table[0]["cut_count"]) > 0
+    assert int(rig.table[0]["starved"]) > 0
+    rig.check()
+
+
 # --- the doorbell: no ring is lost -------------------------------------------------
 
 
-@functools.lru_cache(maxsize=1)
-def bell_loops() -> tuple[Any, Any]:
-    arm = kernels().arm
-
-    @njit(nogil=True, error_model="numpy")
-    def move(entry, stream, ack, times, rounds, state):  # type: ignore[no-untyped-def]
-        # Moves the index by one frame, then waits for the other side to have seen it.
-        # state: this side's round, patience used up, seed
-        heard = stream_at(stream)
-        answer = words_at(ack, 1)
-        for _ in range(rounds):
-            if state[1] == 0:
-                state[2] = (state[2] * 1103515245 + 12345) & 0x7FFFFFFF
-                for _ in range((state[2] >> 16) & 63):
-                    load_seq(heard, "commit")  # a few nanoseconds, each time others
-                call_back(entry, 0, 0, 1, times, 0, stream)
-                state[0] += 1
-                state[1] = 1
-            patience = 20_000
-            while patience > 0 and answer[0] < state[0]:
-                load_seq(heard, "commit")
-                patience -= 1
-            if answer[0] < state[0]:
-                return False  # not yet: look at the clock, and come back
-            state[1] = 0
-        return True
-
-    @njit(nogil=True, error_model="numpy")
-    def wait(stream, wake, index, ack, rounds, state):  # type: ignore[no-untyped-def]
-        # state: index waited for, 1 while armed, times the bell was needed, seed, early
-        record = stream_at(stream)
-        answer = words_at(ack, 1)
-        for _ in range(rounds):
-            if state[1] == 0:
-                state[3] = (state[3] * 1103515245 + 12345) & 0x7FFFFFFF
-                # About as long as a callback takes: the two meet where it matters.
-                for _ in range((state[3] >> 16) & 511):
-                    load_seq(record, "commit")
-                if not arm(wake, index, state[0]):
-                    state[1] = 1
-            if state[1] == 1:
-                patience = 20_000
-                while patience > 0 and not compare_and_swap(record, "woken", 1, 0):
-                    patience -= 1
-                if patience == 0:
-                    return False
-                state[1] = 0
-                state[2] += 1
-                if load_seq(record, "commit") < state[0]:
-                    state[4] += 1  # an old ring, for a wish of before: look again, ask anew
-                    continue
-            state[0] += 1
-            answer[0] = state[0] - 1
-            load_seq(record, "commit")
-        return True
-
-    return move, wait
+Wait = Callable[[int], int]
 
 
-def test_no_ring_is_lost_between_a_waiter_and_the_audio_thread() -> None:
-    rig = Rig(compiled(), channels=1, slice=64, capacity=64)
-    move, wait = bell_loops()
-    entry = kernels().capture.address
+def nobody_is_left_asleep(rig: Rig, entry: int, waits: list[tuple[Wait, Any, Any]]) -> None:
+    """A device moves by a frame as soon as everybody has seen the one before.
+
+    `waits`: what one waiter does for so many rounds, its state, and the word in which it
+    tells what it has seen.
+    """
+    block = Guarded(1, np.float32)
+    acks = np.zeros(8 * len(waits), np.int64)
+    moved, moved_at = words(0, 0, 1)
     rig.times.set(1.0, 1.0)
-    ack = np.zeros(1, np.int64)
-    moved = np.array([0, 0, 1], np.int64)
-    waited = np.array([1, 0, 0, 2, 0], np.int64)
-    mover_arguments = (entry, rig.address, ack.ctypes.data, rig.times.address)
-    waiter_arguments = (
-        rig.address,
-        rig.at("wake_commit"),
-        rig.at("commit"),
-        ack.ctypes.data,
-    )
-    move(*mover_arguments, 0, moved)
-    wait(*waiter_arguments, 0, waited)
+    device = (entry, rig.address, block.address, int(acks.ctypes.data), len(waits))
     done = threading.Event()
     begin = time.monotonic()
 
     def mover() -> None:
         try:
-            while not ended(begin) or ack[0] < moved[0]:
-                if not move(*mover_arguments, 1 if ended(begin) else 2000, moved):
+            while not ended(begin) or moved[1]:
+                rounds = 1 if ended(begin) else 2000
+                if not loops()["move"](*device, rig.times.address, rounds, moved_at):
                     time.sleep(0)  # gives the core away, where there is only one
                 assert not waited_too_long(begin), lost()
         finally:
@@ -409,18 +603,58 @@ def test_no_ring_is_lost_between_a_waiter_and_the_audio_thread() -> None:
 
     def lost() -> str:
         return (
-            f"a wake-up was lost: index {int(rig.stream['commit'])}, waited for "
-            f"{int(waited[0])}, wake_commit {int(rig.stream['wake_commit'])}"
+            f"a wake-up was lost: {int(moved[0])} blocks, of which {acks[::8]} were seen; "
+            f"read {rig.table['read']}, wake_read {rig.table['wake_read']}, wake_heard "
+            f"{rig.table['wake_heard']}, wake_commit {int(rig.stream['wake_commit'])}, "
+            f"armed {int(rig.stream['armed'])}"
         )
 
-    def waiter() -> None:
+    def waiter(number: int) -> None:
+        wait = waits[number][0]
         while not done.is_set():
-            wait(*waiter_arguments, 2000, waited)
+            wait(int(acks.ctypes.data) + 64 * number)
             time.sleep(0)
 
-    together(mover, waiter)
-    assert int(rig.stream["commit"]) == int(moved[0]) == int(ack[0])
-    assert int(waited[2]) > 0, "the bell was never needed"
+    together(mover, *(functools.partial(waiter, number) for number in range(len(waits))))
+    assert set(acks[::8].tolist()) == {int(moved[0])}
+    assert int(moved[0]) > 1000
+    for _wait, state, _address in waits:
+        assert int(state[2]) > 0, "the bell was never needed"
+    rig.check()
+
+
+def test_no_ring_is_lost_between_a_reader_and_the_audio_thread() -> None:
+    rig = Rig(compiled(), channels=1, slice=64, capacity=64)
+    state, state_at = words(1, 0, 0, 2, 0)
+    wake, commit = rig.at("wake_commit"), rig.at("commit")
+
+    def wait(ack_at: int) -> int:
+        return loops()["wait_for_capture"](rig.address, wake, commit, ack_at, 2000, state_at)
+
+    nobody_is_left_asleep(rig, kernels().capture, [(wait, state, state_at)])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("index", ["read", "heard"])
+def test_no_ring_is_lost_between_voices_waiters_and_the_audio_thread(
+    index: str, count: int
+) -> None:
+    """Waiters publish a wish and say that there is one; the audio thread moves the indices,
+    and looks at the wishes only if there are some."""
+    rig = Rig(compiled(), channels=1, slice=64, capacity=64, voices=count)
+    rig.table["write"] = 1 << 40  # whatever the ring holds
+    waits: list[tuple[Wait, Any, Any]] = []
+    for slot in range(count):
+        rig.play(slot)
+        state, state_at = words(1, 0, 0, 2 + slot, 0)
+        arguments = (rig.address, rig.voice_address(slot), int(index == "heard"))
+
+        def wait(ack_at: int, arguments: Any = arguments, state_at: int = state_at) -> int:
+            return loops()["wait_for_voice"](*arguments, ack_at, 2000, state_at)
+
+        waits.append((wait, state, state_at))
+    nobody_is_left_asleep(rig, kernels().render, waits)
+    assert len({int(value) for value in rig.table["read"]}) == 1
 
 
 def test_two_waiters_on_one_word_and_one_descriptor_all_come_through() -> None:
@@ -429,12 +663,10 @@ def test_two_waiters_on_one_word_and_one_descriptor_all_come_through() -> None:
     rig = Rig(compiled(), channels=1, slice=64, capacity=64)
     rig.stream["bell"] = 0
     bell = rig.add_bell(0)
-    form = rig.form
     times = rig.times.address
     rig.times.set(1.0, 1.0)
     # In this call the interpreter's lock is given up, as on PortAudio's own thread.
-    unlocked = ctypes.CFUNCTYPE(ctypes.c_int, *ARGUMENTS)(kernels().capture.address)
-    wake, index = rig.at("wake_commit"), rig.at("commit")
+    unlocked = ctypes.CFUNCTYPE(ctypes.c_int, *ARGUMENTS)(kernels().capture)
     begin = time.monotonic()
     goal = 40_000
     reached = [0, 0]
@@ -458,7 +690,7 @@ def test_two_waiters_on_one_word_and_one_descriptor_all_come_through() -> None:
             asleep = []
             for who, stride in enumerate(strides):
                 wanted = reached[who] + stride
-                if wanted > goal or not form.arm(wake, index, wanted):
+                if wanted > goal or not rig.arm_commit(wanted):
                     asleep.append(who)
                 else:
                     reached[who] = wanted
