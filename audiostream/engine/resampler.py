@@ -50,7 +50,7 @@ class Resampler:
     """float32 (frames, channels) at one rate to another, chunk by chunk.
 
     Frames of the result are where those of the source are: there is no shift.  Up to half a
-    filter, 64 frames at the lower rate, is held back until more comes or it is the last.
+    filter, 64 to 80 frames at the lower rate, is held back until more comes or it is the last.
     """
 
     def __init__(self, kernels: Kernels, source: int, target: int, channels: int) -> None:

@@ -509,3 +509,36 @@ def test_kernels_that_are_built_again_do_the_same_beside_the_first(cache: Cache)
         kernels.encode_block(samples.ctypes.data, target.ctypes.data, 16, 50)
         results.append(target.tolist())
     assert results[0] == results[1]
+
+
+# --- the other half of the first compile -------------------------------------------
+
+
+def functions_of(module: object) -> set[str]:
+    return {f.name for f in module.functions if not f.is_declaration}  # type: ignore[attr-defined]
+
+
+def test_another_interpreter_compiles_what_it_is_told() -> None:
+    with compiled.Helper(["load_word", "store_word"]) as helper:
+        assert helper._process is not None
+        assert functions_of(helper.module()) == {"load_word", "store_word"}
+        assert helper._process.returncode == 0
+
+
+def test_where_the_helper_fails_the_work_is_done_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "python-broken"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    for executable in (str(broken), str(tmp_path / "python-gone"), "/usr/sbin/uwsgi", ""):
+        monkeypatch.setattr(sys, "executable", executable)
+        with compiled.Helper(["load_word"]) as helper:
+            assert functions_of(helper.module()) == {"load_word"}
+
+
+def test_a_helper_that_is_not_wanted_any_more_is_ended() -> None:
+    with compiled.Helper(["put"]) as helper:
+        pass
+    assert helper._process is not None
+    assert helper._process.returncode is not None
