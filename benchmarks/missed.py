@@ -70,16 +70,16 @@ def periods_per_round(way: str, frames: int, load_name: str, quick: bool) -> int
     if quick:
         return 200
     if way != NATIVE:
-        return 1000
+        return 500
     if frames not in TARGETS:
-        return 2500
-    return 5000 if load_name == "idle" else 26_000
+        return 5000
+    return 10_000 if load_name == "idle" else 52_000
 
 
 def collect(quick: bool) -> dict[Cell, Counter[str]]:
     """The sums over all rounds; of ``longest`` the most."""
     env = standin.environment()
-    rounds = 1 if quick else 4
+    rounds = 1 if quick else 2
     cells = {
         (name, frames, load_name): partial(
             in_process,
@@ -249,7 +249,7 @@ def run(quick: bool) -> Report:
     names = {"pyaudio": "PyAudio"}
     method = METHOD.format(
         peers=", ".join(peer(names.get(package, package)) for package in packages),
-        rounds="One short round" if quick else "Four rounds",
+        rounds="One short round" if quick else "Two rounds",
     )
     return Report(
         "Periods missed",
