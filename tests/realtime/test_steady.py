@@ -540,20 +540,22 @@ class Interleaved:
         return happened
 
 
-def two_voices(index: str) -> Rig:
-    """The first one's waiter is waited for; the second one's, who waits on, is there too."""
+def two_voices(others: str) -> Rig:
+    """Two steady voices, and maybe somebody who waits for the second one, or has done so."""
     rig = Rig(PLAIN, voices=2, channels=1, slice=64, capacity=256)
     for slot in range(2):
         rig.write(np.full(200, 0.5), slot)
         rig.play(slot)
     for _ in range(3):
         rig.render(4)
-    if index == "neighbour":
+    if others == "neighbour":
         assert not rig.arm("read", 10_000, 1)
+    elif others == "left over":
+        rig.stream["armed"] = 1
     return rig
 
 
-@pytest.mark.parametrize("others", ["alone", "neighbour"])
+@pytest.mark.parametrize("others", ["alone", "neighbour", "left over"])
 @pytest.mark.parametrize("slot", [0, 1])
 @pytest.mark.parametrize("index", ["read", "heard"])
 def test_a_waiter_at_any_moment_of_a_block_is_told_or_rung(
@@ -582,7 +584,7 @@ def test_a_waiter_at_any_moment_of_a_block_is_told_or_rung(
     assert moment > 15, "a block has many operations"
 
 
-@pytest.mark.parametrize("others", ["alone", "neighbour"])
+@pytest.mark.parametrize("others", ["alone", "neighbour", "left over"])
 @pytest.mark.parametrize("index", ["read", "heard"])
 def test_a_block_at_any_moment_of_a_waiters_asking_is_seen(
     monkeypatch: pytest.MonkeyPatch, index: str, others: str
