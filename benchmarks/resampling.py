@@ -1,8 +1,8 @@
 """Resampling to 48 kHz: speed, delay and fidelity of ``sample(rate=)``, beside other ways.
 
 Every way gets the same float32 mono signal in chunks of 20 ms.  Speed is the CPU time of
-putting chunks in: for audiostream the whole of ``write_nowait`` (checks, conversion, soxr,
-ring), for the others the bare call.  Delay has two parts: what a way holds back, the
+putting chunks in: for audiostream the whole of ``write_nowait`` (checks, filter, ring), for
+the others the bare call.  Delay has two parts: what a way holds back, the
 signal's time that went in less the time that has come out, looked at after every chunk; and
 by how much what comes out is shifted, from the correlation of noise below 3 kHz with an
 exact resampling of it all.  Fidelity is a 1 kHz tone's power over that of everything else
@@ -286,8 +286,9 @@ def remarks(found: Found) -> list[str]:
     ]
     return [
         *told,
-        "audiostream resamples with soxr HQ; its checks, its conversion and its ring take "
-        f"{min(costs):.0f} to {max(costs):.0f} % more CPU time than the bare calls.",
+        "audiostream's figure is all of a write, with its checks and its ring: it takes "
+        f"{min(costs):.0f} to {max(costs):.0f} % more CPU time than soxr's bare calls do. Unlike "
+        "these it never gives up the interpreter lock (see the benchmark of tasks).",
         "What is held back at the most is what has to be queued before a voice that is written "
         "to in real time plays without a gap.",
         "miniaudio's `convert_frames` keeps nothing from one call to the next, so chunks do "

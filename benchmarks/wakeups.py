@@ -33,7 +33,6 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import numba
 import numpy as np
 import trio
 
@@ -41,8 +40,8 @@ from audiostream import aio
 from audiostream.device.base import Callback, Request
 from audiostream.device.callback_path import ARGUMENTS
 from audiostream.engine.bell import Bell
+from audiostream.realtime import compiled
 from audiostream.realtime.atomics import words_at
-from audiostream.realtime.compiled import CALLBACK
 from audiostream.realtime.system import write_bytes
 from benchmarks.harness import Spread, cpu_seconds, in_process, interleaved, load
 from benchmarks.instruments import Probe, Target, due, late_share, target_table
@@ -108,7 +107,7 @@ async def threadsafe(probe: Probe, period: int) -> AsyncIterator[Read]:
         yield get
 
 
-def _ring(source, target, frames, times, flags, user):
+def _ring(source: int, target: int, frames: int, times: int, flags: int, user: int) -> int:
     words = words_at(user, 2)
     write_bytes(words[0], user + 8, 8)
     return 0
@@ -118,7 +117,8 @@ def _ring(source, target, frames, times, flags, user):
 async def bare(probe: Probe, period: int) -> AsyncIterator[Read]:
     bell = Bell(0)
     words = np.array([bell.write_fd, 1])
-    function = numba.cfunc(CALLBACK, nopython=True, cache=True)(_ring)
+    entries = {"ring": _ring}
+    address = compiled.load(compiled.compile_kernels(entries), entries)["ring"]
     loop = native_loop()
     there = 0
     future: asyncio.Future[None] | None = None
@@ -143,7 +143,7 @@ async def bare(probe: Probe, period: int) -> AsyncIterator[Read]:
     is_asyncio = isinstance(loop, asyncio.AbstractEventLoop)
     if is_asyncio:
         loop.add_reader(bell.fd, hear)
-    with running(probe, period, Callback(function.address, words.ctypes.data, words)):
+    with running(probe, period, Callback(address, words.ctypes.data, words)):
         yield read
     if is_asyncio:
         loop.remove_reader(bell.fd)
