@@ -287,8 +287,8 @@ def remarks(found: Found) -> list[str]:
     return [
         *told,
         "audiostream's figure is all of a write, with its checks and its ring: it takes "
-        f"{min(costs):.0f} to {max(costs):.0f} % more CPU time than soxr's bare calls do. Unlike"
-        " these it never gives up the interpreter lock (see the benchmark of tasks).",
+        f"{min(costs):.0f} to {max(costs):.0f} % more CPU time than soxr's bare calls do. "
+        "Unlike these it never gives up the interpreter lock (see the benchmark of tasks).",
         "What is held back at the most is what has to be queued before a voice that is written "
         "to in real time plays without a gap.",
         "miniaudio's `convert_frames` keeps nothing from one call to the next, so chunks do "
