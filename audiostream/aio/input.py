@@ -10,7 +10,7 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
-from audiostream.aio.loopbell import CAPTURE, LoopBell, LoopBells, on_event_loop
+from audiostream.aio.loopbell import LoopBell, LoopBells, on_event_loop, running_loop
 from audiostream.aio.stream import AudioStream
 from audiostream.device.base import Device
 from audiostream.engine.capture import Capture
@@ -160,41 +160,51 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
 
     # --- by await ----------------------------------------------------------------
 
-    async def _next(self, take: Callable[[], Any], count: int) -> Any:
-        """Wait until `take` has something, for which `count` bytes must be queued."""
-        await anyio.lowlevel.checkpoint_if_cancelled()
+    async def _next(self, take: Callable[[Any], Any], what: Any, count: int) -> Any:
+        """Wait until ``take(what)`` has something, for which `count` bytes must be queued.
+
+        Either way gives the event loop its turn once: another one after a wait would only
+        add to the latency.
+        """
         if self._reading:
             raise BusyError("reading from this input")
+        stream = self._stream
+        stream.check_not_closed()
+        if not stream.is_open:
+            stream.check()
+        bell = self._here()
+        there = stream.arm(count)
+        if there:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            taken = take(what)
+            if taken is not None:
+                await anyio.lowlevel.cancel_shielded_checkpoint()
+                return taken
         self._reading = True
-        waited = False
         try:
             while True:
-                self._stream.check_not_closed()
-                if not self._stream.is_open:
-                    self._stream.check()
-                taken = take()
+                if not there:
+                    stream.check()
+                    await bell.ring()
+                    stream.check_not_closed()
+                taken = take(what)
                 if taken is not None:
-                    break
-                self._stream.check()
-                await self._here().wait(CAPTURE, lambda: self._stream.arm(count))
-                waited = True
+                    return taken
+                there = stream.arm(count)
         finally:
             self._reading = False
-        if not waited:
-            # Another turn of the event loop after a wait would only add to the latency.
-            await anyio.lowlevel.cancel_shielded_checkpoint()
-        return taken
 
     def _here(self) -> LoopBell:
-        bell = self._bells.here()
-        if self._bell is None or self._bell.dead:
-            self._bell = bell
-            self._stream.set_bell(bell.bell)
-        elif self._bell is not bell:
+        bell = self._bell
+        if bell is not None and bell.loop is running_loop():
+            return bell
+        if bell is not None and not bell.dead:
             raise AudioException(
                 "this input belongs to another event loop, the first that read it; open one "
                 "in each loop"
             )
+        bell = self._bell = self._bells.here()
+        self._stream.set_bell(bell.bell)
         return bell
 
     async def read(self, frames: int) -> bytes:
@@ -218,8 +228,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         """
         self._stream.check_frames(frames)
         count = frames * self._stream.format.frame_bytes
-        data = await self._next(lambda: self._stream.take_bytes(count), count)
-        return bytes(data)
+        data: bytes = await self._next(self._stream.take_bytes, count, count)
+        return data
 
     async def readinto(self, array: np.ndarray) -> int:
         """Wait until an array is filled.
@@ -255,7 +265,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         if not (array.flags.c_contiguous and array.flags.writeable):
             raise FormatError("readinto needs a writable, C-contiguous array; try .copy()")
         self._stream.check_frames(len(array))
-        filled = await self._next(lambda: self._stream.take_into(array), array.nbytes)
+        filled = await self._next(self._stream.take_into, array, array.nbytes)
         return int(filled)
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
@@ -270,8 +280,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
             raise FormatError(f"max_bytes={max_bytes} is less than 1; try 65536")
         self._stream.check_not_closed()
         count = min(max_bytes, self.buffersize * self._stream.format.frame_bytes)
-        data = await self._next(lambda: self._stream.take_bytes(count), count)
-        return bytes(data)
+        data: bytes = await self._next(self._stream.take_bytes, count, count)
+        return data
 
     def __aiter__(self) -> AudioInput:
         return self

@@ -8,12 +8,11 @@ rung for and sets the events of those who wait on them; each looks again.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Generator
+from typing import Any
 
-import anyio
-import anyio.lowlevel
 import numpy as np
 
 from audiostream.engine.bell import Bell
@@ -21,19 +20,56 @@ from audiostream.engine.stream import Stream
 
 __all__ = ("LoopBell", "LoopBells", "on_event_loop")
 
-Waiter: TypeAlias = "anyio.Event | asyncio.Future[None]"
-
-CAPTURE = -1
-"""The key of those who wait on an input, which has no voices."""
-
 
 def on_event_loop() -> bool:
     """True if the calling thread is running an event loop's task or callback."""
     try:
-        anyio.lowlevel.current_token()
-    except RuntimeError:  # NoEventLoopError
+        running_loop()
+    except RuntimeError:
         return False
     return True
+
+
+def running_loop() -> object:
+    """The running asyncio loop, or trio's token; a tenth of what asking anyio costs.
+
+    Raises
+    ------
+    RuntimeError
+        Outside of any event loop.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return trio.lowlevel.current_trio_token()
+    return asyncio.get_running_loop()
+
+
+class TrioFuture:
+    """What asyncio's future is, for one task of trio: half the price of an event."""
+
+    def __init__(self) -> None:
+        import trio
+
+        self._reschedule = trio.lowlevel.reschedule
+        self._task: Any = trio.lowlevel.current_task()
+
+    def done(self) -> bool:
+        """True if the task is on its way, with a result or cancelled."""
+        return self._task is None
+
+    def set_result(self, result: None) -> None:
+        """Wake the task."""
+        task, self._task = self._task, None
+        self._reschedule(task)
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        import trio
+
+        def abort(_: Any) -> Any:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        return trio.lowlevel.wait_task_rescheduled(abort).__await__()
 
 
 class LoopBell:
@@ -42,23 +78,26 @@ class LoopBell:
     def __init__(self, stream: Stream, slots: int, close: Callable[[], None]) -> None:
         self._stream = stream
         self._close = close
-        self._waiting: dict[int, set[Waiter]] = {}
+        self._waiting: dict[int, set[Any]] = {}  # slot -> who waits for its voice
+        self._ring: Any = None  # who waits for any ring
         self._woken = np.zeros(max(slots, 1), np.int64)
         self._woken_address = int(self._woken.ctypes.data)
         self.bell: Bell = stream.add_bell()
-        here = anyio.lowlevel.current_token().native_token
-        self._loop = here if isinstance(here, asyncio.AbstractEventLoop) else None
-        if self._loop is not None:
-            self._loop.add_reader(self.bell.fd, self._hear)
+        self.loop = running_loop()
+        self._future: Callable[[], Any]
+        if isinstance(self.loop, asyncio.AbstractEventLoop):
+            self._future = self.loop.create_future
+            self.loop.add_reader(self.bell.fd, self._hear)
         else:
             import trio
 
+            self._future = TrioFuture
             trio.lowlevel.spawn_system_task(self._listen, name="audiostream doorbell")
 
     @property
     def dead(self) -> bool:
         """True if the event loop has been closed without closing the stream."""
-        return self._loop is not None and self._loop.is_closed()
+        return isinstance(self.loop, asyncio.AbstractEventLoop) and self.loop.is_closed()
 
     async def _listen(self) -> None:
         import trio
@@ -74,22 +113,22 @@ class LoopBell:
     def _hear(self) -> None:
         bell = self.bell
         bell.hear()
+        waiting, ring = self._waiting, self._ring
+        if ring is not None and not ring.done():
+            ring.set_result(None)
         if bell.for_all:
             bell.for_all = False
-            for events in self._waiting.values():
-                _set(events)
-        else:
-            if CAPTURE in self._waiting:
-                _set(self._waiting[CAPTURE])
-            if not self._stream.is_closed and self._stream.direction == "output":
-                count = self._stream.kernels.take_woken(
-                    self._stream.address, bell.index, self._woken_address
-                )
-                for slot in self._woken[:count].tolist():
-                    if slot in self._waiting:
-                        _set(self._waiting[slot])
-        if bell.finished and self._loop is not None:
-            self._loop.remove_reader(bell.fd)
+            for waiters in waiting.values():
+                _wake(waiters)
+        elif waiting and not self._stream.is_closed:
+            count = self._stream.kernels.take_woken(
+                self._stream.address, bell.index, self._woken_address
+            )
+            for slot in self._woken[:count].tolist():
+                if slot in waiting:
+                    _wake(waiting[slot])
+        if bell.finished and isinstance(self.loop, asyncio.AbstractEventLoop):
+            self.loop.remove_reader(bell.fd)
             self._end()
 
     def _end(self) -> None:
@@ -102,36 +141,34 @@ class LoopBell:
         """Give up the bell of an event loop that has been closed."""
         self._stream.drop_bell(self.bell)
 
-    async def wait(self, key: int, arm: Callable[[], bool]) -> None:
-        """Wait for news of `key`; `arm` asks for the ring, and says True if it is there.
+    async def ring(self) -> None:
+        """Sleep until the next ring; for an input, which has one reader.
 
-        News may be somebody else's: look again.
+        What was asked for before is rung from now on: see :meth:`wait`.
         """
-        waiter = self._waiter()
+        self._ring = ring = self._future()
+        await ring
+
+    async def wait(self, key: int) -> None:
+        """Sleep until there is news of the slot `key`, which has just been asked for.
+
+        What is rung from now on is heard in this thread, so that none is missed if the
+        asking came first.  News may be somebody else's: look again.
+        """
+        waiter = self._future()
         waiters = self._waiting.setdefault(key, set())
         waiters.add(waiter)
         try:
-            if arm():
-                await anyio.lowlevel.checkpoint()
-            elif isinstance(waiter, asyncio.Future):
-                await waiter
-            else:
-                await waiter.wait()
+            await waiter
         finally:
             waiters.discard(waiter)
             if not waiters and self._waiting.get(key) is waiters:
                 del self._waiting[key]
 
-    def _waiter(self) -> Waiter:
-        """What one wait sleeps on; asyncio's own, where anyio.Event is twice as slow."""
-        return anyio.Event() if self._loop is None else self._loop.create_future()
 
-
-def _set(waiters: set[Waiter]) -> None:
+def _wake(waiters: set[Any]) -> None:
     for waiter in waiters:
-        if not isinstance(waiter, asyncio.Future):
-            waiter.set()
-        elif not waiter.done():
+        if not waiter.done():
             waiter.set_result(None)
 
 
@@ -146,7 +183,10 @@ class LoopBells:
 
     def here(self) -> LoopBell:
         """The running event loop's bell, made at first use."""
-        token = anyio.lowlevel.current_token().native_token
+        token = running_loop()
+        bell = self._bells.get(token)
+        if bell is not None:
+            return bell
         with self._lock:
             bell = self._bells.get(token)
             if bell is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +12,13 @@ import anyio.abc
 import anyio.lowlevel
 import numpy as np
 
-from audiostream.aio.loopbell import LoopBell
+from audiostream.aio.loopbell import LoopBell, running_loop
+from audiostream.aio.sources.source import Source, block_for
 from audiostream.engine.intake import sliceable
 from audiostream.engine.output import FADE
 from audiostream.engine.voice import Voice
 from audiostream.errors import AudioException
-from audiostream.pcm import Format
+from audiostream.pcm import Format, check_whole
 
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
@@ -42,6 +45,7 @@ class AudioSample(anyio.abc.ByteSendStream):
         self._bell: LoopBell | None = None
         self._writing = anyio.Lock(fast_acquire=True)
         self._unyielding = 0
+        self._queued = 0  # writes that wait, for room or for one another
 
     # --- what it is --------------------------------------------------------------
 
@@ -127,9 +131,10 @@ class AudioSample(anyio.abc.ByteSendStream):
     async def write(self, data: Any) -> int:
         """Write it all, waiting while the ring is full.
 
-        Writes of several tasks do not interleave.  It gives the event loop its turn when it
-        waits, and otherwise after some writes that found room.  Cancelled, it has taken whole
-        frames only.  A clear (or stop) releases it: the rest of its data is dropped.
+        Writes of several tasks do not interleave.  It gives the event loop its turn, and sees
+        that it is cancelled, when it waits, and otherwise at every eighth write that found
+        room.  Cancelled, it has taken whole frames only.  A clear (or stop) releases it: the
+        rest of its data is dropped.
 
         Parameters
         ----------
@@ -147,11 +152,13 @@ class AudioSample(anyio.abc.ByteSendStream):
         TypeError, FormatError, StreamClosedError, DeviceError
             As :meth:`write_nowait`; AudioException on a foreign event loop.
         """
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        if not self._unyielding:
+            await anyio.lowlevel.checkpoint_if_cancelled()
         if type(data) is not bytes and not isinstance(data, np.ndarray):
             data = sliceable(data)
+        epoch = self._voice.epoch
         taken = 0
-        if not self._writing.locked():
+        if not self._queued:
             taken = self._voice.write_nowait(data)
             if taken == len(data):
                 self._unyielding += 1
@@ -159,59 +166,144 @@ class AudioSample(anyio.abc.ByteSendStream):
                     self._unyielding = 0
                     await anyio.lowlevel.cancel_shielded_checkpoint()
                 return taken
-        self._unyielding = 0
-        return await self._write_rest(sliceable(data), taken)
+        self._queued += 1
+        try:
+            return await self._write_rest(sliceable(data), taken, epoch)
+        finally:
+            self._queued -= 1
 
-    async def _write_rest(self, data: Any, taken: int) -> int:
+    async def _write_rest(self, data: Any, taken: int, epoch: int) -> int:
         """Write what is left behind the first `taken` units, as room comes."""
         voice = self._voice
-        epoch = voice.epoch
+        bell = self._here()
         rest = data[taken:]
-        async with self._writing:
+        try:
+            self._writing.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._writing.acquire()
+        try:
             while voice.epoch == epoch:
-                count = voice.write_nowait(rest)
-                taken += count
-                rest = rest[count:]
-                if not len(rest):
-                    break
                 missing = len(rest)
                 if not isinstance(rest, np.ndarray):
                     missing = -(-missing // voice.format.frame_bytes)
-                frames = max(missing, voice.refill)
-                await self._wait(
-                    lambda frames=frames: (
-                        voice.arm_read(voice.wants_room(frames)) or voice.epoch != epoch
-                    )
-                )
+                there = voice.arm_read(voice.wants_room(max(missing, voice.refill)))
+                if not there and voice.epoch == epoch:
+                    await self._news(bell)
+                    if voice.epoch != epoch:
+                        break
+                count = voice.write_nowait(rest)
+                taken += count
+                if count == len(rest):
+                    break
+                rest = rest[count:]
+        finally:
+            self._writing.release()
+        self._unyielding = 1
         return taken
 
     async def send(self, item: bytes) -> None:
         """anyio's name for :meth:`write`."""
         await self.write(item)
 
-    async def _wait(self, arm: Any) -> None:
-        """Wait for news of the voice; raise if there can be none any more."""
+    async def _wait(self, arm: Callable[[], bool]) -> None:
+        """Wait for news of the voice that `arm` asks for; raise if there can be none."""
         bell = self._here()
-
-        def armed() -> bool:
-            ready = bool(arm())
+        if arm():
             self._voice.check()
-            return ready
+            await anyio.lowlevel.checkpoint()
+        else:
+            await self._news(bell)
 
-        await bell.wait(self._voice.slot, armed)
+    async def _news(self, bell: LoopBell) -> None:
+        """Wait for news that were asked for; raise if there can be none any more."""
+        self._voice.check()
+        await bell.wait(self._voice.slot)
         self._voice.check()
 
     def _here(self) -> LoopBell:
-        bell = self._output.bells.here()
-        if self._bell is None:
-            self._bell = bell
+        bell = self._bell
+        if bell is not None and bell.loop is running_loop():
+            return bell
+        here = self._output.bells.here()
+        if bell is None:
+            self._bell = bell = here
             self._voice.use_bell(bell.bell)
-        elif self._bell is not bell:
+        elif bell is not here:
             raise AudioException(
                 "this sample belongs to another event loop, the first that waited on it; make "
                 "one with sample() in each loop, or use write_nowait()"
             )
         return bell
+
+    async def write_from(self, source: Any, *, ahead: int | None = None) -> int:
+        """Play what a generator makes, as it is needed, until its end; then :meth:`end`.
+
+        It is asked for no more than the ring takes: a generator that is ahead waits.  One
+        that raises ends its sample and nobody else's: the error is raised here, and what
+        was made before is still heard.  Cancelled, too, it is closed before this returns.
+
+        Parameters
+        ----------
+        source : Source, async iterable or iterable
+            Of chunks as for :meth:`write`.
+        ahead : int, optional
+            Frames that are made ahead of what the device is given; two of its blocks at
+            least, the ring at most.  What changes in the source (a frequency, say) is heard
+            at most so many frames, one chunk, one block of the device and its latency
+            later.  A tenth of a second for a :class:`~audiostream.aio.sources.Source`, the
+            whole ring for other iterables.
+
+        Returns
+        -------
+        int
+            Frames written.
+
+        Raises
+        ------
+        TypeError
+            If it is no iterable of chunks.
+        Exception
+            What the generator raises, and what :meth:`write` does.
+        """
+        if ahead is not None:
+            ahead = check_whole(ahead, "ahead", "frames")
+        if isinstance(source, Source):
+            ahead = self.rate // 10 if ahead is None else ahead
+            source.begin(self.format, self._voice.output.kernels)
+            source.block = block_for(ahead)
+            played = self._play_source(source)
+        else:
+            played = self._play_chunks(_iterated(source))
+        if ahead is not None:
+            self._voice.set_limit(ahead)
+        before = self.written
+        try:
+            await played
+        finally:
+            self._voice.set_limit(None)
+            with contextlib.suppress(AudioException):  # of an output that is closed or gone
+                self.end()
+        return self.written - before
+
+    async def _play_source(self, source: Source) -> None:
+        try:
+            while (chunk := await source.get_bytes()) is not None:
+                if len(chunk):
+                    await self.write(chunk)
+                else:
+                    self._voice.check()
+                    await anyio.sleep(self._output.buffersize / self._output.rate)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await source.aclose()
+
+    async def _play_chunks(self, chunks: AsyncGenerator[Any, None]) -> None:
+        try:
+            async for chunk in chunks:
+                await self.write(chunk)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await chunks.aclose()
 
     def end(self) -> None:
         """The utterance is over; any thread.
@@ -338,3 +430,26 @@ class AudioSample(anyio.abc.ByteSendStream):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+async def _iterated(source: Any) -> AsyncGenerator[Any, None]:
+    """The chunks of an async or an ordinary iterable, which is closed at the end."""
+    if isinstance(source, str | bytes | bytearray | memoryview | np.ndarray):
+        raise TypeError("write_from() plays an iterable of chunks; write() takes one chunk")
+    if not hasattr(source, "__aiter__") and not hasattr(source, "__iter__"):
+        raise TypeError(
+            f"write_from() plays a Source, an async iterable or an iterable of chunks, not "
+            f"{type(source).__name__}"
+        )
+    try:
+        if hasattr(source, "__aiter__"):
+            async for chunk in source:
+                yield chunk
+        else:
+            for chunk in source:
+                yield chunk
+    finally:
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+        elif isinstance(source, Generator):
+            source.close()

@@ -69,13 +69,19 @@ class AudioSample:
             If the output is closed, or its device is gone.
         """
         voice = self._attached("write to")
+        self._write(voice, chunk, voice.epoch)
+
+    def _write(self, voice: Voice, chunk: Any, epoch: int) -> None:
+        """Queue a chunk, unless the voice was stopped or cleared since `epoch`."""
         rest: Any = sliceable(chunk)
-        epoch = voice.epoch
         try:
             voice.check()  # before the lock, which in a forked child nobody gives back
             with self._writing:
-                while voice.epoch == epoch:
-                    taken = voice.write_nowait(rest)
+                while True:
+                    with voice.lock:  # against a stop in between, behind which it would stay
+                        if voice.epoch != epoch:
+                            break
+                        taken = voice.write_nowait(rest)
                     rest = rest[taken:]
                     if not len(rest):
                         return

@@ -13,6 +13,10 @@ import threading
 __all__ = ("Bell",)
 
 
+COUNT, PIPE = 8, 1 << 16
+"""Bytes that all rings are, of an eventfd and of a pipe."""
+
+
 class Bell:
     """A descriptor that becomes readable when somebody should look.
 
@@ -36,8 +40,10 @@ class Bell:
         self.index = index
         if hasattr(os, "eventfd"):
             self.fd = self._write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._rings = COUNT
         else:
             self.fd, self._write_fd = os.pipe()
+            self._rings = PIPE
             os.set_blocking(self.fd, False)
             os.set_blocking(self._write_fd, False)
         self.closed = False
@@ -63,8 +69,7 @@ class Bell:
         if self.closed:
             return
         try:
-            # An eventfd gives its count in eight bytes; a pipe all that it holds.
-            os.read(self.fd, 1 << 16)
+            os.read(self.fd, self._rings)
         except BlockingIOError:
             return  # somebody rang and was heard before
 

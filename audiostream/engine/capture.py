@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import threading
 from typing import Any
@@ -49,6 +50,7 @@ class Capture(Stream):
     ) -> None:
         frames = check_whole(buffersize, "buffersize", "frames")
         super().__init__(format, max(frames, 0), device, closed_error)
+        self._width = format.frame_bytes
         if not 0 < queue <= MAX_QUEUE:
             raise FormatError(f"queue={queue!r} is outside 0 to {MAX_QUEUE:g} seconds; try 4.0")
         self.end_error = end_error
@@ -60,6 +62,8 @@ class Capture(Stream):
         self._ready = np.zeros(0, np.float32)  # converted, not handed out yet
         self._rest = b""  # what is left of a frame that was handed out in part
         self._flushed = False
+        self._scratch = np.zeros(0, np.uint8)
+        self._scratch_address = 0
         self._resampler: Any = None
         self.bell: Bell | None = None
 
@@ -82,6 +86,8 @@ class Capture(Stream):
         record["capacity"] = capacity
         self._keep.append(ring)
         self._middle = min(self.format.channels, p.channels)
+        self._plain = self._ratio == 1 and self.format.channels == p.channels
+        self._arming = tuple(map(self.address_of, ("wake_commit", "commit", "armed")))
         if self._ratio != 1:
             self._resampler = resampler(self.kernels, p.rate, self.format.rate, self._middle)
 
@@ -183,6 +189,23 @@ class Capture(Stream):
         taken, self._ready = self._ready[:cut], self._ready[cut:]
         return taken
 
+    def _take_plain(self, count: int, target: int) -> bool | None:
+        """Take `count` bytes at one go, which is how most are taken.
+
+        None if that cannot be done, because there is something to convert, to put
+        together or to drop.
+        """
+        frames, part = divmod(count, self._width)
+        if part or not self._plain or self._rest or len(self._ready):
+            return None
+        taken = self.kernels.take(
+            self.address, self._read, frames, self._limit, self.format.encoding, target
+        )
+        if taken == 1:
+            self._read += frames
+            return True
+        return False if taken == 0 and not self.has_ended() else None
+
     def take_bytes(self, count: int) -> bytes | None:
         """Take `count` bytes in the stream's encoding, fewer at the end of the source.
 
@@ -196,6 +219,12 @@ class Capture(Stream):
             If the stream is closed or its device gone.
         """
         with self._reading:
+            if count > len(self._scratch):
+                self._scratch = np.zeros(count, np.uint8)
+                self._scratch_address = int(self._scratch.ctypes.data)
+            taken = self._take_plain(count, self._scratch_address)
+            if taken is not None:
+                return ctypes.string_at(self._scratch_address, count) if taken else None
             if len(self._rest) < count:
                 width = self.format.frame_bytes
                 missing = count - len(self._rest)
@@ -214,6 +243,9 @@ class Capture(Stream):
     def take_into(self, target: np.ndarray) -> int | None:
         """Fill a C-contiguous array of the stream's dtype; the frames, or None."""
         with self._reading:
+            taken = self._take_plain(target.nbytes, target.ctypes.data)
+            if taken is not None:
+                return len(target) if taken else None
             data = self.take_bytes(target.nbytes)
             if data is None:
                 return None
@@ -252,20 +284,18 @@ class Capture(Stream):
     # --- waiting, for those above ------------------------------------------------
 
     def arm(self, count: int) -> bool:
-        """Have the bell rung when `count` bytes can be taken; True: look again now."""
+        """Have the bell rung when `count` bytes can be taken; True: look now."""
         with self._reading:
-            width = self.format.frame_bytes
-            frames = -(-(count - len(self._rest)) // width)
-            missing = frames - len(self._ready) // self.format.channels
-            index = self._read + max(math.ceil(missing / self._ratio), 1)
-            # What a resampler still holds back makes it come later: then it is asked again.
-            armed = self.kernels.arm(
-                self.address_of("wake_commit"),
-                self.address_of("commit"),
-                index,
-                self.address_of("armed"),
-            )
-            return bool(armed) or self.has_ended()
+            missing = -(-(count - len(self._rest)) // self._width)
+            missing -= len(self._ready) // self.format.channels
+            if missing <= 0:
+                return True
+            if not self._plain:
+                # What a resampler still holds back makes it come later: it is asked again.
+                missing = math.ceil(missing / self._ratio)
+            wake, commit, armed = self._arming
+            index = self._read + missing
+            return bool(self.kernels.arm(wake, commit, index, armed)) or self.has_ended()
 
     def set_bell(self, bell: Bell | None) -> None:
         """The bell that the audio thread rings for the reader."""

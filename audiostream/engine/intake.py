@@ -11,7 +11,7 @@ import numpy as np
 from audiostream.errors import FormatError
 from audiostream.pcm import Format
 
-__all__ = ("Samples", "samples_of", "sliceable")
+__all__ = ("Samples", "address_of", "of_bytes", "samples_of", "sliceable")
 
 # Keyed by character: a dtype's name takes numpy 8 us to make up.
 ENCODINGS = {"b": 8, "h": 16, "f": 32}
@@ -36,10 +36,15 @@ class Samples:
     @property
     def address(self) -> int:
         """Where the first sample is; for compiled kernels, while this object lives."""
-        if self.data.flags.writeable and self.data.size:
-            # A fifth of what ndarray.ctypes.data costs.
-            return ctypes.addressof(ctypes.c_char.from_buffer(self.data.data))
-        return int(self.data.ctypes.data)
+        return address_of(self.data)
+
+
+def address_of(array: np.ndarray) -> int:
+    """Where an array's data begin; for compiled kernels, while it lives."""
+    if array.flags.writeable and array.size:
+        # A third of what ndarray.ctypes.data costs.
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+    return int(array.ctypes.data)
 
 
 def _ready(data: np.ndarray) -> np.ndarray:

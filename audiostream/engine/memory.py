@@ -29,7 +29,7 @@ def zeros(count: int, dtype: Any) -> np.ndarray:
 
 
 def ring(samples: int, number: int) -> np.ndarray:
-    """A ring of float32, zeroed like :func:`zeros`, that begins on a cache line.
+    """A ring or block of float32, zeroed like :func:`zeros`, that begins on a cache line.
 
     Vectors then do not straddle lines.  Rings of other numbers begin at other places in
     their pages, so that those of many voices do not fight for the same lines of the cache:

@@ -21,6 +21,9 @@ __all__ = ("FADE", "Output")
 
 VOICE_OFFSETS = field_offsets(VOICE)
 
+LINED_UP = {"sources": np.int64, "gains": np.float32, "steps": np.float32}
+"""The mixer's arrays of what it sums next."""
+
 FADE = 0.005
 """Seconds of a fade where none is asked for: no click, and not heard as a fade."""
 
@@ -68,23 +71,23 @@ class Output(Stream):
 
     def _allocate(self) -> None:
         super()._allocate()
-        # One more: a voice that is silence, to make up a full pass.
-        self._table = records(VOICE, self._slots + 1)
+        self._table = records(VOICE, self._slots)
         channels = self.parameters.channels
-        mix = zeros(self.slice * channels, np.float32)
+        mix = ring(self.slice * channels, 0)
         silence = zeros(self.slice * channels, np.float32)
-        ramp = np.arange(1, self.slice + 1, dtype=np.float32).repeat(channels)
-        batch = zeros(PASS, np.int64)
-        self._keep += [mix, silence, ramp, batch]
-        quiet = self._table[-1]
-        quiet["ring"] = silence.ctypes.data
-        quiet["capacity"] = 1
+        ramp = ring(self.slice * channels, 0)
+        ramp[:] = np.arange(1, self.slice + 1).repeat(channels)
+        self._keep += [mix, silence, ramp]
         record = self.record[0]
-        record["quiet"] = self.voice_address(self._slots)
+        # Some more, to make up a full pass with silence.
+        for name, dtype in LINED_UP.items():
+            array = zeros(self._slots + PASS, dtype)
+            record[name] = array.ctypes.data
+            self._keep.append(array)
+        record["silence"] = silence.ctypes.data
         record["ramp"] = ramp.ctypes.data
         record["voices"] = self._table.ctypes.data
         record["mix"] = mix.ctypes.data
-        record["batch"] = batch.ctypes.data
         record["master"] = record["master_target"] = 1.0
 
     def own_bell(self, slot: int) -> Bell:
@@ -124,7 +127,7 @@ class Output(Stream):
                     "the voices of removed samples are still fading out, and the audio thread "
                     "does not move; try again in a moment"
                 )
-            capacity = power_of_two(max(frames, self.slice))
+            capacity = power_of_two(frames + self.slice)
             channels = self.parameters.channels
             memory = ring((capacity + self.slice) * channels, free)
             history = zeros(3 * HISTORY, np.int64)
@@ -142,7 +145,8 @@ class Output(Stream):
             record["heard_offset"] = NEVER
             record["calm"] = -1
             record["wake_read"] = record["wake_heard"] = NEVER
-            voice.slot, voice.address, voice.capacity = free, self.voice_address(free), capacity
+            voice.slot, voice.address = free, self.voice_address(free)
+            voice.holds = capacity - self.slice
             self.attached[free] = voice
             store = self.kernels.store_word
             store(self.voice_address(free) + VOICE_OFFSETS["active"], 1)
@@ -162,7 +166,8 @@ class Output(Stream):
             return
         load, store = self.kernels.load_word, self.kernels.store_word
         over = []
-        for slot, skip in self._retiring.items():
+        # A copy: what is removed by a finalizer may come in between.
+        for slot, skip in list(self._retiring.items()):
             address = self.voice_address(slot)
             faded = load(address + VOICE_OFFSETS["read"]) >= skip
             if faded or force or not self._started:
@@ -173,7 +178,8 @@ class Output(Stream):
                 over.append(slot)
         if over and self.quiet():
             for slot in over:
-                del self._retiring[slot]
+                if self._retiring.pop(slot, None) is None:
+                    continue  # a finalizer's sweep was quicker
                 del self._memory[slot]
                 bell = self._bells.get(LOOP_BELLS + slot)
                 if bell is not None:

@@ -117,6 +117,7 @@ class Stream:
         self._control = threading.RLock()
         self.is_open = False
         self.is_closed = False
+        self.is_instant = True  # starting and stopping take no time: no hardware, no thread
         self.failure: AudioException | None = None
         self.orphaned: AudioException | None = None
         self._started = False
@@ -157,6 +158,7 @@ class Stream:
             callback = Callback(self._entry(), self.address, self.record)
             stream = device.open(request, callback)
             self._device_stream = stream
+            self.is_instant = not stream.realtime
             self.parameters: Parameters = stream.parameters
             self._allocate()
             self.is_open = True
@@ -245,11 +247,6 @@ class Stream:
                 bell.finish(gone=gone)
             self._bells.clear()
 
-    @property
-    def is_instant(self) -> bool:
-        """True if starting and stopping take no time (no hardware, no thread)."""
-        return self._device_stream is None or not self._device_stream.realtime
-
     def later(self, function: Callable[[], None]) -> None:
         """Have something that blocks done in the background, one after the other."""
         with self._queue_lock:
@@ -289,17 +286,15 @@ class Stream:
 
     def check(self) -> None:
         """Raise if the stream is closed, not open yet, or its device is gone."""
-        self.check_not_closed()
-        if not self.is_open:
-            raise self.closed_error(
+        if self.is_closed or not self.is_open or self.failure is not None:
+            self.check_not_closed()
+            raise self.failure or self.closed_error(
                 f"this {self.direction} is not open yet; use it in `async with`, "
                 "or `await` its open() first"
             )
-        if self.failure is not None:
-            raise self.failure
         # Devices in real time are asked by the watch: each question to PortAudio gives up
         # the interpreter lock, which a busy thread then keeps for 5 ms.
-        if self._started and self.is_instant and not self._stream().alive():
+        if self.is_instant and self._started and not self._stream().alive():
             raise self.fail("the device ended the stream by itself")
 
     def fail(self, why: str) -> AudioException:
@@ -361,7 +356,7 @@ class Stream:
 
     def word(self, field: str) -> int:
         """A word of the stream's record."""
-        return int(self.record[0][field])
+        return self.kernels.load_word(self.address + OFFSETS[field])
 
     def now(self) -> float:
         """Seconds on the device's clock; that of the last callback once it is closed."""

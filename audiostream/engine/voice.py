@@ -14,17 +14,22 @@ from typing import Any
 import numpy as np
 
 from audiostream.engine.bell import Bell
-from audiostream.engine.intake import Samples, of_bytes, samples_of
+from audiostream.engine.intake import Samples, address_of, of_bytes, samples_of
 from audiostream.engine.ledger import Counts, Ledger
+from audiostream.engine.memory import records
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.resampler import resampler
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
+from audiostream.realtime.layout import PRODUCER
 
 __all__ = ("MAX_BUFFER", "Voice")
 
 MAX_BUFFER = 120.0
 """Seconds of audio that a voice's ring may hold."""
+
+KINDS = {np.dtype(np.int8): 8, np.dtype(np.int16): 16, np.dtype(np.float32): 32}
+"""What is written as it is: dtype -> encoding."""
 
 STOPPED, PLAYING, STOPPING = 0, 1, 2
 """A voice's ``playing`` word; STOPPING plays until the clear that it came with is done."""
@@ -55,7 +60,7 @@ class Voice:
     # Set by the output when it attaches the voice.
     slot: int
     address: int
-    capacity: int
+    holds: int  # frames that the ring takes at most
 
     def __init__(self, output: Output, format: Format, buffer: float, least: int = 1) -> None:
         if not 0 < buffer <= MAX_BUFFER:
@@ -69,6 +74,7 @@ class Voice:
         self._channels = output.parameters.channels
         self._ratio = format.rate / rate
         self._limit = max(math.ceil(buffer * rate), least, 1)
+        self._room = self._limit
         self._resampler: Any = None
         if format.rate != rate:
             middle = min(format.channels, self._channels)
@@ -87,6 +93,15 @@ class Voice:
         # What a resampler holds back and then gives at once goes beyond the limit.
         held = self._resampler.held_back() if self._resampler is not None else 0
         output.attach(self, self._limit + held)
+        self._armed = output.address_of("armed")
+        self._width = format.frame_bytes
+        self._own = np.dtype(format.dtype)
+        self._producers = records(PRODUCER, len(KINDS))
+        self._producer_of: dict[Any, int] = {}
+        for number, (dtype, encoding) in enumerate(KINDS.items()):
+            record = self._producers[number : number + 1]
+            record[0] = output.address, self.address, self._limit, encoding, format.channels
+            self._producer_of[dtype] = int(record.ctypes.data)
 
     def _at(self, field: str) -> int:
         return self.address + VOICE_OFFSETS[field]
@@ -143,7 +158,7 @@ class Voice:
             return max(room, 0)
         # The ring has room beyond its limit for what the resampler holds back, which may
         # come at any time, an end at the latest.
-        beyond = self.capacity - self._limit + room
+        beyond = self.holds - self._limit + room
         safe = math.floor((beyond + self._out_of) * self._ratio) - self._into - 2
         return max(min(math.ceil(room * self._ratio), safe), 0)
 
@@ -169,6 +184,14 @@ class Voice:
         StreamClosedError, DeviceError
             If the stream is closed or its device gone.
         """
+        producer, source, frames = self._as_it_is(data)
+        if frames:
+            with self.lock:
+                self.check()
+                if not self._carry:
+                    count = self.output.kernels.put_more(producer, source, frames)
+                    self._ledger.written += count
+                    return count * self._width if source is data else count
         what = samples_of(data, self.format)
         with self.lock:
             self.check()
@@ -180,6 +203,23 @@ class Voice:
                     "frame's other bytes, or end(), before an array"
                 )
             return self._take(what)
+
+    def _as_it_is(self, data: Any) -> tuple[int, Any, int]:
+        """What most writes bring, as the kernel takes it: by whom, from where, frames.
+
+        No frames: it needs a closer look.
+        """
+        if self._resampler is None:
+            if type(data) is bytes:
+                frames, part = divmod(len(data), self._width)
+                return self._producer_of[self._own], data, 0 if part else frames
+            if type(data) is np.ndarray and data.flags.carray:
+                producer = self._producer_of.get(data.dtype)
+                channels = self.format.channels
+                fits = data.shape[1:] == (channels,) or (data.ndim == 1 and channels == 1)
+                if producer is not None and fits and data.size:
+                    return producer, address_of(data), len(data)
+        return 0, None, 0
 
     def check(self) -> None:
         """Raise if the voice is removed, or its stream closed or dead."""
@@ -256,7 +296,7 @@ class Voice:
         out = self._resampler.resample_chunk(block, last=last)
         if len(out):
             self._out_of += len(out)
-            put = self._put(Samples(out, out.shape[1], 32), self.capacity)
+            put = self._put(Samples(out, out.shape[1], 32), self.holds)
             assert put == len(out), "the ring has room for what a resampler holds back"
 
     # --- utterances --------------------------------------------------------------
@@ -366,6 +406,19 @@ class Voice:
 
     # --- waiting, for those above ------------------------------------------------
 
+    def set_limit(self, frames: int | None) -> None:
+        """Hold at most `frames` own frames from now on, or as many as the ring does.
+
+        That are two of the device's blocks at least.
+        """
+        with self.lock:
+            limit = self._room
+            if frames is not None:
+                wanted = max(math.ceil(frames / self._ratio), 2 * self.output.period)
+                limit = min(limit, wanted)
+            self._limit = limit
+            self._producers["limit"] = limit
+
     def wants_room(self, frames: int) -> int:
         """The read index at which `frames` own frames, or half a ring, can be taken."""
         wanted = min(math.ceil(frames / self._ratio), max(self._limit // 2, 1))
@@ -375,12 +428,12 @@ class Voice:
 
     @property
     def refill(self) -> int:
-        """Own frames, a third of the ring, for which it is worth while to wake a task.
+        """Own frames, half a ring, for which it is worth while to wake a task.
 
         To wait for no more than its next chunk wakes a task that writes 20 ms at a time
-        four times as often, which of 200 such tasks is most of what they cost.
+        six times as often, which of 200 such tasks is most of what they cost.
         """
-        return math.ceil(self._limit * self._ratio / 3)
+        return math.ceil(self._limit * self._ratio / 2)
 
     def arm_read(self, index: int) -> bool:
         """Have the bell rung when the ring was read up to `index`; True if it is."""
@@ -392,9 +445,8 @@ class Voice:
         return self._arm("wake_heard", "heard", index) or self.has_heard(index)
 
     def _arm(self, wake: str, field: str, index: int) -> bool:
-        output = self.output
-        armed = output.address_of("armed")
-        return bool(output.kernels.arm(self._at(wake), self._at(field), index, armed))
+        kernels = self.output.kernels
+        return bool(kernels.arm(self._at(wake), self._at(field), index, self._armed))
 
     def write_index(self) -> int:
         """The ring index behind what was written."""

@@ -26,7 +26,17 @@ from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
 
-from audiostream.realtime.layout import BELL, CLOCK, RESAMPLER, STREAM, TIME_INFO, VOICE, WORD
+from audiostream.realtime.layout import (
+    BELL,
+    CLOCK,
+    PRODUCER,
+    RESAMPLER,
+    SINE,
+    STREAM,
+    TIME_INFO,
+    VOICE,
+    WORD,
+)
 
 __all__ = (
     "bell_at",
@@ -40,9 +50,11 @@ __all__ = (
     "load",
     "load_acquire",
     "load_seq",
+    "producer_at",
     "resampler_at",
     "samples8_at",
     "samples16_at",
+    "sine_at",
     "store",
     "store_release",
     "store_seq",
@@ -243,9 +255,19 @@ def clock_at(address: int) -> Any:
     return _plain_view(address, 1, CLOCK)[0]
 
 
+def producer_at(address: int) -> Any:
+    """The PRODUCER record at `address`."""
+    return _plain_view(address, 1, PRODUCER)[0]
+
+
 def resampler_at(address: int) -> Any:
     """The RESAMPLER record at `address`."""
     return _plain_view(address, 1, RESAMPLER)[0]
+
+
+def sine_at(address: int) -> Any:
+    """The SINE record at `address`."""
+    return _plain_view(address, 1, SINE)[0]
 
 
 def times_at(address: int) -> Any:
@@ -292,6 +314,8 @@ _emit_record(voice_at, VOICE)
 _emit_record(bell_at, BELL)
 _emit_record(stream_at, STREAM)
 _emit_record(clock_at, CLOCK)
+_emit_record(producer_at, PRODUCER)
 _emit_record(resampler_at, RESAMPLER)
+_emit_record(sine_at, SINE)
 _emit_record(times_at, TIME_INFO)
 _emit_record(word_at, WORD)

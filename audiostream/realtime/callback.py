@@ -18,6 +18,7 @@ from audiostream.realtime.atomics import (
     load,
     load_seq,
     store,
+    store_release,
     store_seq,
     stream_at,
     times_at,
@@ -97,7 +98,7 @@ def finish(stream: Any, user: int, begun: int) -> None:
     spent = monotonic_ns(timespec_of(user)) - begun
     if spent > stream["longest"]:
         store(stream, "longest", spent)
-    store_seq(stream, "left", stream["left"] + 1)
+    store_release(stream, "left", stream["left"] + 1)
 
 
 @inlined

@@ -44,7 +44,8 @@ class Kernels:
     """Compiled entry points; see the plain functions of the same names.
 
     ``render`` and ``capture`` are addresses, for devices.  The others are called with
-    integers; ``run_clock`` gives up the interpreter lock, the rest keep it.
+    integers, but that ``put_more`` takes bytes as its source, too; ``run_clock`` gives up
+    the interpreter lock, the rest keep it.
     """
 
     render: int
@@ -54,12 +55,15 @@ class Kernels:
     store_word: Callable[[int, int], int]
     arm: Callable[[int, int, int, int], int]
     heard_now: Callable[[int, int], int]
+    take: Callable[[int, int, int, int, int, int], int]
     take_woken: Callable[[int, int, int], int]
     read_ring: Callable[[int, int, int, int], int]
     encode_block: Callable[[int, int, int, int], int]
     put: Callable[[int, int, int, int, int, int, int], int]
+    put_more: Callable[[int, int | bytes, int], int]
     spread: Callable[[int, int, int, int, int, int], int]
     resample: Callable[[int, int, int, int], int]
+    sine: Callable[[int, int, int], int]
 
 
 ARGUMENTS = {
@@ -68,12 +72,15 @@ ARGUMENTS = {
     "store_word": 2,
     "arm": 4,
     "heard_now": 2,
+    "take": 6,
     "take_woken": 3,
     "read_ring": 4,
     "encode_block": 4,
     "put": 7,
+    "put_more": 3,
     "spread": 6,
     "resample": 4,
+    "sine": 3,
 }
 """How many integers each takes that Python calls."""
 
@@ -293,7 +300,10 @@ def build(cache: bool = True) -> Kernels:
     callables: dict[str, Any] = dict(addresses)
     for name, count in ARGUMENTS.items():
         kind = ctypes.CFUNCTYPE if name == "run_clock" else ctypes.PYFUNCTYPE
-        callables[name] = kind(ctypes.c_int64, *[ctypes.c_int64] * count)(addresses[name])
+        arguments: list[Any] = [ctypes.c_int64] * count
+        if name == "put_more":
+            arguments[1] = ctypes.c_void_p  # which takes bytes, too
+        callables[name] = kind(ctypes.c_int64, *arguments)(addresses[name])
     return Kernels(**callables)
 
 

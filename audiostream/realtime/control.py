@@ -15,6 +15,7 @@ from audiostream.realtime.atomics import (
     load,
     load_acquire,
     load_seq,
+    producer_at,
     store_seq,
     stream_at,
     voice_at,
@@ -33,9 +34,11 @@ __all__ = (
     "heard_now",
     "load_word",
     "put",
+    "put_more",
     "read_ring",
     "spread",
     "store_word",
+    "take",
     "take_woken",
 )
 
@@ -60,6 +63,8 @@ def arm(wake: int, index: int, at: int, armed: int) -> bool:
     looks again.  The index is looked at only after the wish is published, and after the
     audio thread is told at the address `armed` that there are wishes to look at.
     """
+    if load_seq(word_at(index), "value") >= at:
+        return True  # and nothing is left behind that would ring
     word = word_at(wake)
     while True:
         standing = load_seq(word, "value")
@@ -183,6 +188,63 @@ def put(
         write += span
     store_seq(voice, "write", end)
     return count
+
+
+@inlined
+def put_more(producer_address: int, source: int, frames: int) -> int:
+    """:func:`put` for one who writes the same kind of thing again and again.
+
+    ctypes takes 0.15 us for each argument, on top of 0.4.
+    """
+    producer = producer_at(producer_address)
+    return put(
+        producer["stream"],
+        producer["voice"],
+        producer["limit"],
+        source,
+        producer["encoding"],
+        producer["channels"],
+        frames,
+    )
+
+
+@inlined
+def take(
+    stream_address: int, index: int, frames: int, limit: int, encoding: int, target: int
+) -> int:
+    """Encode committed frames of the capture ring.
+
+    Parameters
+    ----------
+    index : int
+        First frame.
+    limit : int
+        Frames that may be queued.
+    target : int
+        Address for frames * channels samples.
+
+    Returns
+    -------
+    int
+        1 if they were copied; 0 if they are not there yet; -1 if more are queued than may be.
+    """
+    stream = stream_at(stream_address)
+    queued = load_acquire(stream, "commit") - index
+    if queued > limit:
+        return -1
+    if queued < frames:
+        return 0
+    channels = stream["channels"]
+    capacity = stream["capacity"]
+    at = index
+    while at < index + frames:
+        span = first_span(at, index + frames - at, capacity)
+        source = stream["ring"] + 4 * channels * (at & (capacity - 1))
+        encode(floats_at(source, span * channels), target, encoding, span * channels)
+        target += span * channels * (encoding >> 3)
+        at += span
+    fence_acquire()
+    return 1 if load_acquire(stream, "reserve") - index <= capacity else -1
 
 
 @inlined

@@ -22,7 +22,9 @@ __all__ = (
     "HISTORY",
     "NEVER",
     "PASS",
+    "PRODUCER",
     "RESAMPLER",
+    "SINE",
     "STREAM",
     "TIME_INFO",
     "VOICE",
@@ -124,7 +126,7 @@ VOICE: Final = _record(
 
 STREAM: Final = _record(
     # config: what the device runs at; slice is the most frames mixed in one go; ramp is
-    # the table of each sample's frame, from 1; quiet the address of a voice that is silence
+    # the table of each sample's frame, from 1; silence a slice of it
     (
         "rate",
         "channels",
@@ -135,13 +137,15 @@ STREAM: Final = _record(
         "bells",
         "noted",
         "mix",
-        "batch",
         "ramp",
-        "quiet",
+        "silence",
         "one",
         "ring",
         "capacity",
     ),
+    # config: addresses of what is lined up for the sums: addresses of frames (int64), gains
+    # and their steps from frame to frame (float32)
+    ("sources", "gains", "steps"),
     # control: slots from here on were never used; gain of the whole mix
     ("voice_end", "master_target:f8", "master_frames", "master_change"),
     # wake: the capture's reader; 1 when a voice's waiters have asked for something
@@ -188,6 +192,30 @@ RESAMPLER: Final = _record(
     ("filled", "index", "phase"),
 )
 """One resampler; only ever used by one thread at a time."""
+
+SINE: Final = _record(
+    # caller: sine and cosine of the first sample's phase, and of the angle from one to the
+    # next; amplitude, where it goes to, in how many frames, by how much in each; channels
+    (
+        "sine:f8",
+        "cosine:f8",
+        "turn_sine:f8",
+        "turn_cosine:f8",
+        "level:f8",
+        "goal:f8",
+        "ramp_left",
+        "step:f8",
+        "channels",
+    ),
+)
+"""One sine wave; only ever used by one thread at a time."""
+
+PRODUCER: Final = _record(
+    # caller: addresses of the stream and of the voice; frames that the ring may hold;
+    # encoding and channels of what is written
+    ("stream", "voice", "limit", "encoding", "channels"),
+)
+"""What does not change from one write to a voice to the next."""
 
 CLOCK: Final = _record(
     # config: a virtual device's period; where its blocks come from and go to

@@ -1,9 +1,9 @@
 """Voices to one block of float32; audio thread.
 
-A voice whose block is nothing but its next frames, at a constant gain or along one ramp, the
-usual case, is put aside until :data:`~audiostream.realtime.layout.PASS` of them are summed in
-one pass.  Everything else (fades, clears, running dry, starting and stopping) takes one voice
-at a time through :func:`mix_voice`.
+The voices whose block is nothing but their next frames, at a constant gain or along one ramp,
+the usual case, are lined up, and summed :data:`~audiostream.realtime.layout.PASS` at a time.
+Everything else (fades, clears, running dry, starting and stopping) takes one voice at a time
+through :func:`mix_voice`.
 """
 
 from __future__ import annotations
@@ -399,45 +399,70 @@ def steady(voice: Any, frames: int) -> bool:
 
 
 @inlined
-def flush_batch(stream: Any, mix: int, frames: int, count: int) -> None:
-    """Sum the steady voices put aside, and hand their frames back to the producers."""
+def line_up(stream: Any, mix: int, frames: int) -> int:
+    """Line up the voices that are steady; mix the others at once.  How many are lined up.
+
+    Each record is touched once, and all of them before the first sum, so that their cache
+    lines come at the same time.  The frames are handed back to their producers before they
+    are summed: a producer leaves a slice of its ring alone (see ring.py).
+    """
     channels = stream["channels"]
-    samples = frames * channels
-    batch = words_at(stream["batch"], PASS)
-    for i in range(count, PASS):
-        batch[i] = stream["quiet"]
-    a = voice_at(batch[0])
-    b = voice_at(batch[1])
-    c = voice_at(batch[2])
-    d = voice_at(batch[3])
+    frame = stream["frames"]
+    now = stream["now_frame"]
+    end = load_acquire(stream, "voice_end")
+    sources = words_at(stream["sources"], end + PASS)
+    gains = floats_at(stream["gains"], end + PASS)
+    steps = floats_at(stream["steps"], end + PASS)
+    count = 0
+    address = stream["voices"]
+    for _ in range(end):
+        voice = voice_at(address)
+        if steady(voice, frames):
+            sources[count] = source_of(voice, voice["read"], channels)
+            gains[count] = voice["gain"]
+            steps[count] = voice["gain_step"]
+            count += 1
+            store_release(voice, "read", voice["read"] + frames)
+            if voice["gain_left"] != 0:
+                advance_gain(voice, frames)
+                if voice["gain_left"] == 0:
+                    voice["calm_end"] = NEVER
+        elif load_seq(voice, "active") != 0:
+            follow_heard(voice, now)
+            mix_voice(stream, voice, mix, frames, frame)
+        address += VOICE_BYTES
+    for i in range(count, count + PASS - 1):  # to make up the last pass
+        sources[i] = stream["silence"]
+        gains[i] = ZERO
+        steps[i] = ZERO
+    return count
+
+
+@inlined
+def mix_pass(stream: Any, mix: int, frames: int, first: int) -> None:
+    """Sum the four voices from `first` on that are lined up."""
+    samples = frames * stream["channels"]
+    sources = words_at(stream["sources"], first + PASS)
+    gains = floats_at(stream["gains"], first + PASS)
+    steps = floats_at(stream["steps"], first + PASS)
     block = floats_at(mix, samples)
-    a_next = floats_at(source_of(a, a["read"], channels), samples)
-    b_next = floats_at(source_of(b, b["read"], channels), samples)
-    c_next = floats_at(source_of(c, c["read"], channels), samples)
-    d_next = floats_at(source_of(d, d["read"], channels), samples)
-    ga = np.float32(a["gain"])
-    gb = np.float32(b["gain"])
-    gc = np.float32(c["gain"])
-    gd = np.float32(d["gain"])
-    if a["gain_left"] + b["gain_left"] + c["gain_left"] + d["gain_left"] == 0:
-        mix_four(block, a_next, b_next, c_next, d_next, ga, gb, gc, gd, samples)
+    a = floats_at(sources[first], samples)
+    b = floats_at(sources[first + 1], samples)
+    c = floats_at(sources[first + 2], samples)
+    d = floats_at(sources[first + 3], samples)
+    ga = gains[first]
+    gb = gains[first + 1]
+    gc = gains[first + 2]
+    gd = gains[first + 3]
+    sa = steps[first]
+    sb = steps[first + 1]
+    sc = steps[first + 2]
+    sd = steps[first + 3]
+    if sa == ZERO and sb == ZERO and sc == ZERO and sd == ZERO:
+        mix_four(block, a, b, c, d, ga, gb, gc, gd, samples)
     else:
-        sa = np.float32(a["gain_step"])
-        sb = np.float32(b["gain_step"])
-        sc = np.float32(c["gain_step"])
-        sd = np.float32(d["gain_step"])
         ramp = floats_at(stream["ramp"], samples)
-        mix_four_ramps(
-            block, ramp, a_next, b_next, c_next, d_next, ga, gb, gc, gd, sa, sb, sc, sd, samples
-        )
-        for i in range(count):
-            voice = voice_at(batch[i])
-            advance_gain(voice, frames)
-            if voice["gain_left"] == 0:
-                voice["calm_end"] = NEVER
-    for i in range(count):
-        voice = voice_at(batch[i])
-        store_release(voice, "read", voice["read"] + frames)
+        mix_four_ramps(block, ramp, a, b, c, d, ga, gb, gc, gd, sa, sb, sc, sd, samples)
 
 
 @inlined
@@ -447,25 +472,9 @@ def mix_block(stream: Any, frames: int) -> None:
     block = floats_at(mix, frames * stream["channels"])
     for i in range(frames * stream["channels"]):
         block[i] = ZERO
-    batch = words_at(stream["batch"], PASS)
-    frame = stream["frames"]
-    now = stream["now_frame"]
-    aside = 0
-    address = stream["voices"]
-    for _ in range(load_acquire(stream, "voice_end")):
-        voice = voice_at(address)
-        if steady(voice, frames):
-            batch[aside] = address
-            aside += 1
-            if aside == PASS:
-                flush_batch(stream, mix, frames, aside)
-                aside = 0
-        elif load_seq(voice, "active") != 0:
-            follow_heard(voice, now)
-            mix_voice(stream, voice, mix, frames, frame)
-        address += VOICE_BYTES
-    if aside > 0:
-        flush_batch(stream, mix, frames, aside)
+    count = line_up(stream, mix, frames)
+    for first in range(0, count, PASS):
+        mix_pass(stream, mix, frames, first)
 
 
 @inlined

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from audiostream.realtime import callback, clock, control, resample
+from audiostream.realtime import callback, clock, control, oscillator, resample
 from audiostream.realtime.inlined import RETURNS, Modules, lower
 
 __all__ = ("ENTRIES", "translate")
@@ -30,12 +30,15 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "store_word": control.store_word,
     "arm": control.arm,
     "heard_now": control.heard_now,
+    "take": control.take,
     "take_woken": control.take_woken,
     "read_ring": control.read_ring,
     "encode_block": control.encode_block,
     "put": control.put,
+    "put_more": control.put_more,
     "spread": control.spread,
     "resample": resample.resample,
+    "sine": oscillator.sine,
 }
 """What is called from outside, by name."""
 

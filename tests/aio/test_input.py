@@ -291,6 +291,19 @@ async def test_what_was_queued_is_read_before_the_death_is_told() -> None:
             await mic.read(10)
 
 
+async def test_what_is_left_of_a_frame_is_there_at_once() -> None:
+    """Time stands still: none of these reads may wait for another frame."""
+    device = ManualDevice(16000, 1, 160, 0.0)
+    data = ramp(0, 160)
+    async with aio.get_input(source=device, rate=16000, buffersize=160) as mic:
+        device.feed(data)
+        device.step(160)
+        with anyio.fail_after(20):
+            pieces = [await mic.receive(size) for size in (1, 1, 3, 5, 2, 308)]
+        assert b"".join(pieces) == data.tobytes()
+        assert [len(piece) for piece in pieces] == [1, 1, 3, 5, 2, 308]
+
+
 async def test_an_input_is_an_anyio_receive_stream(tmp_path: Path) -> None:
     samples = ramp(0, 1000)
     path = tmp_path / "in.wav"

@@ -18,8 +18,9 @@ import numpy as np
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, records
+from audiostream.engine.output import LINED_UP
 from audiostream.pcm import ENCODINGS
-from audiostream.realtime import callback, control
+from audiostream.realtime import callback, control, oscillator
 from audiostream.realtime.compiled import kernels
 from audiostream.realtime.layout import (
     BELL,
@@ -41,7 +42,8 @@ STREAM_AT = field_offsets(STREAM)
 
 CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
 ADDRESSES = {
-    *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "batch", "ramp", "quiet"),
+    *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
+    *("sources", "gains", "steps"),
     "one",
 }
 """Fields that differ from run to run: what the clock said, and where memory lies."""
@@ -62,7 +64,10 @@ class Form:
     read_ring: Any
     encode_block: Any
     put: Any
+    put_more: Any
+    take: Any
     spread: Any
+    sine: Any
 
 
 PLAIN = Form(
@@ -77,7 +82,10 @@ PLAIN = Form(
     control.read_ring,
     control.encode_block,
     control.put,
+    control.put_more,
+    control.take,
     control.spread,
+    oscillator.sine,
 )
 
 
@@ -97,7 +105,10 @@ def compiled() -> Form:
         k.read_ring,
         k.encode_block,
         k.put,
+        k.put_more,
+        k.take,
         k.spread,
+        k.sine,
     )
 
 
@@ -163,23 +174,21 @@ class Rig:
         self.streams = records(STREAM, 1)
         self.stream = self.streams[0]
         self.address = int(self.streams.ctypes.data)
-        self.slots = records(VOICE, voices + 1)
-        self.table = self.slots[:voices]
+        self.table = records(VOICE, voices)
         self.bell_table = records(BELL, bells)
         self.bell_table["fd"] = -1
         self.bells: dict[int, Bell] = {}
         self.noted = self._memory(bells, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
-        self.batch = self._memory(PASS, np.int64)
+        self.lined_up = {
+            name: self._memory(voices + PASS, dtype) for name, dtype in LINED_UP.items()
+        }
         self.one = self._memory(1, np.int64)
         self.one.array[0] = 1
         self.ring = self._memory(capacity * channels, np.float32)  # the capture's
         self.ramp = self._memory(slice * channels, np.float32)
         self.ramp.array[:] = np.arange(1, slice + 1).repeat(channels)
         self.silence = self._memory(slice * channels, np.float32)
-        quiet = self.slots[voices]
-        quiet["ring"] = self.silence.address
-        quiet["capacity"] = 1
         self.times = Times()
         for name, value in {
             "rate": rate,
@@ -188,13 +197,13 @@ class Rig:
             "slice": slice,
             "latency": latency,
             "capacity": capacity,
-            "voices": self.slots.ctypes.data,
+            "voices": self.table.ctypes.data,
             "bells": self.bell_table.ctypes.data,
             "noted": self.noted.address,
             "mix": self.mix.address,
-            "batch": self.batch.address,
+            **{name: memory.address for name, memory in self.lined_up.items()},
             "ramp": self.ramp.address,
-            "quiet": self.voice_address(voices),
+            "silence": self.silence.address,
             "one": self.one.address,
             "ring": self.ring.address,
             "voice_end": voices,
@@ -230,7 +239,7 @@ class Rig:
                 "wake_heard": NEVER,
             }.items():
                 record[name] = value
-        self._fixed = (quiet.tobytes(), self.ramp.array.tobytes())
+        self._fixed = self.ramp.array.tobytes()
 
     def _memory(self, count: int, dtype: Any) -> Guarded:
         memory = Guarded(count, dtype)
@@ -241,8 +250,7 @@ class Rig:
         """Nothing was written outside the memory of the records, nor to what is fixed."""
         for memory in self._keep:
             memory.check()
-        quiet = self.slots[len(self.table)]
-        assert self._fixed == (quiet.tobytes(), self.ramp.array.tobytes())
+        assert self._fixed == self.ramp.array.tobytes()
         assert not self.silence.array.any()
 
     def at(self, name: str, slot: int | None = None) -> int:
@@ -252,7 +260,7 @@ class Rig:
         return self.voice_address(slot) + VOICE_AT[name]
 
     def voice_address(self, slot: int) -> int:
-        return int(self.slots.ctypes.data) + slot * VOICE.itemsize
+        return int(self.table.ctypes.data) + slot * VOICE.itemsize
 
     # --- callers -----------------------------------------------------------------
 
@@ -380,6 +388,16 @@ class Rig:
         whole = self.form.read_ring(self.address, index, frames, target.address)
         target.check()
         return bool(whole), np.array(target.array.reshape(frames, self.channels))
+
+    def take(
+        self, index: int, frames: int, limit: int = 1 << 20, encoding: int = 16
+    ) -> tuple[int, np.ndarray]:
+        """What the kernel says, and the frames in an encoding of its caller's."""
+        kind = {8: np.int8, 16: np.int16, 32: np.float32}[encoding]
+        target = Guarded(frames * self.channels, kind)
+        said = self.form.take(self.address, index, frames, limit, encoding, target.address)
+        target.check()
+        return int(said), np.array(target.array.reshape(frames, self.channels))
 
     # --- to compare --------------------------------------------------------------
 

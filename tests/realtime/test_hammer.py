@@ -150,13 +150,14 @@ def produce(stream: int, address: int, block: int, rounds: int, seed: int, rarel
     """A caller: writes what there is room for, and clears a full ring now and then."""
     voice = voice_at(address)
     samples = floats_at(block, 90)
+    holds = voice["capacity"] - stream_at(stream)["slice"]  # as the engine's voices
     for _ in range(rounds):
         seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
         frames = 1 + (seed >> 16) % 90
         write = voice["write"]
         for i in range(frames):
             samples[i] = ((write + i) % BITS + 1) * SCALE
-        taken = put(stream, address, voice["capacity"], block, 32, 1, frames)
+        taken = put(stream, address, holds, block, 32, 1, frames)
         # One clear at a time, as the engine asks for them: the last one is done, and something
         # was heard since, even where the two sides only take turns.
         if (

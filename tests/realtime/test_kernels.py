@@ -21,7 +21,16 @@ from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.memory import records
 from audiostream.realtime import atomics, callback, clock, control, layout, mixer, system
 from audiostream.realtime.compiled import kernels, optimise, target_machine
-from audiostream.realtime.layout import BELL, CLOCK, CUTS, HISTORY, NEVER, STREAM, VOICE
+from audiostream.realtime.layout import (
+    BELL,
+    CLOCK,
+    CUTS,
+    HISTORY,
+    NEVER,
+    PRODUCER,
+    STREAM,
+    VOICE,
+)
 from audiostream.realtime.translate import translate
 from tests.realtime.model import Model, ModelVoice
 from tests.realtime.rig import (
@@ -617,8 +626,12 @@ def test_one_bell_is_rung_once_a_callback_whoever_waits_on_it(form: Form) -> Non
     rig.render(16)  # three slices might note it three times
     assert (rings(bell), rings(other)) == (0, 1)
     for slot in range(3):
-        assert rig.arm("read", 0, slot), "reached, and rung for all the same"
-    rig.render(48)
+        assert rig.arm("read", 48, slot), "reached: nobody is to be rung for"
+    rig.render(16)
+    assert (rings(bell), rings(other)) == (0, 0)
+    for slot in range(3):
+        assert not rig.arm("read", 65, slot)
+    rig.render(32)
     assert (rings(bell), rings(other)) == (1, 1)
     assert rig.table["wake_read"].tolist() == [NEVER] * 3
     assert int(rig.stream["wakeups"]) == 4
@@ -627,12 +640,13 @@ def test_one_bell_is_rung_once_a_callback_whoever_waits_on_it(form: Form) -> Non
 
 def test_a_bell_that_is_not_there_is_no_harm(form: Form) -> None:
     rig = Rig(form, channels=1)
+    rig.write(np.full(16, 0.5))
     rig.play()
-    rig.arm("read", 0)
+    rig.arm("read", 8)
     rig.render(8)  # bell -1: nobody
     assert int(rig.table[0]["woken"]) == 1
     rig.table["bell"] = 1  # no descriptor
-    rig.arm("read", 0)
+    rig.arm("read", 16)
     rig.render(8)
     assert int(rig.stream["wakeups"]) == 0
     assert int(rig.table[0]["wake_read"]) == NEVER
@@ -674,6 +688,7 @@ def test_arm_keeps_the_earliest_wish_and_tells_the_level(form: Form) -> None:
     wish.index.value = 120
     assert wish.arm(form, 120), "reached already"
     assert wish.arm(form, 5)
+    assert wish.wake.value == 120, "and no wish is left that would ring for nothing"
 
 
 @pytest.mark.parametrize("standing", [NEVER, 150, 30])
@@ -886,6 +901,46 @@ def test_a_reader_is_told_that_it_was_lapped(form: Form) -> None:
     rig.stream["reserve"] += 16
     assert not rig.read_ring(51, 4)[0]
     assert rig.read_ring(52, 4)[0]
+
+
+def test_taking_encodes_what_is_there_and_says_what_is_not(form: Form) -> None:
+    rig = Rig(form, channels=2, encoding=16, slice=16, capacity=64)
+    frames = np.arange(200, dtype=np.int16).reshape(100, 2) * 100
+    rig.capture(frames)
+    for encoding, factor in ((16, 1.0), (8, 1 / 256), (32, 1 / 32768)):
+        said, got = rig.take(50, 50, encoding=encoding)  # across the ring's end
+        assert said == 1
+        wanted = frames[50:] * factor
+        np.testing.assert_array_equal(got, wanted if encoding == 32 else np.rint(wanted))
+    assert rig.take(51, 50)[0] == 0, "one frame is missing"
+    assert rig.take(50, 10, limit=50)[0] == 1
+    assert rig.take(50, 10, limit=49)[0] == -1, "more than may be queued"
+    assert rig.take(35, 10)[0] == -1, "lapped"
+    rig.stream["reserve"] += 16
+    assert rig.take(51, 4)[0] == -1, "the writer has begun on it"
+    assert rig.take(52, 4)[0] == 1
+
+
+def test_writing_more_of_the_same_kind_is_putting(form: Form) -> None:
+    rig = Rig(form, channels=2, slice=16, capacity=64)
+    producer = records(PRODUCER, 1)
+    producer[0] = (rig.address, rig.voice_address(0), 50, 16, 1)
+    block = np.arange(1, 31, dtype=np.int16) * 1000
+    address = int(producer.ctypes.data)
+    assert form.put_more(address, int(block.ctypes.data), 30) == 30
+    assert form.put_more(address, int(block.ctypes.data), 30) == 20, "up to its limit"
+    rig.play()
+    wanted = (np.concatenate((block, block[:20])) / 32768).astype(np.float32)
+    np.testing.assert_array_equal(rig.render(50), np.stack((wanted, wanted), axis=1))
+
+
+def test_compiled_writes_take_bytes_as_they_are() -> None:
+    rig = Rig(compiled(), channels=1, slice=16, capacity=64)
+    producer = records(PRODUCER, 1)
+    producer[0] = (rig.address, rig.voice_address(0), 64, 8, 1)
+    assert rig.form.put_more(int(producer.ctypes.data), bytes([64, 0, 192]), 3) == 3
+    rig.play()
+    assert rig.render(3)[:, 0].tolist() == [0.5, 0.0, -0.5]
 
 
 def test_the_writer_announces_a_block_before_it_touches_the_ring(
@@ -1335,8 +1390,7 @@ OWN = {
     *(("fade_out", word) for word in ("read",)),
     *(("cut", word) for word in ("read", "cut_count")),
     *(("mix_voice", word) for word in ("read", "starved")),
-    *(("flush_batch", word) for word in ("read",)),
-    *(("mix_block", word) for word in ("frames",)),
+    *(("line_up", word) for word in ("read", "frames")),
     *(("pour", word) for word in ("sink_bytes", "sink_failed")),
     *(("tick", word) for word in ("frames",)),
     *(("run_clock", word) for word in ("frames", "ended")),
