@@ -14,6 +14,11 @@ __all__ = (
     "EndOfStream",
     "FormatError",
     "NoDeviceError",
+    "NoLibpdError",
+    "PatchClosedError",
+    "PatchError",
+    "PatchIndexError",
+    "PatchWarning",
     "StreamClosedError",
 )
 
@@ -54,3 +59,23 @@ class DeviceError(AudioException):
 
 class NoDeviceError(DeviceError):
     """There is no such audio device, or none at all."""
+
+
+class PatchError(AudioException):
+    """A Pure Data patch that cannot be used as asked, or libpd refused something."""
+
+
+class NoLibpdError(PatchError):
+    """No libpd that can be used was found, or not the one that was asked for."""
+
+
+class PatchClosedError(PatchError, StreamClosedError):
+    """The patch is closed."""
+
+
+class PatchIndexError(PatchError, IndexError):
+    """Outside of an array of the patch."""
+
+
+class PatchWarning(UserWarning):
+    """A patch was opened, but will not sound as its author meant it."""

@@ -1,0 +1,488 @@
+"""A Pure Data patch, computed when asked; any thread, no event loop, no thread of its own."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from audiostream.errors import FormatError, PatchClosedError, PatchError, PatchWarning
+from audiostream.libpd.arrays import Arrays
+from audiostream.libpd.carriers import CARRIERS
+from audiostream.libpd.inbox import Inbox
+from audiostream.libpd.midi import MidiIn
+from audiostream.libpd.patchfile import Seen, check, look_into, missing_objects
+from audiostream.libpd.protocol import (
+    BLOCK,
+    Atom,
+    Carrier,
+    Engine,
+    Floats,
+    Message,
+    Midi,
+)
+from audiostream.libpd.queues import Queue
+from audiostream.pcm import check_channels, check_rate, check_whole
+
+__all__ = ("Patch",)
+
+T = TypeVar("T")
+Notify = Callable[[], object]
+
+CHUNK = 256
+"""Ticks computed with the engine locked at a stretch; others may send in between."""
+
+QUEUE = 1024
+"""Items that a subscription keeps by default."""
+
+
+class _Hold:
+    """An open patch's hold on its engine; all that is needed to let go of it.
+
+    Kept by the patch's finalizer, so it must not lead to the patch: not to its queues
+    either, whose owners may know it.
+    """
+
+    def __init__(self, carrier: Carrier, inbox: Inbox) -> None:
+        self.carrier = carrier
+        self.engine: Engine = carrier.acquire()
+        self.inbox = weakref.ref(inbox)
+        self.patch: Any = None
+        self.bound: dict[str, Any] = {}
+        self.closed = False
+
+    def end(self) -> None:
+        """Close the patch and give the engine back; once."""
+        with self.engine.lock:
+            if self.closed:
+                return
+            self.closed = True
+            if self.patch is not None:
+                self.engine.close(self.patch)
+            for bound in self.bound.values():
+                self.engine.unbind(bound)
+            self.engine.listen(None)
+        self.carrier.release(self.engine)
+        inbox = self.inbox()
+        if inbox is not None:
+            inbox.finish()
+            inbox.tell()
+
+
+class _Session:
+    """An open patch's engine and queues, for whatever belongs to the patch."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.inbox = Inbox()
+        self.hold = _Hold(carrier, self.inbox)
+
+    def run(self, function: Callable[[Engine], T]) -> T:
+        """Call `function` with the engine locked, then tell what the patch said.
+
+        Raises
+        ------
+        PatchClosedError
+            If the patch is closed.
+        """
+        with self.hold.engine.lock:
+            if self.hold.closed:
+                raise PatchClosedError("the patch is closed; open it again with Patch(...)")
+            result = function(self.hold.engine)
+        self.inbox.tell()
+        return result
+
+    def run_if_open(self, function: Callable[[Engine], None]) -> None:
+        """Call `function` as :meth:`run` does, or not at all."""
+        try:
+            self.run(function)
+        except PatchClosedError:
+            return
+
+    def subscribe(self, receiver: str, size: int, notify: Notify | None) -> Queue[Message]:
+        def bind(engine: Engine) -> None:
+            if self.inbox.subscribe(queue, receiver):
+                self.hold.bound[receiver] = engine.bind(receiver)
+
+        def unbind(engine: Engine) -> None:
+            if self.inbox.unsubscribe(queue, receiver):
+                engine.unbind(self.hold.bound.pop(receiver))
+
+        queue: Queue[Message] = Queue(size, notify, lambda: self.run_if_open(unbind))
+        self.run(bind)
+        return queue
+
+    def subscribe_midi(self, size: int, notify: Notify | None) -> Queue[Midi]:
+        def bind(engine: Engine) -> None:
+            engine.bind_midi()
+            self.inbox.subscribe_midi(queue)
+
+        def unbind(engine: Engine) -> None:
+            self.inbox.unsubscribe_midi(queue)
+
+        queue: Queue[Midi] = Queue(size, notify, lambda: self.run_if_open(unbind))
+        self.run(bind)
+        return queue
+
+
+class Patch(MidiIn):
+    """A Pure Data patch in a libpd of its own.
+
+    Time in the patch passes in :meth:`process` and :meth:`render`, in blocks of 64 frames,
+    and nowhere else.  Methods may be called from any thread; one that finds the patch
+    computing waits until that has got through at most 16,384 frames.
+
+    The library is looked for in this order: the ``pylibpd`` module, the system's libpd, the
+    ``cypd`` wheel; `carrier` and ``AUDIOSTREAM_LIBPD`` choose by hand.  pylibpd plays one
+    patch at a time, in the instance that ``pylibpd.libpd_float(...)`` and its other
+    functions reach; the others play any number.  A patch that is dropped without
+    :meth:`close` is closed before the next one is opened.
+
+    Abstractions beside the patch are found.  Externals that are binaries are not loaded:
+    they need symbols that a private copy of libpd cannot give them.  And a patch is a
+    program: it can use all memory, compute for ever or end the process; open none that you
+    would not run.
+
+    Parameters
+    ----------
+    patchfile : str or os.PathLike
+        The ``.pd`` file.
+    rate : int
+        Frames per second (Hz).
+    channels : int
+        Channels that [dac~] has.  Pd drops what a patch sends to further ones: a stereo
+        patch in one channel is its left side.
+    inputs : int
+        Channels that [adc~] has; 0 for none.
+    strict : bool
+        Refuse a patch with objects that libpd does not know, instead of warning.
+    carrier : str, optional
+        ``"pylibpd"``, ``"system"``, ``"cypd"``, or the path of a shared library that is
+        libpd.
+
+    Attributes
+    ----------
+    path : Path
+        The file, absolute.
+    rate, channels, inputs : int
+        As given.
+    arrays : Arrays
+        The patch's arrays by name, to copy to and from numpy.
+    dollar_zero : int
+        What ``$0`` is in the patch, for names that begin with it.
+    carrier : str
+        The name of the carrier that plays it.
+    input_latency : int
+        Frames from `adc` in :meth:`process` to what [adc~] hears at the same place of the
+        output: 63 with inputs, whatever the size of the blocks.
+
+    Raises
+    ------
+    PatchError
+        If the file is missing, not readable or not a patch, if it or an abstraction beside
+        it is damaged, if `strict` and an object is missing, or if pylibpd is playing
+        another patch.
+    NoLibpdError
+        If there is no libpd, or not the one chosen.
+    FormatError
+        For a rate or channel count that cannot be used.
+
+    Warns
+    -----
+    PatchWarning
+        If objects are missing, whose names it says, or if there is no [dac~].
+    """
+
+    def __init__(
+        self,
+        patchfile: str | os.PathLike[str],
+        rate: int = 44100,
+        channels: int = 2,
+        inputs: int = 0,
+        strict: bool = False,
+        carrier: str | None = None,
+    ) -> None:
+        self.rate = check_rate(rate)
+        self.channels = check_channels(channels)
+        self.inputs = check_channels(inputs) if inputs else 0
+        self.path: Path = check(patchfile)
+        seen = look_into(self.path)
+        lender = CARRIERS.choose(carrier)
+        if lender.utf8_only and not seen.utf8:
+            raise PatchError(
+                f"{self.path}, or an abstraction that it names, is not UTF-8, which crashes "
+                f"{lender.name} when it is printed; save it again with Pd, or set "
+                "AUDIOSTREAM_LIBPD=system or cypd"
+            )
+        self.carrier = lender.name
+        self.input_latency = BLOCK - 1 if self.inputs else 0
+        # Output that was computed and not handed out yet, and input that waits to be heard.
+        self._ahead = np.zeros((0, self.channels), np.float32)
+        self._behind = np.zeros((self.input_latency, self.inputs), np.float32)
+        self._flow = threading.Lock()  # one process() at a time; taken before the engine's
+        self._session = session = _Session(lender)
+        self._finalizer = weakref.finalize(self, lender.abandon, session.hold.end)
+        self._finalizer.atexit = False
+        self.arrays = Arrays(session.run)
+        try:
+            self._open(strict, seen)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, strict: bool, seen: Seen) -> None:
+        session = self._session
+
+        def open_patch(engine: Engine) -> int:
+            engine.listen(session.inbox)
+            engine.start(self.inputs, self.channels, self.rate)
+            session.hold.patch = patch = engine.open(self.path)
+            return 0 if patch is None else engine.dollar_zero(patch)
+
+        self.dollar_zero = session.run(open_patch)
+        if session.hold.patch is None:
+            said = "; ".join(session.inbox.prints) or "it does not say why"
+            raise PatchError(f"libpd cannot open {self.path} ({said}); save it again with Pd")
+        missing = missing_objects(session.inbox.prints)
+        if missing:
+            message = (
+                f"{self.path} needs what libpd does not have: {', '.join(missing)}. Put "
+                "abstractions (.pd files) into the patch's folder; binary externals are not "
+                "supported"
+            )
+            if strict:
+                raise PatchError(message)
+            warnings.warn(message, PatchWarning, stacklevel=3)
+        if not seen.dac:
+            warnings.warn(
+                f"{self.path} has no [dac~], so nothing of it will be heard",
+                PatchWarning,
+                stacklevel=3,
+            )
+
+    # -------------------------------------------------------------------------- sound
+
+    def process(self, frames: int, adc: npt.ArrayLike | None = None) -> Floats:
+        """Compute the next frames.
+
+        libpd computes 64 frames at a time; what is left of them is handed out by the next
+        call.  So the output does not depend on how many frames are asked for, and a message
+        is heard at most 63 frames later than the next frame.  [adc~] hears the input 63
+        frames late, always, so that it does not depend on that either.
+
+        The interpreter lock is kept if the time that computing took so far says that this
+        will take less than half a millisecond, and released otherwise (not with pylibpd,
+        which always keeps it).
+
+        Parameters
+        ----------
+        frames : int
+            How many; 0 or more.
+        adc : array_like, optional
+            float ``(frames, inputs)`` at full scale 1.0, or ``(frames,)`` for one input.
+            Silence without it.
+
+        Returns
+        -------
+        numpy.ndarray
+            A new array, float32, C-contiguous, ``(frames, channels)``; full scale is 1.0,
+            and what is louder is not clipped.
+
+        Raises
+        ------
+        FormatError
+            For a number of frames that is negative, or an `adc` of another shape or of
+            integers.
+        PatchClosedError
+            If the patch is closed.
+        """
+        frames = check_whole(frames, "frames", "frames")
+        if frames < 0:
+            raise FormatError(f"frames={frames} is negative; ask for 0 or more")
+        heard = self._input(frames, adc)
+        with self._flow:
+            ready = len(self._ahead)
+            ticks = max(0, -(-(frames - ready) // BLOCK))
+            out = np.empty((ready + ticks * BLOCK, self.channels), np.float32)
+            out[:ready] = self._ahead
+            if self.inputs:
+                heard = np.concatenate((self._behind, heard))
+            self._compute(ticks, heard, out[ready:])
+            # Copied, so that the array that is handed out is the caller's alone.
+            self._ahead = out[frames:].copy()
+            self._behind = heard[ticks * BLOCK :] if self.inputs else heard
+            return out[:frames]
+
+    def render(self, seconds: float) -> Floats:
+        """Compute that many seconds, without input; see :meth:`process`."""
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise FormatError(f"seconds={seconds} is no length of time; try 1.0")
+        return self.process(round(seconds * self.rate))
+
+    def _input(self, frames: int, adc: npt.ArrayLike | None) -> Floats:
+        if adc is None:
+            return np.zeros((frames, self.inputs), np.float32)
+        given = np.asarray(adc)
+        if given.dtype.kind != "f":
+            raise FormatError(
+                f"adc holds {given.dtype}, not floats; divide int16 by 32768 before"
+            )
+        if given.ndim == 1:
+            given = given[:, np.newaxis]
+        if given.shape != (frames, self.inputs):
+            raise FormatError(
+                f"adc has the shape {given.shape}, not {(frames, self.inputs)}; Patch's "
+                "inputs= sets the number of channels"
+            )
+        return given.astype(np.float32)
+
+    def _compute(self, ticks: int, adc: Floats, dac: Floats) -> None:
+        # Also for no ticks, so that a closed patch says so.
+        for first in range(0, max(ticks, 1), CHUNK):
+            count = min(CHUNK, ticks - first)
+            span = slice(first * BLOCK, (first + count) * BLOCK)
+            self._session.run(
+                lambda engine, count=count, span=span: (  # type: ignore[misc]
+                    engine.process(count, adc[span], dac[span]) if count else None
+                )
+            )
+
+    # ----------------------------------------------------------------------- messages
+
+    def send(self, receiver: str, *atoms: object) -> bool:
+        """Send a message to a [receive], as Pd's message boxes would.
+
+        ================================ ==========================================
+        ``send("r")``                    a bang
+        ``send("r", 440)``               a float; numpy's scalars and bool, too
+        ``send("r", "word")``            the symbol ``word``
+        ``send("r", 1, "a", 2)``         a list, since it begins with a number
+        ``send("r", ["a", 1])``          a list, whatever it begins with; of a list,
+                                         a tuple or a numpy array of one dimension
+        ``send("r", "set", 1, 2)``       the message ``set 1 2``, as in
+                                         ``pylibpd.libpd_message("r", "set", 1, 2)``
+        ================================ ==========================================
+
+        See :meth:`message` for one that is a single word.
+
+        Returns
+        -------
+        bool
+            False if nothing in the patch receives that name.
+
+        Raises
+        ------
+        TypeError
+            For an atom that is neither a number nor a str.
+        PatchError
+            For a name or symbol that Pd cannot hold.
+        PatchClosedError
+            If the patch is closed.
+        """
+        if len(atoms) == 1 and isinstance(atoms[0], list | tuple | np.ndarray):
+            return self.message(receiver, "list", *atoms[0])
+        if not atoms:
+            return self.message(receiver, "bang")
+        if len(atoms) == 1:
+            selector = "symbol" if isinstance(atoms[0], str) else "float"
+            return self.message(receiver, selector, *atoms)
+        if isinstance(atoms[0], str):
+            return self.message(receiver, *atoms)  # type: ignore[arg-type]
+        return self.message(receiver, "list", *atoms)
+
+    def message(self, receiver: str, selector: str, *atoms: object) -> bool:
+        """Send a message that begins with `selector`; as :meth:`send` otherwise."""
+        receiver, selector = _symbol(receiver), _symbol(selector)
+        checked = tuple(_atom(atom) for atom in atoms)
+        return self._session.run(lambda engine: engine.send(receiver, selector, checked))
+
+    def messages(
+        self, name: str, size: int = QUEUE, notify: Notify | None = None
+    ) -> Queue[Message]:
+        """Subscribe to what the patch sends to `name`, until the queue is closed.
+
+        Parameters
+        ----------
+        name : str
+            What [send] in the patch has.
+        size : int
+            Messages kept at most; the newest replace the oldest.
+        notify : callable, optional
+            See :class:`~audiostream.libpd.Queue`.
+        """
+        return self._session.subscribe(_symbol(name), size, notify)
+
+    def midi(self, size: int = QUEUE, notify: Notify | None = None) -> Queue[Midi]:
+        """Subscribe to the MIDI that the patch sends; parameters as of :meth:`messages`."""
+        return self._session.subscribe_midi(size, notify)
+
+    @property
+    def prints(self) -> Queue[str]:
+        """The last 1,000 lines that the patch and libpd printed.
+
+        They also go to the logger ``audiostream.puredata``: errors as warnings, the rest as
+        information.
+        """
+        return self._session.inbox.prints
+
+    def _midi(self, kind: str, *values: int) -> None:
+        if not self._session.run(lambda engine: engine.midi(kind, values)):
+            raise FormatError(f"libpd refuses the {kind} of {values}")
+
+    # ----------------------------------------------------------------------- lifetime
+
+    @property
+    def closed(self) -> bool:
+        """The patch is closed."""
+        return self._session.hold.closed
+
+    def close(self) -> None:
+        """Close the patch; its subscriptions end.  Idempotent.
+
+        Waits for what another thread is computing, at most 16,384 frames.
+        """
+        self._finalizer.detach()
+        self._session.hold.end()
+
+    def __enter__(self) -> Patch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "closed " if self.closed else ""
+        return f"<{state}Patch {str(self.path)!r} on {self.carrier}>"
+
+
+def _symbol(text: object) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"a name or a message's first word is a str, not {text!r}")
+    if "\0" in text:
+        raise PatchError(f"{text!r} holds a null character, which Pd's symbols cannot")
+    return text
+
+
+def _atom(value: object) -> Atom:
+    if isinstance(value, str):
+        return _symbol(value)
+    if isinstance(value, bytes | bytearray) or not (
+        hasattr(value, "__float__") or hasattr(value, "__index__")
+    ):
+        raise TypeError(
+            f"Pd takes numbers and str, not {value!r}; send the parts of it one by one"
+        )
+    return float(value)  # type: ignore[arg-type]

@@ -1,0 +1,116 @@
+"""Bounded queues from a patch to whoever listens; filled in libpd, drained in any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from audiostream.errors import FormatError
+from audiostream.pcm import check_whole
+
+__all__ = ("Queue",)
+
+T = TypeVar("T")
+
+
+class Queue(Generic[T]):
+    """What a patch said and nobody has taken yet, oldest first; it never waits.
+
+    When it is full, the oldest item makes room for the newest and is counted in
+    :attr:`dropped`.  Methods may be called from any thread; iterating goes over a copy and
+    takes nothing away.
+
+    Parameters
+    ----------
+    size : int
+        Items kept at most.
+    notify : callable, optional
+        See the attribute.
+    close : callable, optional
+        Ends the subscription; called once, by the first :meth:`close`.
+
+    Attributes
+    ----------
+    notify : callable or None
+        Called without arguments when something has come since the last time, once for any
+        number of items, in the thread whose call made the patch speak (`process`, `send`
+        and so on), after libpd's lock is released.  It may use the patch.  What it raises
+        is logged.
+    closed : bool
+        Nothing more will come; what is there can still be taken.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        notify: Callable[[], object] | None = None,
+        close: Callable[[], None] | None = None,
+    ) -> None:
+        size = check_whole(size, "size", "items")
+        if size < 1:
+            raise FormatError(f"size={size} holds nothing; try size=1024")
+        self.notify = notify
+        self.closed = False
+        self._close = close
+        self._items: deque[T] = deque(maxlen=size)
+        self._put = 0  # written inside libpd only
+        self._taken = 0  # written under the lock, which nothing inside libpd waits for
+        self._lock = threading.Lock()
+
+    def put(self, item: T) -> None:
+        """Append an item, in place of the oldest if full.  Only one thread at a time."""
+        self._put += 1
+        self._items.append(item)
+
+    def get(self) -> T | None:
+        """Take and return the oldest item; None if there is none."""
+        with self._lock:
+            try:
+                item = self._items.popleft()
+            except IndexError:
+                return None
+            self._taken += 1
+            return item
+
+    def drain(self) -> list[T]:
+        """Take and return all items that are there now."""
+        taken: list[T] = []
+        for _ in range(len(self._items)):
+            item = self.get()
+            if item is None:
+                break  # another thread was faster
+            taken.append(item)
+        return taken
+
+    @property
+    def dropped(self) -> int:
+        """How many items were lost because nobody took them in time."""
+        with self._lock:
+            return max(0, self._put - self._taken - len(self._items))
+
+    def close(self) -> None:
+        """End the subscription.  Idempotent; what is there can still be taken."""
+        close, self._close = self._close, None
+        self.closed = True
+        if close is not None:
+            close()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items.copy())
+
+    def __enter__(self) -> Queue[T]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
