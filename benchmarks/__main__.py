@@ -17,6 +17,7 @@ NAMES = (
     "tasks",
     "startup",
     "resampling",
+    "sources",
     "memory",
 )
 """Each is a module of this package with ``run(quick: bool) -> Report``."""

@@ -231,9 +231,8 @@ class Bench:
         self._close.callback(self.output.close)
         for row, gain in zip(self.rings, self.levels[0], strict=False):
             voice = Voice(self.output, format, self.capacity / 48000)
-            assert voice.capacity == self.capacity
             record = self.output._table[voice.slot]
-            record["ring"], record["write"] = row, 1 << 60
+            record["ring"], record["capacity"], record["write"] = row, self.capacity, 1 << 60
             record["gain"] = record["gain_target"] = record["gain_goal"] = gain
             voice.play()
         self.position = 0
