@@ -1,5 +1,6 @@
 """The asyncio and trio API: outputs, inputs and samples for coroutines; event loop."""
 
+from audiostream.aio import sources
 from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
 from audiostream.aio.input import AudioInput, get_input
 from audiostream.aio.listing import get_input_sources, get_output_devices
@@ -24,4 +25,5 @@ __all__ = (
     "get_input_sources",
     "get_output",
     "get_output_devices",
+    "sources",
 )

@@ -1,0 +1,139 @@
+"""Sound files as a source, read piece by piece; event loop, the disk on a worker thread."""
+
+from __future__ import annotations
+
+import threading
+from os import PathLike
+from typing import Any
+
+import anyio.to_thread
+import numpy as np
+
+from audiostream.aio.sources.convert import Converter
+from audiostream.aio.sources.source import Source
+from audiostream.errors import AudioException, FormatError
+from audiostream.pcm import Format
+from audiostream.realtime.compiled import Kernels
+
+__all__ = ("File", "file")
+
+PIECE = 0.25
+"""Seconds that are read at a time: each piece costs a trip to a worker thread."""
+
+
+class File(Source):
+    """A sound file (WAV, FLAC, OGG, MP3 and others), converted to the sample's rate.
+
+    Parameters
+    ----------
+    path : str or PathLike
+    loop : bool
+        Begin anew at the end, without a gap.  May be set while it plays.
+    start : float
+        Seconds from the beginning.
+
+    Raises
+    ------
+    AudioException
+        If soundfile is not installed, or the file cannot be read.
+    FormatError
+        For a `start` that is not in the file.
+    """
+
+    def __init__(
+        self, path: str | PathLike[str], loop: bool = False, start: float = 0.0
+    ) -> None:
+        try:
+            import soundfile
+        except ImportError as error:
+            raise AudioException(
+                'sound files need soundfile; try pip install "audiostream[files]"'
+            ) from error
+        try:
+            self._file = soundfile.SoundFile(path)
+        except (OSError, RuntimeError, TypeError) as error:
+            raise AudioException(
+                f"{path}: cannot be read as a sound file ({error}); check the path, or convert "
+                "it to WAV or FLAC"
+            ) from error
+        self.path = path
+        self.loop = loop
+        self._reading = threading.Lock()  # closing waits for it
+        self._seek: int | None = None
+        self._ended = False
+        self.seek(start)
+
+    @property
+    def duration(self) -> float:
+        """Seconds in all."""
+        return float(self._file.frames / self._file.samplerate)
+
+    @property
+    def position(self) -> float:
+        """Seconds from the beginning of what is read next; ahead of what is heard."""
+        frame = self._file.tell() if self._seek is None else self._seek
+        return float(frame / self._file.samplerate)
+
+    def seek(self, seconds: float) -> None:
+        """Go on from `seconds` from the beginning; any thread.
+
+        What was read before is heard first; ``clear`` the sample for a jump at once.
+
+        Raises
+        ------
+        FormatError
+            If that is not in the file.
+        """
+        if not 0 <= seconds <= self.duration:
+            raise FormatError(
+                f"{seconds!r} seconds are not in {self.path}, which is "
+                f"{self.duration:g} seconds long"
+            )
+        self._seek = round(seconds * self._file.samplerate)
+
+    def begin(self, format: Format, kernels: Kernels) -> None:
+        """Make ready for the sample's rate; it is read on from where it stands."""
+        super().begin(format, kernels)
+        file = self._file
+        self._converter = Converter(file.samplerate, file.channels, format, kernels)
+        self._ended = False
+
+    async def get_bytes(self) -> Any:
+        """Read a piece; None at the end, until :meth:`seek`, and once it is closed."""
+        if self._ended and self._seek is None:
+            return None
+        block = await anyio.to_thread.run_sync(self._read)
+        self._ended = not len(block)
+        block = self._converter.convert(block, last=self._ended)
+        return block if len(block) else None
+
+    def _read(self) -> np.ndarray:
+        """The next piece, float32 (frames, channels); empty at the end.  Worker thread."""
+        file = self._file
+        with self._reading:
+            if file.closed:
+                return np.zeros((0, file.channels), np.float32)
+            if self._seek is not None:
+                seek, self._seek = self._seek, None
+                file.seek(seek)
+            frames = max(round(PIECE * file.samplerate), 1)
+            pieces = [file.read(frames, dtype="float32", always_2d=True)]
+            while self.loop and len(pieces[-1]) < frames and file.frames:
+                frames -= len(pieces[-1])
+                file.seek(0)
+                pieces.append(file.read(frames, dtype="float32", always_2d=True))
+            return np.concatenate(pieces)
+
+    def close(self) -> None:
+        """Close the file, which ends a play of it.  Idempotent."""
+        with self._reading:
+            self._file.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_file"):
+            self._file.close()
+
+
+def file(path: str | PathLike[str], loop: bool = False, start: float = 0.0) -> File:
+    """Open a sound file as a source; see :class:`File`."""
+    return File(path, loop, start)

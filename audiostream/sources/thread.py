@@ -1,0 +1,193 @@
+"""``ThreadSource``, the documented generator; a thread of its own, or a shared event loop."""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from audiostream.aio.sources.source import block_for
+from audiostream.compat.sample import AudioSample
+from audiostream.engine.voice import Voice
+from audiostream.errors import AudioException
+from audiostream.pcm import check_whole
+from audiostream.sources.background import LoopRun, Run, ThreadRun, is_on_loop
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from audiostream.aio.output import AudioOutput
+
+__all__ = ("ThreadSource",)
+
+
+class ThreadSource(AudioSample):
+    """A sample that generates what it plays: subclasses override :meth:`get_bytes`.
+
+    An ordinary ``get_bytes`` runs in a thread of its own and may block; ``async def
+    get_bytes`` runs on one asyncio event loop in the background that all such sources share.
+    If it raises, ``threading.excepthook`` is told once, the source stops, and others play on.
+
+    Parameters
+    ----------
+    stream : AudioOutput
+        The output; the source is added to it.
+    ahead : int, optional
+        Frames that are generated ahead of the device at most, two blocks at least: what
+        changes is heard so many frames, one answer of ``get_bytes`` and the device's latency
+        later.  If not given, as many as the ring of a sample holds, and at most a tenth of
+        a second with ``async def get_bytes``.
+    *args, **kwargs
+        What code written for the original passes on; ignored.
+
+    Attributes
+    ----------
+    rate, channels, encoding, buffersize : int
+        The output's.
+    daemon : bool
+        Whether the interpreter may end while it plays; before :meth:`start`.
+    """
+
+    _run: Run | None
+    _stopping: bool
+    _give_back: weakref.finalize[..., ThreadSource] | None
+    daemon: bool
+    ahead: int | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make it whole before ``__init__``, which subclasses might call late."""
+        source = super().__new__(cls)
+        source._run = None
+        source._stopping = False
+        source._give_back = None
+        source.daemon = True
+        source.ahead = None
+        return source
+
+    def __init__(
+        self, stream: AudioOutput, *args: Any, ahead: int | None = None, **kwargs: Any
+    ) -> None:
+        del args, kwargs
+        self.ahead = None if ahead is None else check_whole(ahead, "ahead", "frames")
+        self.buffersize = stream.buffersize
+        self.channels = stream.channels
+        self.rate = stream.rate
+        self.encoding = stream.encoding
+        stream.add_sample(self)
+
+    @property
+    def block(self) -> int:
+        """Frames that the ready-made sources make at a time."""
+        return block_for(self.rate // 10 if self.ahead is None else self.ahead)
+
+    @property
+    def sample(self) -> ThreadSource:
+        """The sample that it writes to: itself."""
+        return self
+
+    # --- what subclasses write ---------------------------------------------------
+
+    def get_bytes(self) -> Any:
+        """Make the next chunk.
+
+        Returns
+        -------
+        bytes
+            In the output's rate, channels and encoding; or an array as ``write`` takes it.
+            An empty one: nothing to say now, ask again a buffer later.  None: this is the
+            end, what was made before is still heard.
+        """
+        return b""
+
+    def next_block(self) -> np.ndarray:
+        """What ``get_bytes`` of a source that never blocks encodes, float32."""
+        raise NotImplementedError
+
+    # --- control -----------------------------------------------------------------
+
+    def start(self) -> None:
+        """Generate and play.  Idempotent; works again after :meth:`stop`.
+
+        Raises
+        ------
+        AudioException
+            If the source was removed from its output.
+        StreamClosedError, DeviceError
+            If the output is closed or its device gone.
+        """
+        if self.is_alive() and not self._stopping:
+            return
+        voice = self._attached("start")
+        voice.check()
+        self.play()
+        self._stopping = False
+        again = self._run is not None
+        self._run = LoopRun(self, again) if is_on_loop(self) else ThreadRun(self)
+
+    def stop(self) -> None:
+        """End the generator, fade out and drop what is queued.  Idempotent.
+
+        It ends even while it waits in ``write``; in the middle of ``get_bytes`` its answer
+        is the last, and is not heard.  :meth:`join` waits for that.
+        """
+        self._stopping = True
+        if self._run is not None:
+            self._run.stop()
+        super().stop()
+
+    def is_alive(self) -> bool:
+        """True while the generator runs."""
+        return self._run is not None and self._run.is_alive()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the generator has ended; at most `timeout` seconds."""
+        if self._run is not None:
+            self._run.join(timeout)
+
+    # --- for what drives it, and what an output does -----------------------------
+
+    @property
+    def is_cut_off(self) -> bool:
+        """True if nothing can be heard of it any more, and that is no fault of its own."""
+        voice = self._voice
+        return voice is None or voice.is_gone or voice.output.is_closed
+
+    def output_and_voice(self) -> tuple[AudioOutput, Voice]:
+        """Where it plays."""
+        voice = self._attached("play")
+        assert self._output is not None
+        return self._output, voice
+
+    def over(self) -> None:
+        """The generator has ended by itself: to run dry now is no shortage."""
+        voice = self._voice
+        if voice is not None:
+            with contextlib.suppress(AudioException):
+                voice.end()
+
+    def encoded(self, block: np.ndarray) -> bytes:
+        """Float32 (frames, channels) in the output's encoding."""
+        voice = self._attached("play")
+        block = np.ascontiguousarray(block, np.float32)
+        data = np.empty(block.size, voice.format.dtype)
+        voice.output.kernels.encode_block(
+            block.ctypes.data, data.ctypes.data, self.encoding, block.size
+        )
+        return data.tobytes()
+
+    def attach(self, output: AudioOutput) -> None:
+        """Called by ``add_sample``."""
+        before = self._voice
+        super().attach(output)
+        voice = self._attached("play")
+        if voice is before:
+            return
+        if self.ahead is not None:
+            voice.set_limit(self.ahead)
+        # A source that is dropped gives its voice back; while it runs, its run holds it.
+        if self._give_back is not None:
+            self._give_back.detach()
+        self._give_back = weakref.finalize(self, voice.remove)
+        self._give_back.atexit = False
