@@ -20,6 +20,13 @@ async def listen(hertz: aio.sources.Messages) -> None:
         print(f"{message.atoms[0]:.2f} Hz")
 
 
+async def heard(voice: aio.AudioSample, seconds: float) -> None:
+    """Wait until so much more of it was heard, however late this program is."""
+    end = voice.position + seconds * voice.rate
+    while voice.position < end:
+        await anyio.sleep(0.01)
+
+
 async def main(seconds: float) -> None:
     async with (
         aio.get_output(rate=48000, channels=2, buffersize=256) as speaker,
@@ -31,9 +38,9 @@ async def main(seconds: float) -> None:
             tasks.start_soon(voice.write_from, patch)
             for note in NOTES:
                 patch.send("note", note)
-                await anyio.sleep(seconds)
+                await heard(voice, seconds)
             patch.send("quiet")  # a bang: the patch fades out
-            await anyio.sleep(0.3)
+            await heard(voice, 0.3)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,13 @@ from audiostream.sources.puredata import PatchSource
 NOTES = (57, 60, 64, 69)  # as MIDI counts them: 69 is 440 Hz
 
 
+def wait(patch: PatchSource, seconds: float) -> None:
+    """Until so much more of it was heard, however late this program is."""
+    end = patch.position + seconds * patch.rate
+    while patch.position < end:
+        time.sleep(0.01)
+
+
 def main(seconds: float) -> None:
     stream = get_output(rate=44100, channels=2, buffersize=512)
     patch = PatchSource(stream, Path(__file__).with_name("pitch.pd"))
@@ -25,9 +32,9 @@ def main(seconds: float) -> None:
         message = hertz.get()
         if message is not None:
             print(f"note {note}: {message.atoms[0]:.2f} Hz")
-        time.sleep(seconds)
+        wait(patch, seconds)
     patch.send("quiet")  # a bang: the patch fades out
-    time.sleep(0.3)
+    wait(patch, 0.3)
     patch.close()
     stream.close()
 

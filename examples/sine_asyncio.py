@@ -19,10 +19,9 @@ async def main(seconds: float) -> None:
     ):
         voice = speaker.sample()
         # The fewer frames ahead, the sooner and the smoother a new frequency is heard.
-        tasks.start_soon(partial(voice.write_from, sine, ahead=1024))
-        begin = anyio.current_time()
-        while (passed := anyio.current_time() - begin) < seconds:
-            sine.frequency = 220 * 4 ** (passed / seconds)
+        tasks.start_soon(partial(voice.write_from, sine, ahead=2048))
+        while (heard := voice.position / voice.rate) < seconds:
+            sine.frequency = 220 * 4 ** (heard / seconds)
             await anyio.sleep(0.005)
         tasks.cancel_scope.cancel()  # a sine has no end of its own
 

@@ -14,11 +14,10 @@ def main(seconds: float) -> None:
     stream = get_output(rate=44100, channels=1, buffersize=256)
     # The fewer frames it is ahead, the sooner a new frequency is heard, and the smaller are
     # the steps; the more, the longer this program may be late without a gap.
-    sine = SineSource(stream, 220, ahead=1024)
+    sine = SineSource(stream, 220, ahead=2048)
     sine.start()  # it plays by itself from now on
-    begin = time.monotonic()
-    while (passed := time.monotonic() - begin) < seconds:
-        sine.frequency = 220 * 4 ** (passed / seconds)
+    while (heard := sine.position / stream.rate) < seconds:
+        sine.frequency = 220 * 4 ** (heard / seconds)
         time.sleep(0.005)
     sine.stop()
     stream.close()

@@ -121,6 +121,15 @@ class AudioSample:
         if voice is not None and not voice.is_gone and not voice.output.is_closed:
             voice.stop()
 
+    @property
+    def position(self) -> int:
+        """Frames heard since it was added to its output; 0 while it is on none.
+
+        Never ahead of the sound, and behind it by at most a block.
+        """
+        voice = self._voice
+        return 0 if voice is None else voice.counts().position
+
     def _attached(self, what: str) -> Voice:
         voice = self._voice
         if voice is None:

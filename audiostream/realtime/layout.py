@@ -17,9 +17,12 @@ import numpy as np
 __all__ = (
     "BELL",
     "BELL_BYTES",
+    "CACHE_LINE",
     "CLOCK",
     "CUTS",
     "HISTORY",
+    "LINE",
+    "LINE_BYTES",
     "NEVER",
     "PASS",
     "PRODUCER",
@@ -32,8 +35,8 @@ __all__ = (
     "WORD",
 )
 
-LINE: Final = 64
-"""Bytes of a cache line."""
+CACHE_LINE: Final = 64
+"""Bytes that two writers must not share."""
 
 NEVER: Final = 1 << 62
 """An index that is never reached: nobody waits."""
@@ -62,7 +65,7 @@ def _record(*lines: tuple[str, ...]) -> np.dtype[Any]:
             formats.append(kind or "i8")
             offsets.append(offset)
             offset += 8
-        offset = -(-offset // LINE) * LINE
+        offset = -(-offset // CACHE_LINE) * CACHE_LINE
     return np.dtype(
         {"names": names, "formats": formats, "offsets": offsets, "itemsize": offset}, align=True
     )
@@ -88,14 +91,13 @@ VOICE: Final = _record(
     # out over so many frames; the index at which running dry is no shortage
     ("ring", "capacity", "active", "changes", "write", "skip", "fade", "ended"),
     # audio, in every block: frames read; while nothing but playing on is to be done the
-    # changes that this was found out for, else -1, and the index up to which it holds; the
-    # gain and its ramp; the index heard (skipped frames included) when that was last looked
-    # at; while all breaks are behind what to add to the device's frame that is heard now
-    # for the index that is, else NEVER
+    # changes that this was found out for, else -1; the gain and its ramp; the index
+    # heard (skipped frames included) when that was last looked at; while all breaks are
+    # behind what to add to the device's frame that is heard now for the index that is, else
+    # NEVER
     (
         "read",
         "calm",
-        "calm_end",
         "gain:f8",
         "gain_step:f8",
         "gain_left",
@@ -143,15 +145,20 @@ STREAM: Final = _record(
         "ring",
         "capacity",
     ),
-    # config: addresses of what is lined up for the sums: addresses of frames (int64), gains
-    # and their steps from frame to frame (float32)
-    ("sources", "gains", "steps"),
-    # control: slots from here on were never used; gain of the whole mix
-    ("voice_end", "master_target:f8", "master_frames", "master_change"),
+    # config: addresses of the lines, and of the other voices in use (int64); of what is
+    # summed next: addresses of frames (int64), gains and their steps from frame to frame
+    # (float32)
+    ("lines", "others", "sources", "gains", "steps"),
+    # control: slots from here on were never used; a number that moves with every voice's;
+    # gain of the whole mix
+    ("voice_end", "changes", "master_target:f8", "master_frames", "master_change"),
     # wake: the capture's reader; 1 when a voice's waiters have asked for something
     ("wake_commit", "woken", "bell", "armed"),
     # audio: grace period
     ("entered", "left"),
+    # audio: how many voices have a line, how many have not, and the changes that this was
+    # found out for, or -1
+    ("line_count", "other_count", "lined_up"),
     # audio: the capture's writer
     ("reserve", "commit", "ended"),
     # audio: counters and clocks
@@ -180,7 +187,19 @@ STREAM: Final = _record(
     ),
 )
 
+LINE: Final = _record(
+    # audio: address of the voice's record; its ring, and the capacity less one; its read
+    # index, and the one up to which nothing else is to be done; 1 while its gain may move
+    ("voice", "ring", "mask", "here", "until", "ramping"),
+)
+"""One voice that is lined up for the sums: all that a block needs to know of it.
+
+The lines lie one behind the other, and the audio thread alone touches them, so that a block
+of many voices runs through memory that is at hand.
+"""
+
 BELL_BYTES: Final = BELL.itemsize
+LINE_BYTES: Final = LINE.itemsize
 VOICE_BYTES: Final = VOICE.itemsize
 
 RESAMPLER: Final = _record(

@@ -17,6 +17,7 @@ from audiostream.realtime.atomics import (
     compare_and_swap,
     fence_seq,
     floats_at,
+    line_at,
     load,
     load_acquire,
     load_seq,
@@ -27,7 +28,15 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.inlined import apart, inlined
-from audiostream.realtime.layout import BELL_BYTES, CUTS, HISTORY, NEVER, PASS, VOICE_BYTES
+from audiostream.realtime.layout import (
+    BELL_BYTES,
+    CUTS,
+    HISTORY,
+    LINE_BYTES,
+    NEVER,
+    PASS,
+    VOICE_BYTES,
+)
 from audiostream.realtime.numbers import larger, multiply_add, smaller
 from audiostream.realtime.ring import source_of
 
@@ -371,8 +380,6 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
         store_release(voice, "read", here)
     if done == frames:
         if voice["sounding"] != 0 and voice["heard_offset"] != NEVER:
-            left = voice["gain_left"]
-            voice["calm_end"] = here + left if left > 0 else NEVER
             voice["calm"] = changes
         return
     if voice["sounding"] != 0:
@@ -388,54 +395,114 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
 
 
 @inlined
-def steady(voice: Any, frames: int) -> bool:
-    """True if the block is just the voice's next `frames` frames, on one line of gain."""
-    end = voice["read"] + frames
-    return (
-        load_acquire(voice, "changes") == voice["calm"]
-        and end <= load_acquire(voice, "write")
-        and end <= voice["calm_end"]
-    )
+def mix_other(stream: Any, address: int, mix: int, frames: int) -> None:
+    """Add a voice that has no line; it gets one in the next block if it is calm by then."""
+    voice = voice_at(address)
+    follow_heard(voice, stream["now_frame"])
+    mix_voice(stream, voice, mix, frames, stream["frames"])
+    if voice["calm"] >= 0:
+        stream["lined_up"] = -1
 
 
 @inlined
-def line_up(stream: Any, mix: int, frames: int) -> int:
-    """Line up the voices that are steady; mix the others at once.  How many are lined up.
+def line_up(stream: Any, voice: Any, address: int) -> None:
+    """Give a voice that is calm its line, behind the others."""
+    count = stream["line_count"]
+    line = line_at(stream["lines"] + LINE_BYTES * count)
+    line["voice"] = address
+    line["ring"] = voice["ring"]
+    line["mask"] = voice["capacity"] - 1
+    line["here"] = voice["read"]
+    line["until"] = voice["read"]
+    line["ramping"] = 1  # to look, once at least
+    stream["line_count"] = count + 1
 
-    Each record is touched once, and all of them before the first sum, so that their cache
-    lines come at the same time.  The frames are handed back to their producers before they
-    are summed: a producer leaves a slice of its ring alone (see ring.py).
-    """
-    channels = stream["channels"]
-    frame = stream["frames"]
-    now = stream["now_frame"]
-    end = load_acquire(stream, "voice_end")
-    sources = words_at(stream["sources"], end + PASS)
-    gains = floats_at(stream["gains"], end + PASS)
-    steps = floats_at(stream["steps"], end + PASS)
-    count = 0
+
+@inlined
+def set_aside(stream: Any, address: int) -> None:
+    """Note a voice in use that is not calm."""
+    count = stream["other_count"]
+    words_at(stream["others"], count + 1)[count] = address
+    stream["other_count"] = count + 1
+
+
+@inlined
+def leave_out(stream: Any, i: int) -> None:
+    """Have silence summed in the place of a line."""
+    words_at(stream["sources"], i + 1)[i] = stream["silence"]
+    floats_at(stream["gains"], i + 1)[i] = ZERO
+    floats_at(stream["steps"], i + 1)[i] = ZERO
+
+
+@inlined
+def sort_voices(stream: Any) -> None:
+    """Look at every voice: those that are calm get lines, the others in use a list."""
+    stream["line_count"] = 0
+    stream["other_count"] = 0
     address = stream["voices"]
-    for _ in range(end):
+    for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(address)
-        if steady(voice, frames):
-            sources[count] = source_of(voice, voice["read"], channels)
-            gains[count] = voice["gain"]
-            steps[count] = voice["gain_step"]
-            count += 1
-            store_release(voice, "read", voice["read"] + frames)
-            if voice["gain_left"] != 0:
-                advance_gain(voice, frames)
-                if voice["gain_left"] == 0:
-                    voice["calm_end"] = NEVER
+        if load_acquire(voice, "changes") == voice["calm"]:
+            line_up(stream, voice, address)
         elif load_seq(voice, "active") != 0:
-            follow_heard(voice, now)
-            mix_voice(stream, voice, mix, frames, frame)
+            set_aside(stream, address)
         address += VOICE_BYTES
-    for i in range(count, count + PASS - 1):  # to make up the last pass
-        sources[i] = stream["silence"]
-        gains[i] = ZERO
-        steps[i] = ZERO
-    return count
+    for i in range(PASS - 1):  # to make up the last pass
+        leave_out(stream, stream["line_count"] + i)
+
+
+@inlined
+def look_again(line: Any, frames: int) -> bool:
+    """See how far a line goes now; True if for `frames` frames at least."""
+    voice = voice_at(line["voice"])
+    until = load_acquire(voice, "write")
+    left = voice["gain_left"]
+    if left > 0:
+        until = smaller(until, line["here"] + left)
+    line["until"] = until
+    return line["here"] + frames <= until
+
+
+@inlined
+def follow_ramp(stream: Any, line: Any, i: int, frames: int) -> None:
+    """Note a line's gain and its step for this block; the ramp does not end within it."""
+    voice = voice_at(line["voice"])
+    floats_at(stream["gains"], i + 1)[i] = np.float32(voice["gain"])
+    floats_at(stream["steps"], i + 1)[i] = np.float32(voice["gain_step"])
+    if voice["gain_left"] == 0:
+        line["ramping"] = 0
+    else:
+        advance_gain(voice, frames)
+        if voice["gain_left"] == 0:
+            line["until"] = line["here"]
+
+
+@inlined
+def take_lines(stream: Any, mix: int, frames: int) -> None:
+    """Note where the next `frames` frames of each line are, and take them.
+
+    They are handed back to their producers before they are summed: a producer leaves a
+    slice of its ring alone (see ring.py).  A voice whose line comes to an end is mixed by
+    itself instead.
+    """
+    width = 4 * stream["channels"]
+    count = stream["line_count"]
+    sources = words_at(stream["sources"], count + PASS)
+    address = stream["lines"]
+    for i in range(count):
+        line = line_at(address)
+        if line["here"] + frames <= line["until"] or look_again(line, frames):
+            here = line["here"]
+            sources[i] = line["ring"] + width * (here & line["mask"])
+            line["here"] = here + frames
+            store_release(voice_at(line["voice"]), "read", here + frames)
+            if line["ramping"] != 0:
+                follow_ramp(stream, line, i, frames)
+        else:
+            leave_out(stream, i)
+            mix_other(stream, line["voice"], mix, frames)
+            stream["lined_up"] = -1
+        address += LINE_BYTES
 
 
 @inlined
@@ -472,8 +539,15 @@ def mix_block(stream: Any, frames: int) -> None:
     block = floats_at(mix, frames * stream["channels"])
     for i in range(frames * stream["channels"]):
         block[i] = ZERO
-    count = line_up(stream, mix, frames)
-    for first in range(0, count, PASS):
+    changes = load_acquire(stream, "changes")
+    if changes != stream["lined_up"]:
+        stream["lined_up"] = changes
+        sort_voices(stream)
+    others = words_at(stream["others"], stream["other_count"] + 1)
+    for i in range(stream["other_count"]):
+        mix_other(stream, others[i], mix, frames)
+    take_lines(stream, mix, frames)
+    for first in range(0, stream["line_count"], PASS):
         mix_pass(stream, mix, frames, first)
 
 

@@ -43,7 +43,7 @@ STREAM_AT = field_offsets(STREAM)
 CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
 ADDRESSES = {
     *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
-    *("sources", "gains", "steps"),
+    *LINED_UP,
     "one",
 }
 """Fields that differ from run to run: what the clock said, and where memory lies."""
@@ -59,6 +59,7 @@ class Form:
     load_word: Any
     store_word: Any
     arm: Any
+    changed: Any
     heard_now: Any
     take_woken: Any
     read_ring: Any
@@ -77,6 +78,7 @@ PLAIN = Form(
     control.load_word,
     control.store_word,
     control.arm,
+    control.changed,
     control.heard_now,
     control.take_woken,
     control.read_ring,
@@ -100,6 +102,7 @@ def compiled() -> Form:
         k.load_word,
         k.store_word,
         k.arm,
+        k.changed,
         k.heard_now,
         k.take_woken,
         k.read_ring,
@@ -207,6 +210,7 @@ class Rig:
             "one": self.one.address,
             "ring": self.ring.address,
             "voice_end": voices,
+            "lined_up": -1,
             "wake_commit": NEVER,
             "bell": -1,
             "master": 1.0,
@@ -302,7 +306,7 @@ class Rig:
 
     def changed(self, slot: int = 0) -> None:
         """Tell the audio thread of a change, after it was stored."""
-        self.set("changes", int(self.table[slot]["changes"]) + 1, slot)
+        self.form.changed(self.address, self.voice_address(slot))
 
     def playing(self, value: int, slot: int = 0) -> None:
         """0: not; 1: yes; 2: until the clear that was just asked for is done."""

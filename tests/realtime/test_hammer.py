@@ -92,6 +92,7 @@ def external(name: str, count: int) -> Any:
 
 
 put = external("put", 7)
+changed = external("changed", 2)
 read_ring = external("read_ring", 4)
 arm = external("arm", 4)
 heard_now = external("heard_now", 2)
@@ -167,7 +168,7 @@ def produce(stream: int, address: int, block: int, rounds: int, seed: int, rarel
         ):
             store_seq(voice, "ended", write)
             store_seq(voice, "skip", write)
-            store_seq(voice, "changes", load_seq(voice, "changes") + 1)
+            changed(stream, address)
     return seed
 
 
