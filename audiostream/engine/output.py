@@ -21,15 +21,6 @@ __all__ = ("FADE", "Output")
 
 VOICE_OFFSETS = field_offsets(VOICE)
 
-LINED_UP = {
-    "lines": LINE,
-    "others": np.dtype(np.int64),
-    "sources": np.dtype(np.int64),
-    "gains": np.dtype(np.float32),
-    "steps": np.dtype(np.float32),
-}
-"""The mixer's arrays of what it sums next."""
-
 FADE = 0.005
 """Seconds of a fade where none is asked for: no click, and not heard as a fade."""
 
@@ -86,10 +77,14 @@ class Output(Stream):
         self._keep += [mix, silence, ramp]
         record = self.record[0]
         # Some more, to make up a full pass with silence.
-        for name, dtype in LINED_UP.items():
+        for name, dtype in LINE.items():
             array = zeros(self._slots + PASS, dtype)
             record[name] = array.ctypes.data
             self._keep.append(array)
+        others = zeros(self._slots, np.int64)
+        self._keep.append(others)
+        record["others"] = others.ctypes.data
+        record["lined_up"] = -1
         record["silence"] = silence.ctypes.data
         record["ramp"] = ramp.ctypes.data
         record["voices"] = self._table.ctypes.data

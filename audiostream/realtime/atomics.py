@@ -29,7 +29,6 @@ from numba.core.typing.templates import infer, infer_global, make_intrinsic_temp
 from audiostream.realtime.layout import (
     BELL,
     CLOCK,
-    LINE,
     PRODUCER,
     RESAMPLER,
     SINE,
@@ -48,7 +47,6 @@ __all__ = (
     "fence_release",
     "fence_seq",
     "floats_at",
-    "line_at",
     "load",
     "load_acquire",
     "load_seq",
@@ -242,11 +240,6 @@ def voice_at(address: int) -> Any:
     return _plain_view(address, 1, VOICE)[0]
 
 
-def line_at(address: int) -> Any:
-    """The LINE record at `address`."""
-    return _plain_view(address, 1, LINE)[0]
-
-
 def bell_at(address: int) -> Any:
     """The BELL record at `address`."""
     return _plain_view(address, 1, BELL)[0]
@@ -318,7 +311,6 @@ _emit_pointer(samples16_at, np.int16)
 _emit_pointer(samples8_at, np.int8)
 _emit_pointer(words_at, np.int64)
 _emit_record(voice_at, VOICE)
-_emit_record(line_at, LINE)
 _emit_record(bell_at, BELL)
 _emit_record(stream_at, STREAM)
 _emit_record(clock_at, CLOCK)

@@ -22,7 +22,6 @@ __all__ = (
     "CUTS",
     "HISTORY",
     "LINE",
-    "LINE_BYTES",
     "NEVER",
     "PASS",
     "PRODUCER",
@@ -145,10 +144,9 @@ STREAM: Final = _record(
         "ring",
         "capacity",
     ),
-    # config: addresses of the lines, and of the other voices in use (int64); of what is
-    # summed next: addresses of frames (int64), gains and their steps from frame to frame
-    # (float32)
-    ("lines", "others", "sources", "gains", "steps"),
+    # config: addresses of the line's arrays (see LINE), and of the addresses of the other
+    # voices in use (int64)
+    ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps", "others"),
     # control: slots from here on were never used; a number that moves with every voice's;
     # gain of the whole mix
     ("voice_end", "changes", "master_target:f8", "master_frames", "master_change"),
@@ -156,9 +154,9 @@ STREAM: Final = _record(
     ("wake_commit", "woken", "bell", "armed"),
     # audio: grace period
     ("entered", "left"),
-    # audio: how many voices have a line, how many have not, and the changes that this was
-    # found out for, or -1
-    ("line_count", "other_count", "lined_up"),
+    # audio: how many voices are in line, of how many of them the gain may move, how many
+    # are not, and the changes that this was found out for, or -1
+    ("line_count", "ramping", "other_count", "lined_up"),
     # audio: the capture's writer
     ("reserve", "commit", "ended"),
     # audio: counters and clocks
@@ -187,20 +185,25 @@ STREAM: Final = _record(
     ),
 )
 
-LINE: Final = _record(
-    # audio: address of the voice's record; its ring, and the capacity less one; its read
-    # index, and the one up to which nothing else is to be done; 1 while its gain may move
-    ("voice", "ring", "mask", "here", "until", "ramping"),
-)
-"""One voice that is lined up for the sums: all that a block needs to know of it.
-
-The lines lie one behind the other, and the audio thread alone touches them, so that a block
-of many voices runs through memory that is at hand.
-"""
-
 BELL_BYTES: Final = BELL.itemsize
-LINE_BYTES: Final = LINE.itemsize
 VOICE_BYTES: Final = VOICE.itemsize
+
+LINE: Final = {
+    "line": np.dtype(np.int64),
+    "here": np.dtype(np.int64),
+    "until": np.dtype(np.int64),
+    "sources": np.dtype(np.int64),
+    "ends": np.dtype(np.int64),
+    "sizes": np.dtype(np.int64),
+    "gains": np.dtype(np.float32),
+    "steps": np.dtype(np.float32),
+}
+"""The line of the voices that just play on, as arrays: all that a block needs to know of them.
+
+Addresses of the voices' records; read indices, and those up to which nothing else is to be
+done; addresses of this block's frames, those at which the rings end, and the rings' sizes in
+bytes; gains, and their steps from frame to frame.  The audio thread alone touches them.
+"""
 
 RESAMPLER: Final = _record(
     # config: address of the filter, float32 (phases, taps); by how many input frames and

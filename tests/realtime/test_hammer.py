@@ -400,7 +400,7 @@ def _compiled_first() -> None:
 @functools.lru_cache(maxsize=1)
 def loops() -> dict[str, Callable[..., int]]:
     """The loops as machine code; they give up the lock while they run."""
-    for name in ("put", "read_ring", "arm", "heard_now"):
+    for name in ("put", "changed", "read_ring", "arm", "heard_now"):
         address = ctypes.cast(getattr(kernels(), name), ctypes.c_void_p).value
         llvm.add_symbol(f"audiostream_hammer_{name}", address)
     names = [loop.__name__ for loop in LOOPS]
