@@ -244,7 +244,8 @@ class Bench:
             there = table["gain_target"] == self.levels[1]
             table["gain_target"] = np.where(there, *self.levels)
             table["gain_frames"] = blocks * FRAMES
-            table["changes"] += 1
+            for slot in range(self.voices):
+                self.output.changed(slot)
         # The voices read on from wherever they are, and so does the device's time.
         before, self.job.position = self.job.position, self.position
         spent = self.loops.call(

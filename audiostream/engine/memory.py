@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.layout import LINE
+from audiostream.realtime.layout import CACHE_LINE
 
 __all__ = ("field_offsets", "power_of_two", "records", "ring", "zeros")
 
@@ -16,8 +16,8 @@ PAGE = 4096
 
 def records(dtype: np.dtype[Any], count: int) -> Any:
     """Zeroed structured array of `count` records that begins on a cache line."""
-    raw = np.zeros(count * dtype.itemsize + LINE, np.uint8)
-    start = -raw.ctypes.data % LINE
+    raw = np.zeros(count * dtype.itemsize + CACHE_LINE, np.uint8)
+    start = -raw.ctypes.data % CACHE_LINE
     return raw[start : start + count * dtype.itemsize].view(dtype)
 
 
@@ -37,7 +37,7 @@ def ring(samples: int, number: int) -> np.ndarray:
     """
     raw = np.empty(4 * samples + 2 * PAGE, np.uint8)
     raw[:] = 0
-    start = -raw.ctypes.data % PAGE + LINE * (number % (PAGE // LINE))
+    start = -raw.ctypes.data % PAGE + CACHE_LINE * (number % (PAGE // CACHE_LINE))
     return raw[start : start + 4 * samples].view(np.float32)
 
 

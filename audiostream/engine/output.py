@@ -12,7 +12,7 @@ from audiostream.engine.memory import field_offsets, power_of_two, records, ring
 from audiostream.engine.stream import LOOP_BELLS, Stream, until
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
-from audiostream.realtime.layout import CUTS, HISTORY, NEVER, PASS, VOICE
+from audiostream.realtime.layout import CUTS, HISTORY, LINE, NEVER, PASS, VOICE
 
 if TYPE_CHECKING:
     from audiostream.engine.voice import Voice
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ("FADE", "Output")
 
 VOICE_OFFSETS = field_offsets(VOICE)
-
-LINED_UP = {"sources": np.int64, "gains": np.float32, "steps": np.float32}
-"""The mixer's arrays of what it sums next."""
 
 FADE = 0.005
 """Seconds of a fade where none is asked for: no click, and not heard as a fade."""
@@ -80,10 +77,14 @@ class Output(Stream):
         self._keep += [mix, silence, ramp]
         record = self.record[0]
         # Some more, to make up a full pass with silence.
-        for name, dtype in LINED_UP.items():
+        for name, dtype in LINE.items():
             array = zeros(self._slots + PASS, dtype)
             record[name] = array.ctypes.data
             self._keep.append(array)
+        others = zeros(self._slots, np.int64)
+        self._keep.append(others)
+        record["others"] = others.ctypes.data
+        record["lined_up"] = -1
         record["silence"] = silence.ctypes.data
         record["ramp"] = ramp.ctypes.data
         record["voices"] = self._table.ctypes.data
@@ -152,6 +153,7 @@ class Output(Stream):
             store(self.voice_address(free) + VOICE_OFFSETS["active"], 1)
             if free >= self.word("voice_end"):
                 store(self.address_of("voice_end"), free + 1)
+            self.changed(free)
 
     def retire(self, slot: int) -> None:
         """Give a slot back once its voice's fade is through."""
@@ -173,8 +175,7 @@ class Output(Stream):
             if faded or force or not self._started:
                 force = False
                 store(address + VOICE_OFFSETS["active"], 0)
-                changes = address + VOICE_OFFSETS["changes"]
-                store(changes, load(changes) + 1)
+                self.changed(slot)
                 over.append(slot)
         if over and self.quiet():
             for slot in over:
@@ -184,6 +185,10 @@ class Output(Stream):
                 bell = self._bells.get(LOOP_BELLS + slot)
                 if bell is not None:
                     self.drop_bell(bell)
+
+    def changed(self, slot: int) -> None:
+        """Tell the audio thread that there is something new about a slot's voice."""
+        self.kernels.changed(self.address, self.voice_address(slot))
 
     def word_of(self, slot: int, field: str) -> int:
         """A word of a voice's record (sequentially consistent)."""

@@ -402,7 +402,7 @@ class Voice:
 
     def _changed(self) -> None:
         """Tell the audio thread, under the lock, that there is something new to look at."""
-        self._store(self._at("changes"), self._word("changes") + 1)
+        self.output.changed(self.slot)
 
     # --- waiting, for those above ------------------------------------------------
 

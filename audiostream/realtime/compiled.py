@@ -54,6 +54,7 @@ class Kernels:
     load_word: Callable[[int], int]
     store_word: Callable[[int, int], int]
     arm: Callable[[int, int, int, int], int]
+    changed: Callable[[int, int], int]
     heard_now: Callable[[int, int], int]
     take: Callable[[int, int, int, int, int, int], int]
     take_woken: Callable[[int, int, int], int]
@@ -71,6 +72,7 @@ ARGUMENTS = {
     "load_word": 1,
     "store_word": 2,
     "arm": 4,
+    "changed": 2,
     "heard_now": 2,
     "take": 6,
     "take_woken": 3,

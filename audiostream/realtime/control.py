@@ -26,10 +26,11 @@ from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import NEVER, VOICE_BYTES
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span, mirror
-from audiostream.realtime.samples import decode, encode, sample_at
+from audiostream.realtime.samples import decode, decode_to_both, encode, sample_at
 
 __all__ = (
     "arm",
+    "changed",
     "encode_block",
     "heard_now",
     "load_word",
@@ -72,6 +73,18 @@ def arm(wake: int, index: int, at: int, armed: int) -> bool:
             break
     store_seq(word_at(armed), "value", 1)
     return load_seq(word_at(index), "value") >= at
+
+
+@inlined
+def changed(stream_address: int, voice_address: int) -> None:
+    """Tell the audio thread that there is something new about a voice, after storing it."""
+    voice = voice_at(voice_address)
+    store_seq(voice, "changes", load(voice, "changes") + 1)
+    stream = stream_at(stream_address)
+    while True:  # another voice's caller may be about the same
+        before = load_seq(stream, "changes")
+        if compare_and_swap(stream, "changes", before, before + 1):
+            break
 
 
 @inlined
@@ -134,6 +147,9 @@ def spread(
     target = floats_at(target_address, frames * channels)
     if channels == source_channels:
         decode(source, target, encoding, frames * channels)
+        return
+    if source_channels == 1 and channels == 2:
+        decode_to_both(source, target, encoding, frames)
         return
     for i in range(frames):
         for c in range(channels):

@@ -17,9 +17,11 @@ import numpy as np
 __all__ = (
     "BELL",
     "BELL_BYTES",
+    "CACHE_LINE",
     "CLOCK",
     "CUTS",
     "HISTORY",
+    "LINE",
     "NEVER",
     "PASS",
     "PRODUCER",
@@ -32,8 +34,8 @@ __all__ = (
     "WORD",
 )
 
-LINE: Final = 64
-"""Bytes of a cache line."""
+CACHE_LINE: Final = 64
+"""Bytes that two writers must not share."""
 
 NEVER: Final = 1 << 62
 """An index that is never reached: nobody waits."""
@@ -62,7 +64,7 @@ def _record(*lines: tuple[str, ...]) -> np.dtype[Any]:
             formats.append(kind or "i8")
             offsets.append(offset)
             offset += 8
-        offset = -(-offset // LINE) * LINE
+        offset = -(-offset // CACHE_LINE) * CACHE_LINE
     return np.dtype(
         {"names": names, "formats": formats, "offsets": offsets, "itemsize": offset}, align=True
     )
@@ -88,14 +90,13 @@ VOICE: Final = _record(
     # out over so many frames; the index at which running dry is no shortage
     ("ring", "capacity", "active", "changes", "write", "skip", "fade", "ended"),
     # audio, in every block: frames read; while nothing but playing on is to be done the
-    # changes that this was found out for, else -1, and the index up to which it holds; the
-    # gain and its ramp; the index heard (skipped frames included) when that was last looked
-    # at; while all breaks are behind what to add to the device's frame that is heard now
-    # for the index that is, else NEVER
+    # changes that this was found out for, else -1; the gain and its ramp; the index
+    # heard (skipped frames included) when that was last looked at; while all breaks are
+    # behind what to add to the device's frame that is heard now for the index that is, else
+    # NEVER
     (
         "read",
         "calm",
-        "calm_end",
         "gain:f8",
         "gain_step:f8",
         "gain_left",
@@ -143,15 +144,19 @@ STREAM: Final = _record(
         "ring",
         "capacity",
     ),
-    # config: addresses of what is lined up for the sums: addresses of frames (int64), gains
-    # and their steps from frame to frame (float32)
-    ("sources", "gains", "steps"),
-    # control: slots from here on were never used; gain of the whole mix
-    ("voice_end", "master_target:f8", "master_frames", "master_change"),
+    # config: addresses of the line's arrays (see LINE), and of the addresses of the other
+    # voices in use (int64)
+    ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps", "others"),
+    # control: slots from here on were never used; a number that moves with every voice's;
+    # gain of the whole mix
+    ("voice_end", "changes", "master_target:f8", "master_frames", "master_change"),
     # wake: the capture's reader; 1 when a voice's waiters have asked for something
     ("wake_commit", "woken", "bell", "armed"),
     # audio: grace period
     ("entered", "left"),
+    # audio: how many voices are in line, of how many of them the gain may move, how many
+    # are not, and the changes that this was found out for, or -1
+    ("line_count", "ramping", "other_count", "lined_up"),
     # audio: the capture's writer
     ("reserve", "commit", "ended"),
     # audio: counters and clocks
@@ -182,6 +187,23 @@ STREAM: Final = _record(
 
 BELL_BYTES: Final = BELL.itemsize
 VOICE_BYTES: Final = VOICE.itemsize
+
+LINE: Final = {
+    "line": np.dtype(np.int64),
+    "here": np.dtype(np.int64),
+    "until": np.dtype(np.int64),
+    "sources": np.dtype(np.int64),
+    "ends": np.dtype(np.int64),
+    "sizes": np.dtype(np.int64),
+    "gains": np.dtype(np.float32),
+    "steps": np.dtype(np.float32),
+}
+"""The line of the voices that just play on, as arrays: all that a block needs to know of them.
+
+Addresses of the voices' records; read indices, and those up to which nothing else is to be
+done; addresses of this block's frames, those at which the rings end, and the rings' sizes in
+bytes; gains, and their steps from frame to frame.  The audio thread alone touches them.
+"""
 
 RESAMPLER: Final = _record(
     # config: address of the filter, float32 (phases, taps); by how many input frames and

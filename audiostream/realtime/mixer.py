@@ -27,7 +27,14 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.inlined import apart, inlined
-from audiostream.realtime.layout import BELL_BYTES, CUTS, HISTORY, NEVER, PASS, VOICE_BYTES
+from audiostream.realtime.layout import (
+    BELL_BYTES,
+    CUTS,
+    HISTORY,
+    NEVER,
+    PASS,
+    VOICE_BYTES,
+)
 from audiostream.realtime.numbers import larger, multiply_add, smaller
 from audiostream.realtime.ring import source_of
 
@@ -53,6 +60,16 @@ def mix_four(
     """Add four voices in one pass over the block, each at its own constant gain."""
     for i in range(count):
         ab = multiply_add(a[i], ga, multiply_add(b[i], gb, mix[i]))
+        mix[i] = multiply_add(c[i], gc, multiply_add(d[i], gd, ab))
+
+
+@apart
+def begin_with_four(
+    mix: Any, a: Any, b: Any, c: Any, d: Any, ga: Any, gb: Any, gc: Any, gd: Any, count: int
+) -> None:
+    """:func:`mix_four` into a block that holds nothing yet."""
+    for i in range(count):
+        ab = multiply_add(a[i], ga, b[i] * gb)
         mix[i] = multiply_add(c[i], gc, multiply_add(d[i], gd, ab))
 
 
@@ -371,8 +388,6 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
         store_release(voice, "read", here)
     if done == frames:
         if voice["sounding"] != 0 and voice["heard_offset"] != NEVER:
-            left = voice["gain_left"]
-            voice["calm_end"] = here + left if left > 0 else NEVER
             voice["calm"] = changes
         return
     if voice["sounding"] != 0:
@@ -388,59 +403,181 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
 
 
 @inlined
-def steady(voice: Any, frames: int) -> bool:
-    """True if the block is just the voice's next `frames` frames, on one line of gain."""
-    end = voice["read"] + frames
-    return (
-        load_acquire(voice, "changes") == voice["calm"]
-        and end <= load_acquire(voice, "write")
-        and end <= voice["calm_end"]
-    )
+def mix_other(stream: Any, address: int, mix: int, frames: int) -> None:
+    """Add a voice that is not in line; if it is calm by then, it is in the next block."""
+    voice = voice_at(address)
+    follow_heard(voice, stream["now_frame"])
+    mix_voice(stream, voice, mix, frames, load(stream, "frames"))
+    if voice["calm"] >= 0:
+        stream["lined_up"] = -1
 
 
 @inlined
-def line_up(stream: Any, mix: int, frames: int) -> int:
-    """Line up the voices that are steady; mix the others at once.  How many are lined up.
+def line_up(stream: Any, voice: Any, address: int) -> None:
+    """Put a voice that is calm into the line, behind the others."""
+    i = stream["line_count"]
+    size = 4 * stream["channels"] * voice["capacity"]
+    words_at(stream["line"], i + 1)[i] = address
+    words_at(stream["here"], i + 1)[i] = voice["read"]
+    words_at(stream["until"], i + 1)[i] = voice["read"]
+    words_at(stream["sources"], i + 1)[i] = source_of(voice, voice["read"], stream["channels"])
+    words_at(stream["ends"], i + 1)[i] = voice["ring"] + size
+    words_at(stream["sizes"], i + 1)[i] = size
+    floats_at(stream["gains"], i + 1)[i] = np.float32(voice["gain"])
+    floats_at(stream["steps"], i + 1)[i] = np.float32(voice["gain_step"])
+    if voice["gain_left"] > 0:
+        stream["ramping"] += 1
+    stream["line_count"] = i + 1
 
-    Each record is touched once, and all of them before the first sum, so that their cache
-    lines come at the same time.  The frames are handed back to their producers before they
-    are summed: a producer leaves a slice of its ring alone (see ring.py).
-    """
-    channels = stream["channels"]
-    frame = stream["frames"]
-    now = stream["now_frame"]
-    end = load_acquire(stream, "voice_end")
-    sources = words_at(stream["sources"], end + PASS)
-    gains = floats_at(stream["gains"], end + PASS)
-    steps = floats_at(stream["steps"], end + PASS)
-    count = 0
+
+@inlined
+def set_aside(stream: Any, address: int) -> None:
+    """Note a voice in use that is not calm."""
+    i = stream["other_count"]
+    words_at(stream["others"], i + 1)[i] = address
+    stream["other_count"] = i + 1
+
+
+@inlined
+def leave_out(stream: Any, i: int) -> None:
+    """Have silence summed in a place of the line."""
+    words_at(stream["sources"], i + 1)[i] = stream["silence"]
+    floats_at(stream["gains"], i + 1)[i] = ZERO
+    floats_at(stream["steps"], i + 1)[i] = ZERO
+
+
+@inlined
+def sort_voices(stream: Any) -> None:
+    """Look at every voice: those that are calm make up the line, the others in use a list."""
+    stream["line_count"] = 0
+    stream["other_count"] = 0
+    stream["ramping"] = 0
     address = stream["voices"]
-    for _ in range(end):
+    for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(address)
-        if steady(voice, frames):
-            sources[count] = source_of(voice, voice["read"], channels)
-            gains[count] = voice["gain"]
-            steps[count] = voice["gain_step"]
-            count += 1
-            store_release(voice, "read", voice["read"] + frames)
-            if voice["gain_left"] != 0:
-                advance_gain(voice, frames)
-                if voice["gain_left"] == 0:
-                    voice["calm_end"] = NEVER
+        if load_acquire(voice, "changes") == voice["calm"]:
+            line_up(stream, voice, address)
         elif load_seq(voice, "active") != 0:
-            follow_heard(voice, now)
-            mix_voice(stream, voice, mix, frames, frame)
+            set_aside(stream, address)
         address += VOICE_BYTES
-    for i in range(count, count + PASS - 1):  # to make up the last pass
-        sources[i] = stream["silence"]
-        gains[i] = ZERO
-        steps[i] = ZERO
-    return count
+    for i in range(PASS - 1):  # to make up the last pass
+        leave_out(stream, stream["line_count"] + i)
 
 
 @inlined
-def mix_pass(stream: Any, mix: int, frames: int, first: int) -> None:
-    """Sum the four voices from `first` on that are lined up."""
+def steady_until(voice: Any) -> int:
+    """The index up to which a calm voice has frames, on one straight way of its gain."""
+    until = load_acquire(voice, "write")
+    left = voice["gain_left"]
+    return smaller(until, voice["read"] + left) if left > 0 else until
+
+
+@apart
+def are_short(here: Any, until: Any, frames: int, count: int) -> int:
+    """How many in line have, as far as is known, no `frames` frames to play on."""
+    short = 0
+    for i in range(count):
+        short += 1 if here[i] + frames > until[i] else 0
+    return short
+
+
+@inlined
+def leave_line(stream: Any, i: int) -> None:
+    """Take a voice out of the line, and close ranks."""
+    last = stream["line_count"] - 1
+    line = words_at(stream["line"], last + 1)
+    here = words_at(stream["here"], last + 1)
+    until = words_at(stream["until"], last + 1)
+    sources = words_at(stream["sources"], last + 1)
+    ends = words_at(stream["ends"], last + 1)
+    sizes = words_at(stream["sizes"], last + 1)
+    gains = floats_at(stream["gains"], last + 1)
+    steps = floats_at(stream["steps"], last + 1)
+    for k in range(i, last):
+        line[k] = line[k + 1]
+        here[k] = here[k + 1]
+        until[k] = until[k + 1]
+        sources[k] = sources[k + 1]
+        ends[k] = ends[k + 1]
+        sizes[k] = sizes[k + 1]
+        gains[k] = gains[k + 1]
+        steps[k] = steps[k + 1]
+    stream["line_count"] = last
+    leave_out(stream, last)
+
+
+@inlined
+def look_again(stream: Any, frames: int) -> None:
+    """See how far those in line go now; who has no `frames` frames to play on leaves it."""
+    line = words_at(stream["line"], stream["line_count"] + 1)
+    here = words_at(stream["here"], stream["line_count"] + 1)
+    until = words_at(stream["until"], stream["line_count"] + 1)
+    i = 0
+    while i < stream["line_count"]:
+        until[i] = steady_until(voice_at(line[i]))
+        if here[i] + frames > until[i]:
+            set_aside(stream, line[i])
+            leave_line(stream, i)
+        else:
+            i += 1
+
+
+@inlined
+def follow_ramps(stream: Any, frames: int) -> None:
+    """Note the gains of those in line for this block, within which no ramp ends."""
+    count = stream["line_count"]
+    line = words_at(stream["line"], count + 1)
+    here = words_at(stream["here"], count + 1)
+    until = words_at(stream["until"], count + 1)
+    gains = floats_at(stream["gains"], count + 1)
+    steps = floats_at(stream["steps"], count + 1)
+    ramping = 0
+    for i in range(count):
+        voice = voice_at(line[i])
+        gains[i] = np.float32(voice["gain"])
+        steps[i] = np.float32(voice["gain_step"])
+        if voice["gain_left"] > 0:
+            ramping += 1
+            advance_gain(voice, frames)
+            if voice["gain_left"] == 0:
+                until[i] = here[i]  # to look again
+    stream["ramping"] = ramping
+
+
+@apart
+def move_on(sources: Any, ends: Any, sizes: Any, step: int, count: int) -> None:
+    """Move addresses on by `step` bytes, from a ring's end back to its start."""
+    for i in range(count):
+        source = sources[i] + step
+        sources[i] = source - (sizes[i] if source >= ends[i] else 0)
+
+
+@inlined
+def take_frames(stream: Any, frames: int) -> None:
+    """Hand the next frames of those in line back, just before they are summed.
+
+    Their producers leave a slice of the ring alone (see ring.py).
+    """
+    count = stream["line_count"]
+    line = words_at(stream["line"], count + 1)
+    here = words_at(stream["here"], count + 1)
+    for i in range(count):
+        here[i] += frames
+    for i in range(count):
+        store_release(voice_at(line[i]), "read", here[i])
+
+
+@inlined
+def mix_pass(stream: Any, mix: int, frames: int, first: int, ramps: bool, empty: bool) -> None:
+    """Sum the four in line from `first` on.
+
+    Parameters
+    ----------
+    ramps : bool
+        False: no gain in line moves.
+    empty : bool
+        The block holds nothing yet.
+    """
     samples = frames * stream["channels"]
     sources = words_at(stream["sources"], first + PASS)
     gains = floats_at(stream["gains"], first + PASS)
@@ -458,23 +595,56 @@ def mix_pass(stream: Any, mix: int, frames: int, first: int) -> None:
     sb = steps[first + 1]
     sc = steps[first + 2]
     sd = steps[first + 3]
-    if sa == ZERO and sb == ZERO and sc == ZERO and sd == ZERO:
-        mix_four(block, a, b, c, d, ga, gb, gc, gd, samples)
+    if not ramps or (sa == ZERO and sb == ZERO and sc == ZERO and sd == ZERO):
+        if empty:
+            begin_with_four(block, a, b, c, d, ga, gb, gc, gd, samples)
+        else:
+            mix_four(block, a, b, c, d, ga, gb, gc, gd, samples)
     else:
         ramp = floats_at(stream["ramp"], samples)
         mix_four_ramps(block, ramp, a, b, c, d, ga, gb, gc, gd, sa, sb, sc, sd, samples)
 
 
 @inlined
+def clear_block(block: Any, count: int) -> None:
+    """Begin with silence."""
+    for i in range(count):
+        block[i] = ZERO
+
+
+@inlined
 def mix_block(stream: Any, frames: int) -> None:
     """Sum all voices' next `frames` frames (at most a slice) into the stream's block."""
     mix = stream["mix"]
-    block = floats_at(mix, frames * stream["channels"])
-    for i in range(frames * stream["channels"]):
-        block[i] = ZERO
-    count = line_up(stream, mix, frames)
+    changes = load_acquire(stream, "changes")
+    if changes != stream["lined_up"]:
+        stream["lined_up"] = changes
+        sort_voices(stream)
+    here = words_at(stream["here"], stream["line_count"] + 1)
+    until = words_at(stream["until"], stream["line_count"] + 1)
+    if are_short(here, until, frames, stream["line_count"]) > 0:
+        look_again(stream, frames)
+    ramps = stream["ramping"] > 0
+    empty = not ramps and stream["other_count"] == 0 and stream["line_count"] > 0
+    if not empty:
+        clear_block(floats_at(mix, frames * stream["channels"]), frames * stream["channels"])
+    others = words_at(stream["others"], stream["other_count"] + 1)
+    for i in range(stream["other_count"]):
+        mix_other(stream, others[i], mix, frames)
+    if ramps:
+        follow_ramps(stream, frames)
+    take_frames(stream, frames)
+    count = stream["line_count"]
     for first in range(0, count, PASS):
-        mix_pass(stream, mix, frames, first)
+        mix_pass(stream, mix, frames, first, ramps, empty)
+        empty = False
+    move_on(
+        words_at(stream["sources"], count + 1),
+        words_at(stream["ends"], count + 1),
+        words_at(stream["sizes"], count + 1),
+        4 * stream["channels"] * frames,
+        count,
+    )
 
 
 @inlined

@@ -10,7 +10,7 @@ from audiostream.realtime.atomics import floats_at, samples8_at, samples16_at
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.numbers import larger, smaller
 
-__all__ = ("decode", "encode", "sample_at")
+__all__ = ("decode", "decode_to_both", "encode", "sample_at")
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
@@ -73,6 +73,28 @@ def decode(source: int, target: Any, encoding: int, count: int) -> None:
         floats = floats_at(source, count)
         for i in range(count):
             target[i] = floats[i]
+
+
+@inlined
+def decode_to_both(source: int, target: Any, encoding: int, count: int) -> None:
+    """Read `count` samples at the address `source` as float32, each for two channels."""
+    if encoding == 16:
+        shorts = samples16_at(source, count)
+        for i in range(count):
+            value = np.float32(shorts[i]) * PART16
+            target[2 * i] = value
+            target[2 * i + 1] = value
+    elif encoding == 8:
+        small = samples8_at(source, count)
+        for i in range(count):
+            value = np.float32(small[i]) * PART8
+            target[2 * i] = value
+            target[2 * i + 1] = value
+    else:
+        floats = floats_at(source, count)
+        for i in range(count):
+            target[2 * i] = floats[i]
+            target[2 * i + 1] = floats[i]
 
 
 @inlined

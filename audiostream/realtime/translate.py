@@ -29,6 +29,7 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "load_word": control.load_word,
     "store_word": control.store_word,
     "arm": control.arm,
+    "changed": control.changed,
     "heard_now": control.heard_now,
     "take": control.take,
     "take_woken": control.take_woken,

@@ -39,6 +39,7 @@ class Counts:
     longest: int
     recorded: int
     timed: int
+    aside: int
 
     @property
     def judged(self) -> int:
@@ -148,11 +149,17 @@ class Rules:
         self._library.standin_rehearse.restype = ctypes.c_int64
 
     def classify(
-        self, due: int, deadline: int, called: int, returned: int, free_at: int
+        self,
+        due: int,
+        deadline: int,
+        called: int,
+        returned: int,
+        free_at: int,
+        aside: int = 0,
     ) -> tuple[str, int]:
         """What becomes of a block, and when a thread that never oversleeps is free again."""
         free = ctypes.c_int64(free_at)
-        times = [ctypes.c_int64(time) for time in (due, deadline, called, returned)]
+        times = [ctypes.c_int64(time) for time in (due, deadline, called, returned, aside)]
         fate = self._library.standin_classify(*times, ctypes.byref(free))
         return ("on time", "missed", "overslept")[fate], free.value
 

@@ -19,8 +19,13 @@
  * a block is due and whose callbacks take exactly as long as they really took ("free_at" is
  * when it is free again; a block that was not asked for took it nothing).  A period is held
  * against the callback only if that thread, too, would have been late.  The three add up to
- * the periods that have passed.  Time that the kernel takes away in the midst of a callback
- * counts as the callback's: run a control stream (standin_control) beside what is measured.
+ * the periods that have passed.
+ *
+ * PUT ASIDE.  A callback that never gave up the processor by itself, not for a lock either
+ * (the thread's voluntary context switches tell), and yet has taken longer on the clock than
+ * of CPU time, was put aside by the machine for the difference, which is not held against
+ * it.  What was late for that alone is counted as overslept, and again as "aside".  Whoever
+ * waits in a callback has all of its time held against it.
  *
  * Recordings, input and status flags are those of the thread that never oversleeps: a missed
  * block is silence in the recording and flagged to the next callback; an overslept one is
@@ -44,6 +49,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <time.h>
 
 enum {
@@ -144,20 +150,21 @@ static int64_t next_deadline(const struct pace *pace)
 
 /* What becomes of a block (see the top).  `free_at` is brought up to date. */
 int standin_classify(int64_t due, int64_t deadline, int64_t called, int64_t returned,
-                     int64_t *free_at)
+                     int64_t aside, int64_t *free_at)
 {
     int64_t ready = due > *free_at ? due : *free_at;
-    *free_at = ready + (returned - called);
+    *free_at = ready + (returned - called - aside);
     if (returned < deadline)
         return ON_TIME;
     return *free_at >= deadline ? MISSED : OVERSLEPT;
 }
 
-static enum fate pass(struct pace *pace, int64_t due, int64_t called, int64_t returned)
+static enum fate pass(struct pace *pace, int64_t due, int64_t called, int64_t returned,
+                      int64_t aside)
 {
     int64_t deadline = next_deadline(pace);
     pace->next++;
-    return standin_classify(due, deadline, called, returned, &pace->free_at);
+    return standin_classify(due, deadline, called, returned, aside, &pace->free_at);
 }
 
 /* True if the next block's deadline has passed: it will not be asked for. */
@@ -177,8 +184,8 @@ int64_t standin_rehearse(int64_t period, int64_t periods, const int64_t *late,
         if (now <= next_due(&pace))
             now = next_due(&pace) + late[i];
         while (too_late(&pace, now))
-            counts[pass(&pace, next_due(&pace), now, now)]++;
-        counts[pass(&pace, next_due(&pace), now, now + takes[i])]++;
+            counts[pass(&pace, next_due(&pace), now, now, 0)]++;
+        counts[pass(&pace, next_due(&pace), now, now + takes[i], 0)]++;
         now += takes[i];
     }
     return pace.next;
@@ -203,6 +210,7 @@ enum count {
     LONGEST,   /* ns of the longest callback */
     RECORDED,  /* bytes recorded */
     TIMED,     /* callbacks whose durations were kept */
+    ASIDE,     /* of the overslept: periods late because the callback was put aside */
     COUNTS,
 };
 
@@ -425,9 +433,17 @@ static bool exchange_with_rings(struct stream *s)
 
 struct outcome {
     int64_t called, returned;
+    int64_t aside; /* ns between the two in which it neither ran nor waited */
     bool short_of;
     int result; /* PaStreamCallbackResult */
 };
+
+/* How often this thread has given up the processor by itself, to wait for something. */
+static int64_t voluntary_switches(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_THREAD, &usage) ? -1 : usage.ru_nvcsw;
+}
 
 /* Asks for a block; `timed`: the call's duration is part of what is measured. */
 static struct outcome call(struct stream *s, double adc, double dac, bool timed)
@@ -438,6 +454,7 @@ static struct outcome call(struct stream *s, double adc, double dac, bool timed)
     s->captured += (int64_t)s->frames;
     PaStreamCallbackFlags flags = s->flags;
     s->flags = 0;
+    int64_t waits = voluntary_switches();
     int64_t cpu = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
     done.called = nanoseconds(CLOCK_MONOTONIC);
     if (s->callback) {
@@ -449,6 +466,8 @@ static struct outcome call(struct stream *s, double adc, double dac, bool timed)
     done.returned = nanoseconds(CLOCK_MONOTONIC);
     cpu = nanoseconds(CLOCK_THREAD_CPUTIME_ID) - cpu;
     int64_t took = done.returned - done.called;
+    if (voluntary_switches() == waits && took > cpu)
+        done.aside = took - cpu;
     atomic_store(&s->load, 0.9 * atomic_load(&s->load) + 0.1 * (double)took / s->period);
     if (timed) {
         add(s, BUSY, took);
@@ -519,7 +538,7 @@ static int paced_period(struct stream *s)
             raise_to(s, WORST_SLEEP, now - due);
     }
     while (too_late(pace, now)) {
-        enum fate fate = pass(pace, due, now, now);
+        enum fate fate = pass(pace, due, now, now, 0);
         if (fate == MISSED)
             s->captured += (int64_t)s->frames;
         book(s, fate, NULL);
@@ -532,8 +551,12 @@ static int paced_period(struct stream *s)
         pace->next++; /* nobody has begun to write: not a period yet */
         return done.result;
     }
-    enum fate fate = pass(pace, due, done.called, done.returned);
+    int64_t free_at = pace->free_at; /* as it would be, had it not been put aside: */
+    int64_t whole = standin_classify(due, deadline, done.called, done.returned, 0, &free_at);
+    enum fate fate = pass(pace, due, done.called, done.returned, done.aside);
     if (counting(s)) {
+        if (fate == OVERSLEPT && whole == MISSED)
+            add(s, ASIDE, 1);
         if (fate == MISSED)
             raise_to(s, LATEST, done.returned - deadline);
         if (done.short_of)

@@ -123,6 +123,13 @@ def test_what_the_kernel_takes_is_not(rules: standin.Rules) -> None:
     assert rules.classify(2000, 3000, 2100, 3050, free_at)[0] == "overslept"
 
 
+def test_a_callback_that_was_put_aside_is_not_held_against_it(rules: standin.Rules) -> None:
+    fate, free_at = rules.classify(1000, 2000, 1000, 2500, free_at=0, aside=1400)
+    assert (fate, free_at) == ("overslept", 1100)
+    fate, free_at = rules.classify(1000, 2000, 1000, 2500, free_at=0, aside=400)
+    assert (fate, free_at) == ("missed", 2100), "it would have been late all the same"
+
+
 def test_a_callback_of_one_and_a_half_periods_misses_every_one(rules: standin.Rules) -> None:
     assert rules.rehearse(1000, late=[0] * 4, takes=[1500] * 5) == (7, 0, 7, 0)
 

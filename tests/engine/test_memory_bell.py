@@ -15,7 +15,7 @@ import pytest
 
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, power_of_two, records, zeros
-from audiostream.realtime.layout import BELL, CLOCK, LINE, STREAM, VOICE
+from audiostream.realtime.layout import BELL, CACHE_LINE, CLOCK, STREAM, VOICE
 
 RECORDS = {"BELL": BELL, "VOICE": VOICE, "STREAM": STREAM, "CLOCK": CLOCK}
 
@@ -30,8 +30,8 @@ def test_records_are_zero_and_on_cache_lines(name: str, count: int) -> None:
     for _ in range(5):
         table = records(kind, count)
         assert table.shape == (count,)
-        assert table.ctypes.data % LINE == 0
-        assert kind.itemsize % LINE == 0
+        assert table.ctypes.data % CACHE_LINE == 0
+        assert kind.itemsize % CACHE_LINE == 0
         assert not any(table.tobytes())
         table[-1] = tuple([1] * len(kind.names or ()))  # it is ours to write
         assert table[-1][0] == 1

@@ -18,7 +18,6 @@ import numpy as np
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, records
-from audiostream.engine.output import LINED_UP
 from audiostream.pcm import ENCODINGS
 from audiostream.realtime import callback, control, oscillator
 from audiostream.realtime.compiled import kernels
@@ -26,6 +25,7 @@ from audiostream.realtime.layout import (
     BELL,
     CUTS,
     HISTORY,
+    LINE,
     NEVER,
     PASS,
     STREAM,
@@ -43,7 +43,8 @@ STREAM_AT = field_offsets(STREAM)
 CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
 ADDRESSES = {
     *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
-    *("sources", "gains", "steps"),
+    *LINE,
+    "others",
     "one",
 }
 """Fields that differ from run to run: what the clock said, and where memory lies."""
@@ -59,6 +60,7 @@ class Form:
     load_word: Any
     store_word: Any
     arm: Any
+    changed: Any
     heard_now: Any
     take_woken: Any
     read_ring: Any
@@ -77,6 +79,7 @@ PLAIN = Form(
     control.load_word,
     control.store_word,
     control.arm,
+    control.changed,
     control.heard_now,
     control.take_woken,
     control.read_ring,
@@ -100,6 +103,7 @@ def compiled() -> Form:
         k.load_word,
         k.store_word,
         k.arm,
+        k.changed,
         k.heard_now,
         k.take_woken,
         k.read_ring,
@@ -181,8 +185,9 @@ class Rig:
         self.noted = self._memory(bells, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
         self.lined_up = {
-            name: self._memory(voices + PASS, dtype) for name, dtype in LINED_UP.items()
+            name: self._memory(voices + PASS, dtype) for name, dtype in LINE.items()
         }
+        self.others = self._memory(voices, np.int64)
         self.one = self._memory(1, np.int64)
         self.one.array[0] = 1
         self.ring = self._memory(capacity * channels, np.float32)  # the capture's
@@ -204,9 +209,11 @@ class Rig:
             **{name: memory.address for name, memory in self.lined_up.items()},
             "ramp": self.ramp.address,
             "silence": self.silence.address,
+            "others": self.others.address,
             "one": self.one.address,
             "ring": self.ring.address,
             "voice_end": voices,
+            "lined_up": -1,
             "wake_commit": NEVER,
             "bell": -1,
             "master": 1.0,
@@ -302,7 +309,7 @@ class Rig:
 
     def changed(self, slot: int = 0) -> None:
         """Tell the audio thread of a change, after it was stored."""
-        self.set("changes", int(self.table[slot]["changes"]) + 1, slot)
+        self.form.changed(self.address, self.voice_address(slot))
 
     def playing(self, value: int, slot: int = 0) -> None:
         """0: not; 1: yes; 2: until the clear that was just asked for is done."""

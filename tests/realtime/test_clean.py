@@ -50,6 +50,7 @@ ALLOWED = {
     "llvm.lifetime.start": "no instruction at all: where a stack slot begins to be used",
     "llvm.lifetime.end": "no instruction at all: where it ceases to be",
     "llvm.experimental.noalias.scope.decl": "no instruction at all: a hint about aliasing",
+    "llvm.vector.reduce.add": "a few instructions: the lanes of a vector are added up",
     "llvm.vector.reduce.fadd": "a few instructions: the lanes of a vector are added up",
     # --- and where the CPU has vectors that masks or a length go with (AVX-512, SVE)
     "llvm.masked.load": "a vector load of some lanes",

@@ -92,6 +92,7 @@ def external(name: str, count: int) -> Any:
 
 
 put = external("put", 7)
+changed = external("changed", 2)
 read_ring = external("read_ring", 4)
 arm = external("arm", 4)
 heard_now = external("heard_now", 2)
@@ -167,7 +168,7 @@ def produce(stream: int, address: int, block: int, rounds: int, seed: int, rarel
         ):
             store_seq(voice, "ended", write)
             store_seq(voice, "skip", write)
-            store_seq(voice, "changes", load_seq(voice, "changes") + 1)
+            changed(stream, address)
     return seed
 
 
@@ -399,7 +400,7 @@ def _compiled_first() -> None:
 @functools.lru_cache(maxsize=1)
 def loops() -> dict[str, Callable[..., int]]:
     """The loops as machine code; they give up the lock while they run."""
-    for name in ("put", "read_ring", "arm", "heard_now"):
+    for name in ("put", "changed", "read_ring", "arm", "heard_now"):
         address = ctypes.cast(getattr(kernels(), name), ctypes.c_void_p).value
         llvm.add_symbol(f"audiostream_hammer_{name}", address)
     names = [loop.__name__ for loop in LOOPS]

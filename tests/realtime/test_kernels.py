@@ -1311,7 +1311,7 @@ def test_call_back_hands_on_all_arguments() -> None:
 
 @pytest.mark.parametrize("dtype", [STREAM, VOICE, CLOCK, BELL])
 def test_every_word_is_aligned_and_no_two_writers_share_a_line(dtype: Any) -> None:
-    assert dtype.itemsize % layout.LINE == 0
+    assert dtype.itemsize % layout.CACHE_LINE == 0
     offsets = sorted(offset for _, offset in dtype.fields.values())
     assert all(offset % 8 == 0 for offset in offsets)
     assert len(set(offsets)) == len(offsets)
@@ -1335,7 +1335,7 @@ def test_the_two_sides_words_lie_on_different_lines(
 ) -> None:
     dtype = VOICE if audio[0] == "voice" else STREAM
     first, second = (dtype.fields[name][1] for _, name in (audio, other))  # type: ignore[index]
-    assert first // layout.LINE != second // layout.LINE
+    assert first // layout.CACHE_LINE != second // layout.CACHE_LINE
 
 
 SHARED = {
@@ -1385,12 +1385,12 @@ OWN = {
     *(("wake_voice", word) for word in ("read", "heard")),
     *(("follow_breaks", word) for word in ("read", "heard")),
     *(("follow_heard", word) for word in ("read",)),
-    *(("steady", word) for word in ("read",)),
     *(("add_span", word) for word in ("read",)),
     *(("fade_out", word) for word in ("read",)),
     *(("cut", word) for word in ("read", "cut_count")),
     *(("mix_voice", word) for word in ("read", "starved")),
-    *(("line_up", word) for word in ("read", "frames")),
+    *(("line_up", word) for word in ("read",)),
+    *(("steady_until", word) for word in ("read",)),
     *(("pour", word) for word in ("sink_bytes", "sink_failed")),
     *(("tick", word) for word in ("frames",)),
     *(("run_clock", word) for word in ("frames", "ended")),

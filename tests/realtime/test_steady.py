@@ -27,9 +27,19 @@ def form(request: pytest.FixtureRequest) -> Form:
     return PLAIN if request.param == "plain" else compiled()
 
 
+def is_steady(record: Any, frames: int) -> bool:
+    """True if a voice's next block is just its next frames, on one line of gain."""
+    left = int(record["gain_left"])
+    return bool(
+        record["changes"] == record["calm"]
+        and record["read"] + frames <= record["write"]
+        and (left == 0 or frames <= left)
+    )
+
+
 def steady(rig: Rig, frames: int = 1) -> list[bool]:
-    """Which voices' next block is put aside."""
-    return [bool(mixer.steady(record, frames)) for record in rig.table]
+    """Which voices' next block is lined up."""
+    return [is_steady(record, frames) for record in rig.table]
 
 
 def settled(form: Form, count: int, data: np.ndarray, **shape: Any) -> Rig:
@@ -91,9 +101,9 @@ def test_steady_voices_do_not_go_the_long_way(monkeypatch: pytest.MonkeyPatch) -
     passes: list[int] = []
     real = mixer.mix_pass
 
-    def watched(stream: Any, mix: int, frames: int, first: int) -> None:
+    def watched(stream: Any, mix: int, frames: int, first: int, *how: bool) -> None:
         passes.append(first)
-        real(stream, mix, frames, first)
+        real(stream, mix, frames, first, *how)
 
     monkeypatch.setattr(mixer, "mix_pass", watched)
     monkeypatch.setattr(mixer, "mix_voice", lambda *arguments: calls.append(1))
@@ -356,7 +366,7 @@ class Engine:
         return voice
 
     def steady(self, voice: Voice) -> bool:
-        return bool(mixer.steady(self.output._table[voice.slot], 16))
+        return is_steady(self.output._table[voice.slot], 16)
 
 
 @pytest.fixture
@@ -404,9 +414,8 @@ def test_a_slot_that_is_given_away_again_begins_anew(engine: Engine) -> None:
 def test_a_removed_voice_is_not_mixed_any_more(engine: Engine) -> None:
     # The slot is taken away while the voice would play on: only its number of changes says so.
     record = engine.output._table[engine.voice.slot]
-    store, load = engine.output.kernels.store_word, engine.output.kernels.load_word
-    store(engine.voice._at("active"), 0)
-    store(engine.voice._at("changes"), load(engine.voice._at("changes")) + 1)
+    engine.output.kernels.store_word(engine.voice._at("active"), 0)
+    engine.output.changed(engine.voice.slot)
     before = int(record["read"])
     assert not engine.device.step(128).any()
     assert int(record["read"]) == before
@@ -418,6 +427,7 @@ def test_a_removed_voice_is_not_mixed_any_more(engine: Engine) -> None:
 def slow_way(rig: Rig) -> None:
     """Have the next block look at every voice closely, its history of breaks included."""
     rig.table["calm"] = -1
+    rig.stream["lined_up"] = -1
     rig.table["heard_offset"] = NEVER
 
 
@@ -581,7 +591,7 @@ def test_a_waiter_at_any_moment_of_a_block_is_told_or_rung(
         if not answers[0]:  # who was told has left no wish, but another's may stand
             assert int(record[f"wake_{index}"]) == NEVER
         moment += 1
-    assert moment > 15, "a block has many operations"
+    assert moment > 10, "a block has many operations"
 
 
 @pytest.mark.parametrize("others", ["alone", "neighbour", "left over"])
