@@ -20,6 +20,7 @@ __all__ = (
     "PatchIndexError",
     "PatchWarning",
     "StreamClosedError",
+    "WouldBlock",
 )
 
 
@@ -37,6 +38,10 @@ class StreamClosedError(AudioException):
 
 class BusyError(AudioException):
     """Another task or thread is already using this in a way that excludes others."""
+
+
+class WouldBlock(AudioException):
+    """There is no room now for what is not to wait."""
 
 
 class EndOfStream(AudioException):

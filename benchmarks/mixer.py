@@ -228,24 +228,24 @@ class Bench:
         format = Format(48000, 2, 32)
         self.output = Output(format, FRAMES, ManualDevice(latency=0.01), self.voices)
         self.output.open()
+        self.played: list[Voice] = []
+        self.risen = False
         self._close.callback(self.output.close)
         for row, gain in zip(self.rings, self.levels[0], strict=False):
             voice = Voice(self.output, format, self.capacity / 48000)
             record = self.output._table[voice.slot]
             record["ring"], record["capacity"], record["write"] = row, self.capacity, 1 << 60
-            record["gain"] = record["gain_target"] = record["gain_goal"] = gain
+            record["gain"] = record["gain_goal"] = gain
             voice.play()
+            self.played.append(voice)
         self.position = 0
 
     def own_render(self, blocks: int, ramp: bool) -> float:
         job = self._prepare(blocks, ramp)
-        table = self.output._table[: self.voices]
         if ramp:
-            there = table["gain_target"] == self.levels[1]
-            table["gain_target"] = np.where(there, *self.levels)
-            table["gain_frames"] = blocks * FRAMES
-            for slot in range(self.voices):
-                self.output.changed(slot)
+            self.risen = not self.risen
+            for voice, gain in zip(self.played, self.levels[int(self.risen)], strict=True):
+                voice.fade(float(gain), blocks * FRAMES / 48000)
         # The voices read on from wherever they are, and so does the device's time.
         before, self.job.position = self.job.position, self.position
         spent = self.loops.call(

@@ -1,12 +1,14 @@
-"""Resampling to 48 kHz: speed, delay and fidelity of ``sample(rate=)``, beside other ways.
+"""Resampling to 48 kHz: speed, delay and quality of ``sample(rate=)``, beside other ways.
 
 Every way gets the same float32 mono signal in chunks of 20 ms.  Speed is the CPU time of
 putting chunks in: for audiostream the whole of ``write_nowait`` (checks, filter, ring), for
-the others the bare call.  Delay has two parts: what a way holds back, the
-signal's time that went in less the time that has come out, looked at after every chunk; and
-by how much what comes out is shifted, from the correlation of noise below 3 kHz with an
-exact resampling of it all.  Fidelity is a 1 kHz tone's power over that of everything else
-that comes out.
+the others, and for its filters alone, the bare call.  Delay has two parts: what a way holds
+back, the signal's time that went in less the time that has come out, looked at after every
+chunk; and by how much what comes out is shifted, from the correlation of noise below 3 kHz
+with an exact resampling of it all.  SNR is a tone's power over that of everything else that
+comes out, images above all, at 0.4 of the lower rate, where a filter has most to do.  Ripple is
+by how much the loudest of twenty tones up to there is louder than the quietest.  Aliases are
+what comes out of tones that 48 kHz cannot hold, over what went in, from 96 kHz.
 """
 
 from __future__ import annotations
@@ -28,13 +30,14 @@ CHUNK = 0.02
 BURST = 5
 """Chunks put in between two looks at the clock; a voice's ring holds them."""
 
-OURS, BARE = "audiostream", "soxr HQ"
+OURS, LIVE, BARE = "audiostream", "audiostream, live", "soxr HQ"
+MINE = (OURS, LIVE, "its filter alone", "its live filter alone")
 
 
 class Audiostream:
     """A voice of a 48 kHz output, read as the audio thread does."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, quality: str = "high") -> None:
         from audiostream.device.manual import ManualDevice
         from audiostream.engine.output import Output
         from audiostream.engine.voice import Voice
@@ -44,7 +47,7 @@ class Audiostream:
         self.output = Output(Format(RATE, 1, 32), 256, self.device)
         self.output.open()
         self.output.start()
-        self.voice = Voice(self.output, Format(rate, 1, 32), 0.25)
+        self.voice = Voice(self.output, Format(rate, 1, 32), 0.25, quality=quality)
         self.voice.play()
 
     def put(self, chunk: np.ndarray) -> None:
@@ -80,6 +83,14 @@ class Bare:
 
     def close(self) -> None:
         pass
+
+
+def filter_alone(rate: int, quality: str) -> Bare:
+    from audiostream.engine.resampler import resampler
+    from audiostream.realtime.compiled import kernels
+
+    stream = resampler(kernels(), rate, RATE, 1, quality)
+    return Bare(lambda chunk, last: stream.resample_chunk(chunk[:, None], last=last)[:, 0])
 
 
 def soxr_stream(rate: int, **options: Any) -> Bare:
@@ -136,6 +147,9 @@ def miniaudio_whole(rate: int) -> Bare:
 
 WAYS: dict[str, Callable[[int], Any]] = {
     OURS: Audiostream,
+    LIVE: partial(Audiostream, quality="live"),
+    MINE[2]: partial(filter_alone, quality="high"),
+    MINE[3]: partial(filter_alone, quality="live"),
     BARE: partial(soxr_stream, quality="HQ"),
     "soxr LQ": partial(soxr_stream, quality="LQ"),
     "soxr, variable rate": partial(soxr_stream, vr=True),
@@ -178,15 +192,47 @@ def speed(make: Callable[[int], Any], rate: int, seconds: float) -> float:
     return seconds / through(make, rate, signal.astype(np.float32), BURST)[1]
 
 
-def fidelity(make: Callable[[int], Any], rate: int) -> float:
-    """dB from a 1 kHz tone to all else, the edges left out."""
-    tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(2 * rate) / rate)
-    out = through(make, rate, tone.astype(np.float32))[0].astype(float)
-    middle = out[RATE // 2 : -RATE // 2]
-    angle = 2 * np.pi * 1000 * np.arange(len(middle)) / RATE
-    basis = np.stack([np.sin(angle), np.cos(angle), np.ones_like(angle)], axis=1)
-    fit = basis @ np.linalg.lstsq(basis, middle, rcond=None)[0]
-    return float(10 * np.log10(np.mean(fit**2) / np.mean((middle - fit) ** 2)))
+def fitted(out: np.ndarray, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The amplitudes of these tones (Hz) in the middle of it, and what else is there."""
+    middle = out[len(out) // 4 : -len(out) // 4].astype(float)
+    angles = 2 * np.pi * frequencies * np.arange(len(middle))[:, None] / RATE
+    basis = np.concatenate(
+        [np.sin(angles), np.cos(angles), np.ones_like(angles[:, :1])], axis=1
+    )
+    found = np.linalg.lstsq(basis, middle, rcond=None)[0]
+    sines, cosines = found[:-1].reshape(2, -1)
+    return np.hypot(sines, cosines), middle - basis @ found
+
+
+def snr(make: Callable[[int], Any], rate: int) -> float:
+    """dB from a tone at 0.4 of the lower rate to all else, the edges left out."""
+    frequency = 0.4 * min(rate, RATE)
+    tone = 0.5 * np.sin(2 * np.pi * frequency * np.arange(2 * rate) / rate)
+    out = through(make, rate, tone.astype(np.float32))[0]
+    (amplitude,), rest = fitted(out, np.array([frequency]))
+    return float(10 * np.log10(amplitude**2 / 2 / np.mean(rest**2)))
+
+
+def tones(frequencies: np.ndarray, rate: int) -> np.ndarray:
+    """A second of tones of 0.03 each, in quadratic phases so that they do not pile up."""
+    phases = np.pi * np.arange(len(frequencies)) ** 2 / len(frequencies)
+    angles = 2 * np.pi * frequencies * np.arange(rate)[:, None] / rate + phases
+    return (0.03 * np.sin(angles)).sum(axis=1).astype(np.float32)
+
+
+def ripple(make: Callable[[int], Any], rate: int) -> float:
+    """dB from the quietest to the loudest of tones up to 0.4 of the lower rate."""
+    frequencies = np.linspace(0.02, 0.4, 20) * min(rate, RATE)
+    amplitudes, _ = fitted(through(make, rate, tones(frequencies, rate))[0], frequencies)
+    return float(20 * np.log10(amplitudes.max() / amplitudes.min()))
+
+
+def aliases(make: Callable[[int], Any]) -> float:
+    """dB: what comes out of tones from 0.51 to 0.98 of 48 kHz, over what went in at 96 kHz."""
+    signal = tones(np.linspace(0.51, 0.98, 20) * RATE, 2 * RATE)
+    out = through(make, 2 * RATE, signal)[0].astype(float)
+    middle = out[len(out) // 4 : -len(out) // 4]
+    return float(10 * np.log10(np.mean(middle**2) / np.mean(signal.astype(float) ** 2)))
 
 
 def delay(make: Callable[[int], Any], rate: int) -> tuple[float, float, float]:
@@ -209,14 +255,18 @@ def delay(make: Callable[[int], Any], rate: int) -> tuple[float, float, float]:
 
 
 Found = dict[int, dict[str, dict[str, Any]]]
-"""Rate -> way -> "speed" (a Spread), "delay" (three figures), "fidelity" (dB)."""
+"""Rate -> way -> "speed" (a Spread), "delay" (three figures), "snr", "ripple" (dB)."""
 
 
 def measure(seconds: float, rounds: int) -> Found:
     found: Found = {}
     for rate in RATES:
         found[rate] = {
-            name: {"delay": delay(make, rate), "fidelity": fidelity(make, rate)}
+            name: {
+                "delay": delay(make, rate),
+                "snr": snr(make, rate),
+                "ripple": ripple(make, rate),
+            }
             for name, make in WAYS.items()
         }
         ways = {name: partial(speed, make, rate, seconds) for name, make in WAYS.items()}
@@ -225,17 +275,15 @@ def measure(seconds: float, rounds: int) -> Found:
     return found
 
 
-def tables(found: Found) -> list[Table]:
+def bold(name: str) -> str:
+    return f"**{name}**" if name in MINE else name
+
+
+def tables(found: Found, folded: dict[str, float]) -> list[Table]:
     def of(caption: str, cell: Callable[[dict[str, Any]], str]) -> Table:
         return Table(
             ["way", *(f"from {rate / 1000:g} kHz" for rate in RATES)],
-            [
-                [
-                    f"**{name}**" if name == OURS else name,
-                    *(cell(found[r][name]) for r in RATES),
-                ]
-                for name in WAYS
-            ],
+            [[bold(name), *(cell(found[r][name]) for r in RATES)] for name in WAYS],
             caption,
         )
 
@@ -248,7 +296,16 @@ def tables(found: Found) -> list[Table]:
             "**Delay** in ms: held back at the most (in the mean), and the shift of what comes",
             lambda f: "{:.1f} ({:.1f}) + {:.1f}".format(*f["delay"]),
         ),
-        of("**A 1 kHz tone over all else**, dB", lambda f: f"{f['fidelity']:.0f}"),
+        of("**SNR** of a tone at 0.4 of the lower rate, dB", lambda f: f"{f['snr']:.0f}"),
+        of(
+            "**Ripple** of the pass band up to 0.4 of the lower rate, dB",
+            lambda f: f"{f['ripple']:.5f}",
+        ),
+        Table(
+            ["way", "dB"],
+            [[bold(name), f"{level:.0f}"] for name, level in folded.items()],
+            "**Aliases** of tones from 24.5 to 47 kHz, from 96 kHz",
+        ),
     ]
 
 
@@ -258,7 +315,9 @@ def is_better(what: str, theirs: dict[str, Any], mine: dict[str, Any]) -> bool:
         return theirs["speed"].median > mine["speed"].median
     if what == "delay":
         return latency(theirs) < latency(mine) - 0.1
-    return theirs["fidelity"] > mine["fidelity"] + 1
+    if what == "ripple":
+        return theirs["ripple"] < mine["ripple"] - 0.00001
+    return theirs["snr"] > mine["snr"] + 1
 
 
 def latency(figures: dict[str, Any]) -> float:
@@ -267,19 +326,39 @@ def latency(figures: dict[str, Any]) -> float:
     return most + shift
 
 
-def remarks(found: Found) -> list[str]:
+def wins(found: Found, name: str, mine: str) -> str:
+    """In what another way is ahead of one of ours."""
     told = []
-    for name in WAYS:
-        wins = []
-        for what in ("speed", "delay", "fidelity"):
-            where = [r for r in RATES if is_better(what, found[r][name], found[r][OURS])]
-            rates = ", ".join(f"{rate / 1000:g}" for rate in where)
-            if where:
-                wins.append(
-                    f"{what} from {'every rate' if len(where) == 5 else rates + ' kHz'}"
-                )
-        if name != OURS and wins:
-            told.append(f"Ahead of audiostream: {name}, in {' and in '.join(wins)}.")
+    for what in ("speed", "delay", "snr", "ripple"):
+        where = [r for r in RATES if is_better(what, found[r][name], found[r][mine])]
+        rates = ", ".join(f"{rate / 1000:g}" for rate in where)
+        if where:
+            every = "every rate" if len(where) == len(RATES) else rates + " kHz"
+            told.append(f"{what if what != 'snr' else 'SNR'} from {every}")
+    return " and in ".join(told)
+
+
+def verdict(found: Found, folded: dict[str, float]) -> str:
+    """The worst of every figure of "live" beside its targets."""
+    mine = [found[rate][LIVE] for rate in RATES]
+    alone = [found[rate][MINE[3]]["speed"].median for rate in RATES]
+    return (
+        'Targets of quality="live", and its worst figures: at most 3 ms of delay, '
+        f"{max(map(latency, mine)):.2f}; SNR of at least 90 dB, "
+        f"{min(f['snr'] for f in mine):.0f}; aliases below -80 dB, {folded[LIVE]:.0f}; "
+        "at least 500 times real time, "
+        f"{min(f['speed'].median for f in mine):.0f} for all of a write "
+        f"and {min(alone):.0f} for the filter alone."
+    )
+
+
+def remarks(found: Found, folded: dict[str, float]) -> list[str]:
+    told = [verdict(found, folded)]
+    for mine in (OURS, LIVE):
+        for name in WAYS:
+            ahead = wins(found, name, mine) if name not in MINE else ""
+            if ahead:
+                told.append(f"Ahead of {mine}: {name}, in {ahead}.")
     costs = [
         100 * (found[rate][BARE]["speed"].median / found[rate][OURS]["speed"].median - 1)
         for rate in RATES
@@ -294,17 +373,16 @@ def remarks(found: Found) -> list[str]:
         "miniaudio's `convert_frames` keeps nothing from one call to the next, so chunks do "
         "not fit together; all at once is no way to play a stream, and shows what the "
         "converter can do.  Its decoders resample as they go, but only files.",
-        "No target was set for resampling.",
     ]
 
 
 def plot(found: Found, figure: Any) -> None:
     left, right = figure.subplots(1, 2)
     for name in WAYS:
-        if name != "miniaudio, all at once":
-            style = "o-" if name == OURS else "o--"
+        if name not in ("miniaudio, all at once", *MINE[2:]):
+            style = "o-" if name in MINE else "o--"
             speeds = [found[rate][name]["speed"].median for rate in RATES]
-            width = 4 if name == OURS else 1.5  # it may lie under soxr's
+            width = 4 if name in MINE else 1.5  # it may lie under soxr's
             left.plot(range(len(RATES)), speeds, style, linewidth=width, label=name)
             delays = [latency(found[rate][name]) for rate in RATES]
             right.plot(range(len(RATES)), delays, style, linewidth=width, label=name)
@@ -322,16 +400,19 @@ def plot(found: Found, figure: Any) -> None:
 def run(quick: bool) -> Report:
     seconds, rounds = (2.0, 3) if quick else (10.0, 15)
     found = measure(seconds, rounds)
+    folded = {name: aliases(make) for name, make in WAYS.items()}
     return Report(
         title="Resampling",
         method=(
             f"Float32 mono to {RATE} Hz in chunks of {1000 * CHUNK:.0f} ms; {rounds} "
             f"interleaved rounds of {seconds:g} s of noise for the speed. audiostream is "
-            f"`write_nowait` of a `sample(rate=)`; beside it {peer('soxr')} by itself "
+            "`write_nowait` of a `sample(rate=)`, with its usual quality, high, and with live, "
+            "and then the filters of both without a voice; beside them "
+            f"{peer('soxr')} by itself "
             f"(`ResampleStream`), linear interpolation with {peer('numpy')}, and "
             f"{peer('miniaudio')} (`convert_frames`)."
         ),
-        tables=tables(found),
+        tables=tables(found, folded),
         plot=partial(plot, found),
-        remarks=remarks(found),
+        remarks=remarks(found, folded),
     )

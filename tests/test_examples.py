@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import wave
 from pathlib import Path
@@ -92,7 +93,8 @@ def test_every_example_has_its_test_and_its_line() -> None:
     tests = Path(__file__).read_text(encoding="utf-8")
     for name in names:
         assert f"[{name}]({name})" in readme
-        assert f'example("{name}"' in tests.replace("(\n        ", "(")
+        if not name.endswith("_server.py"):  # which the example beside it starts
+            assert f'example("{name}"' in tests.replace("(\n        ", "(")
 
 
 def test_echo(anyio_backend: str, tmp_path: Path) -> None:
@@ -277,3 +279,36 @@ def test_patch_asyncio(anyio_backend: str, tmp_path: Path) -> None:
     )
     assert said == "".join(f"{hertz:.2f} Hz\n" for hertz in NOTES)
     plays_the_notes(tmp_path / "heard.wav", 48000)
+
+
+def test_barge_in(tmp_path: Path) -> None:
+    """The milliseconds that are sent back are those that the recording has."""
+    silence = np.zeros(16000, np.int16)
+    soundfile.write(
+        tmp_path / "said.wav",
+        np.concatenate([silence, soundfile.read(SPEECH, dtype="int16")[0][:16000], silence]),
+        16000,
+        subtype="PCM_16",
+    )
+    said = example(
+        "barge_in.py",
+        cwd=tmp_path,
+        AUDIOSTREAM_INPUT="file:said.wav",
+        AUDIOSTREAM_OUTPUT="file:heard.wav",
+    )
+    told = re.fullmatch(r"'long' was heard for (\d+) ms\n", said)
+    assert told is not None
+    heard_ms = int(told[1])
+    played, rate = heard(tmp_path / "heard.wav")
+    assert rate == 48000
+    # Two stretches of sound: what was cut, and the few words after it.
+    sounding = np.flatnonzero(played)
+    gaps = np.flatnonzero(np.diff(sounding) > rate // 100)
+    assert len(gaps) >= 1
+    cut = sounding[gaps[0]] + 1 - sounding[0]
+    assert 500 < heard_ms < 5000
+    # The resampler begins a little before its first frame, and a fade ends at 0.
+    assert cut * 1000 / rate == pytest.approx(heard_ms, abs=1.5)
+    if len(gaps) == 1:  # no pause of the machine in what is said afterwards
+        rest = sounding[-1] + 1 - sounding[gaps[0] + 1]
+        assert rest / rate == pytest.approx(0.5, abs=0.003)

@@ -1,12 +1,15 @@
 """The asyncio and trio API: outputs, inputs and samples for coroutines; event loop."""
 
 from audiostream.aio import sources
-from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
+from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError, WouldBlock
 from audiostream.aio.input import AudioInput, get_input
 from audiostream.aio.listing import get_input_sources, get_output_devices
 from audiostream.aio.output import AudioOutput, get_output
 from audiostream.aio.sample import AudioSample
+from audiostream.aio.sound import Playing, Sound
+from audiostream.aio.utterance import Utterance
 from audiostream.engine.stream import Stats
+from audiostream.engine.voice import Mark
 from audiostream.errors import AudioException, DeviceError, FormatError, NoDeviceError
 
 __all__ = (
@@ -18,9 +21,14 @@ __all__ = (
     "DeviceError",
     "EndOfStream",
     "FormatError",
+    "Mark",
     "NoDeviceError",
+    "Playing",
+    "Sound",
     "Stats",
     "StreamClosedError",
+    "Utterance",
+    "WouldBlock",
     "get_input",
     "get_input_sources",
     "get_output",

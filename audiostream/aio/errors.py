@@ -6,7 +6,7 @@ import anyio
 
 from audiostream import errors
 
-__all__ = ("BusyError", "EndOfStream", "StreamClosedError")
+__all__ = ("BusyError", "EndOfStream", "StreamClosedError", "WouldBlock")
 
 
 class BusyError(errors.BusyError, anyio.BusyResourceError):
@@ -20,6 +20,10 @@ class BusyError(errors.BusyError, anyio.BusyResourceError):
 
 class StreamClosedError(errors.StreamClosedError, anyio.ClosedResourceError):
     """The stream, or the sample on it, is closed."""
+
+
+class WouldBlock(errors.WouldBlock, anyio.WouldBlock):
+    """There is no room now for what is not to wait."""
 
 
 class EndOfStream(errors.EndOfStream, anyio.EndOfStream):

@@ -305,6 +305,15 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         return self._stream.buffersize
 
     @property
+    def chunk_time(self) -> float:
+        """When the first frame of the chunk that was read last reached the microphone.
+
+        Seconds on the device's clock, :attr:`time`; an output of the same host API, or another
+        virtual one, has the same clock.
+        """
+        return self._stream.chunk_time()
+
+    @property
     def dropped(self) -> int:
         """Frames lost so far because nobody read them in time; live."""
         return self._stream.dropped

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from audiostream.aio.errors import StreamClosedError
+from audiostream.aio.input import AudioInput
 from audiostream.aio.loopbell import LoopBells
 from audiostream.aio.sample import AudioSample
+from audiostream.aio.sound import Sound, load
 from audiostream.aio.stream import AudioStream
 from audiostream.device.base import Device
+from audiostream.engine.monitor import Monitor
 from audiostream.engine.output import Output
 from audiostream.engine.voice import Voice
 from audiostream.pcm import Format
@@ -80,17 +83,37 @@ class AudioOutput(AudioStream[Output]):
         self,
         rate: int | None = None,
         channels: int | None = None,
-        encoding: int | None = None,
+        encoding: int | str | None = None,
         buffer: float = 0.25,
+        *,
+        prebuffer: float | str = 0.0,
+        on_starve: str = "silence",
+        quality: str = "high",
+        matrix: Any = None,
     ) -> AudioSample:
         """Make an attached, playing sample for coroutines.
 
         Parameters
         ----------
-        rate, channels, encoding : int, optional
+        rate, channels : int, optional
             What will be written, converted on the way in; the output's own if not given.
+        encoding : int or str, optional
+            Of bytes that will be written: 8, 16, 32, or a name such as "s24", "s16be", "f64",
+            "ulaw" or "alaw"; see :mod:`audiostream.pcm`.
         buffer : float
             Seconds of audio that its ring holds, up to 120.
+        prebuffer : float or "adaptive"
+            Seconds that are written before it starts, or all of an utterance that has ended.
+            "adaptive" begins with 0.06, grows after shortages up to 1.0, and shrinks again.
+        on_starve : str
+            What it does where it has run dry: "silence" plays on as soon as there is more,
+            "rebuffer" waits for its prebuffer again.
+        quality : str
+            Of the rate's conversion: "high"; "live", with at most 3 ms of delay; or "soxr".
+        matrix : array_like, optional
+            Of shape (the output's channels, channels): how loud each channel that is written
+            is in each of the output's.  If not given, one channel goes to all, many to one
+            are their mean, otherwise channel ``i`` goes to ``i % channels``.
 
         Raises
         ------
@@ -108,9 +131,75 @@ class AudioOutput(AudioStream[Output]):
             own.encoding if encoding is None else encoding,
         )
         self._stream.check()
-        voice = Voice(self._stream, format, buffer)
+        voice = Voice(
+            self._stream,
+            format,
+            buffer,
+            prebuffer=prebuffer,
+            on_starve=on_starve,
+            quality=quality,
+            matrix=matrix,
+        )
         voice.play()
         return AudioSample(self, voice)
+
+    def load(self, sound: Any, rate: int | None = None) -> Sound:
+        """Load a sound into memory, to be played any number of times at once; blocks.
+
+        Parameters
+        ----------
+        sound : ndarray, str or PathLike
+            int8, int16 or float32 of shape (frames,) or (frames, channels), or a file that
+            soundfile reads.
+        rate : int, optional
+            Of an array (Hz); the output's own if not given.
+
+        Raises
+        ------
+        AudioException
+            If the file cannot be read, or soundfile is not installed.
+        FormatError
+            For an array of another shape or dtype, or an empty sound.
+        StreamClosedError
+            If the output is not open.
+        """
+        self._stream.check()
+        return load(self, sound, rate)
+
+    def monitor(
+        self,
+        rate: int | None = None,
+        channels: int | None = None,
+        encoding: int | None = None,
+        buffersize: int = -1,
+    ) -> AudioInput:
+        """Make an input that hears the final mix, as it is handed to the device.
+
+        For ``async with``, as :func:`get_input`'s; its ``chunk_time`` is when a chunk is heard,
+        on the output's clock.  It ends when the output closes.
+
+        Parameters
+        ----------
+        rate, channels, encoding : int, optional
+            Converted to these; the output's own if not given.
+        buffersize : int
+            Frames of a chunk; about 20 ms if 0 or less.
+
+        Raises
+        ------
+        FormatError
+            For a value that cannot be used.
+        StreamClosedError
+            If the output is not open.
+        """
+        self._stream.check()
+        return AudioInput(
+            source=Monitor(self._stream),
+            rate=self.rate if rate is None else rate,
+            channels=self.channels if channels is None else channels,
+            encoding=self.encoding if encoding is None else encoding,
+            buffersize=buffersize,
+        )
 
     def add_sample(self, sample: Sample) -> None:
         """Have the mixer carry a sample.  Idempotent.

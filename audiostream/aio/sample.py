@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Generator
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ import numpy as np
 
 from audiostream.aio.loopbell import LoopBell, running_loop
 from audiostream.aio.sources.source import Source, block_for
+from audiostream.aio.utterance import Utterance
 from audiostream.engine.intake import sliceable
 from audiostream.engine.output import FADE
-from audiostream.engine.voice import Voice
-from audiostream.errors import AudioException
+from audiostream.engine.voice import Mark, Voice
+from audiostream.errors import AudioException, StreamClosedError
 from audiostream.pcm import Format, check_whole
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class AudioSample(anyio.abc.ByteSendStream):
         self._writing = anyio.Lock(fast_acquire=True)
         self._unyielding = 0
         self._queued = 0  # writes that wait, for room or for one another
+        self._speaking: Utterance | None = None  # whose turn it is
 
     # --- what it is --------------------------------------------------------------
 
@@ -65,8 +68,8 @@ class AudioSample(anyio.abc.ByteSendStream):
         return self._voice.format.channels
 
     @property
-    def encoding(self) -> int:
-        """8, 16 or 32: the encoding of bytes that are written."""
+    def encoding(self) -> int | str:
+        """8, 16, 32 or a name: the encoding of bytes that are written."""
         return self._voice.format.encoding
 
     # --- counts ------------------------------------------------------------------
@@ -99,6 +102,89 @@ class AudioSample(anyio.abc.ByteSendStream):
         """Frames of silence, at the device's rate, that stood in for late ones."""
         return self._voice.starved
 
+    @property
+    def shortages(self) -> int:
+        """How often it ran dry while it was heard, and not at an end.
+
+        The last frame then dies away, and what comes back fades in, over :attr:`ramp`.
+        """
+        return self._voice.shortages
+
+    @property
+    def prebuffer(self) -> float:
+        """Seconds that are there before it starts; moves if it is adaptive."""
+        return self._voice.prebuffer
+
+    async def wait_position(self, frames: int) -> None:
+        """Wait until :attr:`position` is `frames` or more.
+
+        Raises
+        ------
+        StreamClosedError, DeviceError
+            If the output closes or its device goes meanwhile.
+        """
+        voice = self._voice
+
+        def look() -> int | None:
+            counts = voice.counts()
+            missing = frames - counts.position
+            # What was cleared before is not heard, but counted as written.
+            return None if missing <= 0 else voice.ring_index(frames + counts.cleared)
+
+        await self._until(look)
+
+    async def _until(self, look: Callable[[], int | None]) -> None:
+        """Wait until `look` says None; before, it says what ring index, once heard, is news.
+
+        Or -1, if any news will do.
+        """
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        voice = self._voice
+        while (index := look()) is not None:
+            if index < 0:
+                await self._news(self._here())
+            else:
+                await self._wait(partial(voice.arm_heard, index))
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    # --- marks -------------------------------------------------------------------
+
+    def mark(self, name: Any) -> int:
+        """Mark the point behind what was written so far; any thread.
+
+        Returns
+        -------
+        int
+            :attr:`written`, which it stands for.
+        """
+        return self._voice.mark(name)
+
+    async def marks(self) -> AsyncGenerator[Mark, None]:
+        """Tell of each mark when it was heard, until the sample is closed.
+
+        A mark whose frame was cleared is not told of.  One task at a time gets them.
+        """
+        voice = self._voice
+        while True:
+            for mark in voice.heard_marks():
+                yield mark
+            try:
+                await self._wait(voice.arm_mark)
+            except StreamClosedError:
+                return
+
+    # --- utterances --------------------------------------------------------------
+
+    def utterance(self, tag: Any = None) -> Utterance:
+        """Make the next stretch of sound that is heard, or cut, as one.
+
+        Parameters
+        ----------
+        tag : object
+            Whatever tells it from others, such as a server's name for it.
+        """
+        return Utterance(self, tag)
+
     # --- writing -----------------------------------------------------------------
 
     def write_nowait(self, data: Any) -> int:
@@ -107,8 +193,9 @@ class AudioSample(anyio.abc.ByteSendStream):
         Parameters
         ----------
         data : bytes-like, or ndarray of shape (frames,) or (frames, channels)
-            int8, int16 or float32 (full scale 1.0).  Bytes are in the sample's encoding
-            and may be cut anywhere: what is left of a frame waits for its other bytes.
+            float32 or float64 (full scale 1.0), int8, int16, int32 or uint8, each at its
+            own full scale.  Bytes are in the sample's encoding and may be cut anywhere:
+            what is left of a frame waits for its other bytes.
 
         Returns
         -------
@@ -189,6 +276,7 @@ class AudioSample(anyio.abc.ByteSendStream):
                 there = voice.arm_read(voice.wants_room(max(missing, voice.refill)))
                 if not there and voice.epoch == epoch:
                     await self._news(bell)
+                    voice.notice_stop()
                     if voice.epoch != epoch:
                         break
                 count = voice.write_nowait(rest)
@@ -313,6 +401,45 @@ class AudioSample(anyio.abc.ByteSendStream):
         """
         self._voice.end()
 
+    async def set_format(
+        self,
+        rate: int | None = None,
+        channels: int | None = None,
+        encoding: int | str | None = None,
+        *,
+        quality: str = "high",
+        matrix: Any = None,
+    ) -> None:
+        """:meth:`end` the utterance; what is written next has another format.
+
+        Nothing comes between the two: the last frame of the one is followed by the first of
+        the other.  Writes that wait come before it.  Counts go on, each frame counted at the
+        rate that it was written at.
+
+        Parameters
+        ----------
+        rate, channels, encoding, quality, matrix
+            As for :meth:`AudioOutput.sample`; the first three stay as they are if not given.
+
+        Raises
+        ------
+        FormatError
+            For a value that cannot be used, or if the ring is too short for the conversion;
+            nothing has changed then.
+        StreamClosedError, DeviceError
+            If the sample or its output is closed, or its device is gone.
+        """
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        async with self._writing:
+            own = self.format
+            format = Format(
+                own.rate if rate is None else rate,
+                own.channels if channels is None else channels,
+                own.encoding if encoding is None else encoding,
+            )
+            self._voice.set_format(format, quality, matrix)
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+
     async def drain(self) -> None:
         """:meth:`end`, then wait until all that was written before was heard.
 
@@ -371,23 +498,123 @@ class AudioSample(anyio.abc.ByteSendStream):
 
     # --- control -----------------------------------------------------------------
 
-    def play(self) -> None:
-        """Play what is queued, from the next block on.  Idempotent; any thread."""
-        self._voice.play()
+    # Times are seconds on the output's clock, its ``time``.  What has a time happens on the
+    # frame that is heard then, in the middle of a block if need be; if that is past, it
+    # happens at once, and the seconds by which it is late are returned (else 0.0).
 
-    def stop(self) -> None:
-        """Fade out over 5 ms and drop what is queued.  Idempotent; any thread.
+    def play(self, at: float | None = None) -> float:
+        """Play what is queued, from the next block on, or from a time on.  Any thread.
 
-        :meth:`play` goes on with what is written afterwards.
+        Parameters
+        ----------
+        at : float, optional
+            Seconds on the output's clock, such as ``speaker.time + 0.5``.
+
+        Returns
+        -------
+        float
+            Seconds by which `at` is past; it then happens at once.
+
+        Raises
+        ------
+        FormatError
+            If `at` is no finite number.
+        AudioException
+            If 64 commands wait for their time already.
+        StreamClosedError, DeviceError
+            If the output is closed, or its device is gone.
         """
-        self._voice.stop()
+        return self._voice.play(at)
+
+    def stop(self, at: float | None = None, *, fade: float = FADE) -> float:
+        """Fade out and drop what is queued, at once or at a time.  Idempotent; any thread.
+
+        :meth:`play` goes on with what is written afterwards.  A stop at once takes back a
+        play, pause, resume or stop that waits for its time.
+
+        Parameters
+        ----------
+        at : float, optional
+            As for :meth:`play`, and so what is returned and raised.
+        fade : float
+            Seconds, 0 to 10.
+        """
+        return self._voice.stop(fade, at)
+
+    def pause(self, at: float | None = None) -> float:
+        """Fade out over :attr:`ramp` and stand still; what is queued stays.  Any thread.
+
+        `at`, and what is returned and raised, as for :meth:`play`.
+        """
+        return self._voice.pause(at)
+
+    def resume(self, at: float | None = None) -> float:
+        """Fade in where a :meth:`pause` has left; does nothing unless paused.  Any thread.
+
+        `at`, and what is returned and raised, as for :meth:`play`.
+        """
+        return self._voice.resume(at)
+
+    def fade(
+        self, gain: float, seconds: float, curve: str = "linear", at: float | None = None
+    ) -> float:
+        """Move :attr:`gain` on a curve, in silence, too; any thread.
+
+        Parameters
+        ----------
+        gain : float
+            Where to, 0 to 1000.
+        seconds : float
+            In what time.
+        curve : str
+            "linear"; "exponential", in equal parts of 60 dB; or "equal_power", on which the
+            powers of one that fades out and one that fades in sum to the same.
+        at : float, optional
+            As for :meth:`play`, and so what is returned and raised.
+        """
+        return self._voice.fade(gain, seconds, curve, at)
+
+    def cancel(self) -> int:
+        """Take back all that waits for its time; how much that was.  Any thread."""
+        return self._voice.cancel()
+
+    @property
+    def ramp(self) -> float:
+        """Seconds over which gain, pan, muting, pausing and shortages move; 0.005."""
+        return self._voice.ramp
+
+    @ramp.setter
+    def ramp(self, seconds: float) -> None:
+        self._voice.ramp = seconds
+
+    @property
+    def pan(self) -> float:
+        """-1 left, 0 in the middle, 1 right, on a stereo output; moves as :attr:`gain`.
+
+        Equal power: in the middle both channels are as they are, at a side one of them is
+        sqrt(2) times as loud and the other silent.
+        """
+        return self._voice.pan
+
+    @pan.setter
+    def pan(self, pan: float) -> None:
+        self._voice.set_pan(pan)
+
+    @property
+    def muted(self) -> bool:
+        """True while it plays on without being heard; moves as :attr:`gain`."""
+        return self._voice.muted
+
+    @muted.setter
+    def muted(self, muted: bool) -> None:
+        self._voice.set_muted(muted)
 
     @property
     def gain(self) -> float:
-        """Factor on the samples, 0 or more; 1.0 leaves them bit for bit.
+        """Factor on the samples, 0 to 1000; 1.0 leaves them bit for bit.
 
-        Set while it sounds, it moves there in a straight line over 5 ms; in silence, at
-        once.  Any thread.
+        Set while it sounds, it moves there in a straight line over :attr:`ramp`; in silence,
+        at once.  During a :meth:`fade`, where that goes to.  Any thread.
         """
         return self._voice.gain
 

@@ -150,7 +150,7 @@ class AudioStream(Generic[S]):
     @property
     def encoding(self) -> int:
         """8, 16 or 32, as asked for."""
-        return self._stream.format.encoding
+        return self._stream.encoding
 
     @property
     def device_rate(self) -> int:
@@ -164,8 +164,16 @@ class AudioStream(Generic[S]):
 
     @property
     def time(self) -> float:
-        """Seconds on the device's clock."""
+        """Seconds on the device's clock: the one of ``at=``; never goes back."""
         return self._stream.now()
+
+    def to_monotonic(self, time: float) -> float:
+        """A time on the device's clock as one of ``time.monotonic()``, for logs and video."""
+        return time + self._stream.monotonic_offset()
+
+    def from_monotonic(self, time: float) -> float:
+        """A time of ``time.monotonic()`` on the device's clock, for ``at=``."""
+        return time - self._stream.monotonic_offset()
 
     @property
     def latency(self) -> float:

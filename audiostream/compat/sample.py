@@ -153,7 +153,9 @@ class AudioSample:
         stream.check()
         format = stream.format
         frames = max(RING_BYTES // format.frame_bytes, 2 * output.buffersize)
-        self._voice = Voice(stream, format, frames / format.rate, least=2 * stream.period)
+        self._voice = Voice(
+            stream, format, frames / format.rate, least=2 * stream.period, tail=False
+        )
         self._output = output
 
     def detach(self, output: AudioOutput) -> None:

@@ -90,10 +90,13 @@ class DeviceStream(ABC):
     realtime : bool
         False where time stands still between steps (the manual device), so that
         a heartbeat says nothing.
+    epoch : float
+        What the callback's times are ahead of :meth:`time` (seconds).
     """
 
     parameters: Parameters
     realtime: bool = True
+    epoch: float = 0.0
 
     @abstractmethod
     def start(self) -> None:

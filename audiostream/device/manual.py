@@ -296,6 +296,7 @@ class ManualStream(DeviceStream):
     """One direction of a manual device."""
 
     realtime = False
+    epoch = 1.0  # PortAudio's clocks never stand at zero, which means "no time" to the callback
 
     def __init__(
         self,
@@ -318,10 +319,9 @@ class ManualStream(DeviceStream):
 
     def call(self, source: int, target: int, frames: int, flags: int) -> None:
         """Call the callback now; both addresses may be 0."""
-        now = self._device.time
-        # PortAudio's clocks never stand at zero, which means "no time" to the callback.
+        now = self.epoch + self._device.time
         latency = self.parameters.latency
-        self._times[0] = (1 + now - latency, 1 + now, 1 + now + latency)
+        self._times[0] = (now - latency, now, now + latency)
         times = self._times.ctypes.data
         self._function(source, target, frames, times, flags, self._callback.user)
 

@@ -59,6 +59,8 @@ class Capture(Stream):
         self._reading = threading.RLock()
         self._read = 0  # the device's frame to read next
         self._dropped = 0  # own frames
+        self._given = 0  # bytes that were handed out
+        self._first = 0  # own frame that the last chunk began with, the dropped ones counted
         self._ready = np.zeros(0, np.float32)  # converted, not handed out yet
         self._rest = b""  # what is left of a frame that was handed out in part
         self._flushed = False
@@ -117,6 +119,13 @@ class Capture(Stream):
             return 0
         with self._reading:
             return self._dropped + self._excess(self._commit())
+
+    def chunk_time(self) -> float:
+        """When the last chunk's first frame was captured; seconds on the stream's clock."""
+        if not self.is_open:
+            return 0.0
+        with self._reading:
+            return self.time_of(round(self._first / self._ratio))
 
     # --- reading -----------------------------------------------------------------
 
@@ -199,10 +208,12 @@ class Capture(Stream):
         if part or not self._plain or self._rest or len(self._ready):
             return None
         taken = self.kernels.take(
-            self.address, self._read, frames, self._limit, self.format.encoding, target
+            self.address, self._read, frames, self._limit, self.encoding, target
         )
         if taken == 1:
             self._read += frames
+            self._first = self._dropped + self._given // self._width
+            self._given += count
             return True
         return False if taken == 0 and not self.has_ended() else None
 
@@ -225,6 +236,7 @@ class Capture(Stream):
             taken = self._take_plain(count, self._scratch_address)
             if taken is not None:
                 return ctypes.string_at(self._scratch_address, count) if taken else None
+            dropped, left = self._dropped, len(self._rest) + len(self._ready)
             if len(self._rest) < count:
                 width = self.format.frame_bytes
                 missing = count - len(self._rest)
@@ -238,6 +250,10 @@ class Capture(Stream):
                     return None
                 self._rest += self._encode(block)
             data, self._rest = self._rest[:count], self._rest[count:]
+            if not left:  # what was dropped now came before it
+                dropped = self._dropped
+            self._first = dropped + self._given // self._width
+            self._given += len(data)
             return data
 
     def take_into(self, target: np.ndarray) -> int | None:
@@ -257,7 +273,7 @@ class Capture(Stream):
         encoded = np.empty(len(block), self.format.dtype)
         block = np.ascontiguousarray(block)
         self.kernels.encode_block(
-            block.ctypes.data, encoded.ctypes.data, self.format.encoding, len(block)
+            block.ctypes.data, encoded.ctypes.data, self.encoding, len(block)
         )
         return encoded.tobytes()
 

@@ -8,13 +8,37 @@ from typing import Any
 
 import numpy as np
 
+from audiostream.engine.decoding import decoded
 from audiostream.errors import FormatError
 from audiostream.pcm import Format
+from audiostream.realtime.compiled import Kernels
 
-__all__ = ("Samples", "address_of", "of_bytes", "samples_of", "sliceable")
+__all__ = (
+    "Encoded",
+    "Samples",
+    "address_of",
+    "as_floats",
+    "check_matrix",
+    "of_bytes",
+    "remixed",
+    "samples_of",
+    "sliceable",
+    "spread",
+)
 
 # Keyed by character: a dtype's name takes numpy 8 us to make up.
 ENCODINGS = {"b": 8, "h": 16, "f": 32}
+
+DECODED = {
+    "|u1": "u8",
+    ">i2": "s16be",
+    "<i4": "s32",
+    ">i4": "s32be",
+    ">f4": "f32be",
+    "<f8": "f64",
+    ">f8": "f64be",
+}
+"""Arrays that are decoded first: dtype string -> encoding."""
 
 
 @dataclass(slots=True)
@@ -38,6 +62,36 @@ class Samples:
         """Where the first sample is; for compiled kernels, while this object lives."""
         return address_of(self.data)
 
+    def first(self, frames: int) -> Samples:
+        """The first so many frames."""
+        flat = self.data.reshape(-1)
+        return Samples(flat[: frames * self.channels], self.channels, self.encoding)
+
+
+@dataclass(slots=True)
+class Encoded:
+    """Samples in an encoding that compiled code does not read; C-contiguous.
+
+    They are decoded only when there is room for them: whoever writes a minute into a ring of
+    a quarter of a second comes back with the rest again and again.
+
+    ``data`` has the dtype that :data:`audiostream.pcm.NAMED` says of ``encoding``.
+    """
+
+    data: np.ndarray
+    channels: int
+    encoding: str
+
+    @property
+    def frames(self) -> int:
+        """Whole frames in it."""
+        return self.data.size // self.channels
+
+    def first(self, frames: int) -> Samples:
+        """The first so many frames, decoded to float32."""
+        flat = self.data.reshape(-1)[: frames * self.channels]
+        return Samples(decoded(flat, self.encoding), self.channels, 32)
+
 
 def address_of(array: np.ndarray) -> int:
     """Where an array's data begin; for compiled kernels, while it lives."""
@@ -50,17 +104,20 @@ def address_of(array: np.ndarray) -> int:
 def _ready(data: np.ndarray) -> np.ndarray:
     """The array as the compiled kernels read it: contiguous and aligned."""
     if not data.flags.c_contiguous or not data.flags.aligned:
-        data = np.array(data)
+        data = np.array(data, order="C")
     return data
 
 
-def of_bytes(data: memoryview | bytes, format: Format) -> Samples:
+def of_bytes(data: memoryview | bytes, format: Format) -> Samples | Encoded:
     """Whole frames of the format's encoding, given as bytes."""
     flat = np.frombuffer(data, format.dtype)
-    return Samples(_ready(flat), format.channels, format.encoding)
+    plain = format.plain
+    if plain is None:
+        return Encoded(flat, format.channels, str(format.encoding))
+    return Samples(_ready(flat), format.channels, plain)
 
 
-def of_array(array: np.ndarray, format: Format) -> Samples:
+def of_array(array: np.ndarray, format: Format) -> Samples | Encoded:
     """An array of shape (frames,) or (frames, channels).
 
     Raises
@@ -68,11 +125,12 @@ def of_array(array: np.ndarray, format: Format) -> Samples:
     FormatError
         For another shape or dtype.
     """
-    encoding = ENCODINGS.get(array.dtype.char)
-    if encoding is None or not array.dtype.isnative:
+    encoding = ENCODINGS.get(array.dtype.char) if array.dtype.isnative else None
+    name = None if encoding is not None else DECODED.get(array.dtype.str)
+    if encoding is None and name is None:
         raise FormatError(
             f"an array of {array.dtype} cannot be written; try .astype(np.float32) at full "
-            "scale 1.0, or int16 or int8"
+            "scale 1.0, or float64, or int32, int16, int8 or uint8, each at its own full scale"
         )
     channels = format.channels
     if not (
@@ -84,6 +142,9 @@ def of_array(array: np.ndarray, format: Format) -> Samples:
             f"write shape {wanted}"
             + ("" if channels == 1 else f", for interleaved samples .reshape(-1, {channels})")
         )
+    if name is not None:
+        return Encoded(_ready(array), channels, name)
+    assert encoding is not None
     return Samples(_ready(array), channels, encoding)
 
 
@@ -120,8 +181,90 @@ def sliceable(data: Any) -> Any:
     return data if isinstance(data, np.ndarray) else bytes_of(data)
 
 
-def samples_of(data: Any, format: Format) -> Samples | memoryview:
-    """An array as :class:`Samples`, anything bytes-like as its bytes."""
+def samples_of(data: Any, format: Format) -> Samples | Encoded | memoryview:
+    """An array as :class:`Samples` or :class:`Encoded`, anything bytes-like as its bytes."""
     if isinstance(data, np.ndarray):
         return of_array(data, format)
     return bytes_of(data)
+
+
+# --- channels ----------------------------------------------------------------------
+
+
+def spread(kernels: Kernels, samples: Samples, channels: int) -> Samples:
+    """The same as float32 in so many channels; see `realtime.control.spread`."""
+    if samples.encoding == 32 and samples.channels == channels:
+        return samples
+    block = np.empty((samples.frames, channels), np.float32)
+    kernels.spread(
+        block.ctypes.data,
+        channels,
+        samples.address,
+        samples.encoding,
+        samples.channels,
+        samples.frames,
+    )
+    return Samples(block, channels, 32)
+
+
+def check_matrix(matrix: Any, outputs: int, inputs: int) -> np.ndarray:
+    """How loud each channel that is written is in each channel of the output.
+
+    Parameters
+    ----------
+    matrix : array_like (outputs, inputs)
+        Factors; rows are the output's channels.
+    outputs, inputs : int
+        Channels of the output, and of what is written.
+
+    Returns
+    -------
+    float32 (outputs, inputs), C-contiguous; a copy
+
+    Raises
+    ------
+    FormatError
+        For another shape, or anything but finite numbers.
+    """
+    try:
+        table = np.array(matrix, np.float64)
+    except (TypeError, ValueError):
+        table = np.zeros(0)
+    if table.shape != (outputs, inputs):
+        got = f"shape {table.shape}" if table.size else f"{matrix!r}"
+        example = [[round(1 / inputs, 3)] * inputs] * outputs
+        raise FormatError(
+            f"matrix must have a row for each of the output's {outputs} channel(s) with a "
+            f"number for each of the {inputs} channel(s) written, shape ({outputs}, {inputs}), "
+            f"not {got}; try matrix={example}, which is their mean"
+        )
+    largest = np.finfo(np.float32).max
+    if not (np.abs(table) <= largest).all():
+        raise FormatError(
+            f"matrix={table.tolist()} has numbers that are not finite; try 0 or 1"
+        )
+    return table.astype(np.float32, order="C")
+
+
+def remixed(kernels: Kernels, samples: Samples, matrix: np.ndarray) -> Samples:
+    """Samples of the output's channels, by a matrix from :func:`check_matrix`.
+
+    Output channel ``o`` is the sum over ``i`` of ``matrix[o, i]`` times input channel ``i``.
+    """
+    outputs, inputs = matrix.shape
+    samples = as_floats(kernels, samples)
+    block = np.empty((samples.frames, outputs), np.float32)
+    kernels.remix(
+        block.ctypes.data,
+        matrix.ctypes.data,
+        samples.address,
+        samples.frames,
+        outputs,
+        inputs,
+    )
+    return Samples(block, outputs, 32)
+
+
+def as_floats(kernels: Kernels, samples: Samples) -> Samples:
+    """The same as float32."""
+    return spread(kernels, samples, samples.channels)

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 __all__ = ("Counts", "Ledger")
 
 
+GAPS = 256
+"""Clears that a voice remembers, for what is asked about utterances of long ago."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Frames at the voice's own rate; ``written == position + buffered + cleared``."""
@@ -35,7 +39,7 @@ class _Segment:
     ``ring`` and ``own`` are where it begins (the device's frames, the voice's own),
     ``ring_end`` and ``own_end`` where it ended; ``whole``: by an end, which flushed the
     resampler, and not by a clear.  ``dropped`` are own frames of it that a clear took,
-    None until that is known.
+    None until that is known.  ``ratio`` are own frames to one of the device's.
     """
 
     ring: int
@@ -44,6 +48,7 @@ class _Segment:
     own_end: int = 0
     whole: bool = False
     dropped: int | None = None
+    ratio: float = 1.0
 
 
 class Ledger:
@@ -62,9 +67,9 @@ class Ledger:
 
     def __init__(self, ratio: float) -> None:
         self.written = 0
-        self._ratio = ratio
-        self._segments: deque[_Segment] = deque([_Segment(0, 0)])
+        self._segments: deque[_Segment] = deque([_Segment(0, 0, ratio=ratio)])
         self._forgotten = 0  # own frames cleared in segments that are gone from the list
+        self._gaps: deque[tuple[int, int]] = deque(maxlen=GAPS)  # own frames that were cleared
 
     def _own(self, segment: _Segment, ring: int) -> int:
         """Own frames of a segment that lie before the ring index `ring`."""
@@ -72,13 +77,15 @@ class Ledger:
             if segment.whole and ring >= segment.ring_end:
                 return segment.own_end - segment.own
             ring = min(ring, segment.ring_end)
-        own = math.floor((ring - segment.ring) * self._ratio + 1e-9)
+        own = math.floor((ring - segment.ring) * segment.ratio + 1e-9)
         end = segment.own_end if segment.ring_end is not None else self.written
         return min(max(own, 0), end - segment.own)
 
     def _drop_behind(self, segment: _Segment, ring: int) -> None:
         """Count what of a segment lies behind the ring index `ring` as dropped."""
         segment.dropped = segment.own_end - segment.own - self._own(segment, ring)
+        if segment.dropped:
+            self._gaps.append((segment.own_end - segment.dropped, segment.own_end))
 
     def close_segment(self, ring: int, *, whole: bool) -> None:
         """A stretch ends at the ring index `ring`, by an end (`whole`) or by a clear."""
@@ -88,7 +95,31 @@ class Ledger:
         segment.ring_end = ring
         segment.own_end = self.written
         segment.whole = whole
-        self._segments.append(_Segment(ring, self.written))
+        self._segments.append(_Segment(ring, self.written, ratio=segment.ratio))
+
+    def change_ratio(self, ring: int, ratio: float) -> None:
+        """What is written from the ring index `ring` on is at another rate."""
+        self.close_segment(ring, whole=True)
+        self._segments[-1].ratio = ratio
+
+    def split(self, ring: int) -> None:
+        """A stretch ends at a ring index that was written a while ago; what follows goes on."""
+        segment = self._segments[-1]
+        if segment.ring_end is None and segment.ring < ring:
+            own = segment.own + self._own(segment, ring)
+            segment.ring_end, segment.own_end = ring, own
+            self._segments.append(_Segment(ring, own, ratio=segment.ratio))
+
+    def ring_index(self, own: int) -> int:
+        """The ring index behind which the own frame number `own` lies, or is to lie."""
+        segment = self._segments[-1]
+        for candidate in self._segments:
+            if candidate.ring_end is None or own <= candidate.own_end:
+                segment = candidate
+                break
+        if segment.ring_end is not None and segment.whole and own == segment.own_end:
+            return segment.ring_end
+        return segment.ring + math.ceil((own - segment.own) / segment.ratio - 1e-9)
 
     def note_cut(self, start: int, to: int) -> None:
         """The audio thread has jumped from one ring index to another."""
@@ -110,6 +141,18 @@ class Ledger:
 
     def counts(self, heard: int) -> Counts:
         """The counts when the ring was heard up to `heard`."""
+        own = self._frontier(heard)
+        cleared = self._forgotten + sum(segment.dropped or 0 for segment in self._segments)
+        return Counts(self.written, own - self._forgotten, cleared)
+
+    def heard_of(self, begin: int, end: int, heard: int) -> int:
+        """Of the own frames from `begin` to `end`, counted as written, those heard by now."""
+        end = min(end, self._frontier(heard))
+        gaps = sum(max(min(b, end) - max(a, begin), 0) for a, b in self._gaps)
+        return max(end - begin - gaps, 0)
+
+    def _frontier(self, heard: int) -> int:
+        """The own frame, counted as written, up to which all was heard or cleared."""
         segments = self._segments
         while (
             len(segments) > 1 and segments[1].ring <= heard and segments[0].dropped is not None
@@ -119,8 +162,7 @@ class Ledger:
         own = first.own + self._own(first, heard)
         if first.dropped is not None:
             own = min(own, first.own_end - first.dropped)
-        cleared = self._forgotten + sum(segment.dropped or 0 for segment in segments)
-        return Counts(self.written, own - self._forgotten, cleared)
+        return own
 
     def heard_before(self, ring: int) -> int:
         """Own frames heard of all that was written before the ring index of a clear."""

@@ -2,29 +2,72 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from audiostream.device.base import Device
+from audiostream.device.base import Callback, Device
+from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
+from audiostream.engine.commands import Commands
 from audiostream.engine.memory import field_offsets, power_of_two, records, ring, zeros
 from audiostream.engine.stream import LOOP_BELLS, Stream, until
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
-from audiostream.realtime.layout import CUTS, HISTORY, LINE, NEVER, PASS, VOICE
+from audiostream.realtime.commands import STOPPED
+from audiostream.realtime.layout import (
+    COMMAND,
+    COMMANDS,
+    CUTS,
+    HISTORY,
+    LINE,
+    NEVER,
+    PASS,
+    TIME_INFO,
+    VOICE,
+)
 
 if TYPE_CHECKING:
-    from audiostream.engine.voice import Voice
+    from audiostream.engine.sound import SoundMemory
 
 __all__ = ("FADE", "Output")
 
 VOICE_OFFSETS = field_offsets(VOICE)
 
+AT_REST = {"transport": STOPPED, "tail_left": 0}
+"""Words of a voice that has faded out."""
+
+OVER = -1
+"""In the place of the index up to which one that retires still fades: it is over."""
+
 FADE = 0.005
 """Seconds of a fade where none is asked for: no click, and not heard as a fade."""
 
+RAMPS = ("gain", "mute", "flow", "return", "left", "right")
+"""Fields of a voice's factors, as :func:`~audiostream.realtime.layout.RAMP` lies there."""
+
 MAX_VOICES = 4096
+
+MAX_MONITORS = 8
+
+
+class Attached(Protocol):
+    """What an output mixes; the output sets the attributes."""
+
+    slot: int
+    address: int
+    holds: int
+    commands: Commands
+
+    def is_over(self) -> bool:
+        """True if it needs its slot no more."""
+
+    def give_back(self) -> None:
+        """Its slot is somebody else's from now on."""
+
+    def stream_closed(self) -> None:
+        """The stream has closed."""
 
 
 class Output(Stream):
@@ -56,8 +99,9 @@ class Output(Stream):
         self.voices = voices
         # Twice as many slots: those of voices that fade out come free a little later.
         self._slots = 2 * voices
-        self.attached: dict[int, Voice] = {}
+        self.attached: dict[int, Attached] = {}
         self._retiring: dict[int, int] = {}
+        self._monitors: list[Callback] = []
         self._memory: dict[int, Any] = {}
 
     def _entry(self) -> int:
@@ -76,14 +120,18 @@ class Output(Stream):
         ramp[:] = np.arange(1, self.slice + 1).repeat(channels)
         self._keep += [mix, silence, ramp]
         record = self.record[0]
-        # Some more, to make up a full pass with silence.
-        for name, dtype in LINE.items():
-            array = zeros(self._slots + PASS, dtype)
+        arrays = {
+            # Some more, to make up a full pass with silence.
+            **{name: zeros(self._slots + PASS, dtype) for name, dtype in LINE.items()},
+            "others": zeros(self._slots, np.int64),
+            "levels": zeros(self.slice, np.float32),
+            "monitors": zeros(MAX_MONITORS, np.int64),
+            "monitor_times": np.zeros(1, TIME_INFO),
+        }
+        self._monitor_users = arrays["monitors"]
+        self._keep += arrays.values()
+        for name, array in arrays.items():
             record[name] = array.ctypes.data
-            self._keep.append(array)
-        others = zeros(self._slots, np.int64)
-        self._keep.append(others)
-        record["others"] = others.ctypes.data
         record["lined_up"] = -1
         record["silence"] = silence.ctypes.data
         record["ramp"] = ramp.ctypes.data
@@ -103,8 +151,10 @@ class Output(Stream):
         """Address of a slot's record."""
         return int(self._table.ctypes.data) + slot * VOICE.itemsize
 
-    def attach(self, voice: Voice, frames: int) -> None:
-        """Give a voice its slot, and a ring of at least `frames` frames.
+    def attach(
+        self, voice: Attached, frames: int = 0, memory: SoundMemory | None = None
+    ) -> None:
+        """Give a voice its slot, and a ring of at least `frames` frames, or a sound's memory.
 
         Raises
         ------
@@ -113,47 +163,61 @@ class Output(Stream):
         """
         with self.lock:
             self.check()
-            if len(self.attached) >= self.voices:
-                raise AudioException(
-                    f"all {self.voices} voices of this output are in use; remove a sample "
-                    f"first, or open it with get_output(voices={2 * self.voices})"
-                )
-            self._sweep()
-            if len(self.attached) + len(self._retiring) >= self._slots:
-                self._sweep(force=True)  # all are fading out: the oldest one is cut
-            taken = self.attached.keys() | self._retiring.keys()
-            free = next((slot for slot in range(self._slots) if slot not in taken), None)
-            if free is None:
-                raise AudioException(
-                    "the voices of removed samples are still fading out, and the audio thread "
-                    "does not move; try again in a moment"
-                )
-            capacity = power_of_two(frames + self.slice)
+            slot = self._free_slot()
             channels = self.parameters.channels
-            memory = ring((capacity + self.slice) * channels, free)
-            history = zeros(3 * HISTORY, np.int64)
-            cuts = zeros(2 * CUTS, np.int64)
-            self._memory[free] = (memory, history, cuts)
-            record = self._table[free]
-            for field in VOICE_OFFSETS:
-                record[field] = 0
-            record["ring"] = memory.ctypes.data
-            record["history"] = history.ctypes.data
-            record["cuts"] = cuts.ctypes.data
+            if memory is None:
+                capacity = power_of_two(frames + self.slice)
+                samples = ring((capacity + self.slice) * channels, slot)
+            else:
+                capacity, samples = memory.capacity, memory.samples
+            arrays = {
+                "ring": samples,
+                "history": zeros(3 * HISTORY, np.int64),
+                "cuts": zeros(2 * CUTS, np.int64),
+                "tail": zeros(channels, np.float32),
+                "commands": records(COMMAND, COMMANDS),
+            }
+            self._memory[slot] = arrays
+            record = self._table[slot]
+            self._table[slot] = np.zeros((), VOICE)
+            for name, array in arrays.items():
+                record[name] = array.ctypes.data
+            record["calm"] = -1
+            record["ramp"] = round(FADE * self.parameters.rate)
             record["capacity"] = capacity
             record["bell"] = -1
-            record["gain"] = record["gain_target"] = record["gain_goal"] = 1.0
+            record["filling"] = 1
+            for field in RAMPS:
+                record[field] = record[field + "_goal"] = 1.0
             record["heard_offset"] = NEVER
-            record["calm"] = -1
             record["wake_read"] = record["wake_heard"] = NEVER
-            voice.slot, voice.address = free, self.voice_address(free)
+            voice.slot, voice.address = slot, self.voice_address(slot)
             voice.holds = capacity - self.slice
-            self.attached[free] = voice
-            store = self.kernels.store_word
-            store(self.voice_address(free) + VOICE_OFFSETS["active"], 1)
-            if free >= self.word("voice_end"):
-                store(self.address_of("voice_end"), free + 1)
-            self.changed(free)
+            voice.commands = Commands(self, slot, arrays["commands"])
+            self.attached[slot] = voice
+            self.set_word_of(slot, "active", 1)
+            if slot >= self.word("voice_end"):
+                self.kernels.store_word(self.address_of("voice_end"), slot + 1)
+            self.changed(slot)
+
+    def _free_slot(self) -> int:
+        """A slot that nobody uses; under the lock."""
+        self._sweep()
+        if len(self.attached) >= self.voices:
+            raise AudioException(
+                f"all {self.voices} voices of this output are in use; remove a sample "
+                f"first, or open it with get_output(voices={2 * self.voices})"
+            )
+        if len(self.attached) + len(self._retiring) >= self._slots:
+            self._sweep(force=True)  # all are fading out: the oldest one is cut
+        taken = self.attached.keys() | self._retiring.keys()
+        free = next((slot for slot in range(self._slots) if slot not in taken), None)
+        if free is None:
+            raise AudioException(
+                "the voices of removed samples are still fading out, and the audio thread "
+                "does not move; try again in a moment"
+            )
+        return free
 
     def retire(self, slot: int) -> None:
         """Give a slot back once its voice's fade is through."""
@@ -166,12 +230,20 @@ class Output(Stream):
         """Free the slots whose voices have faded out, and the oldest one if `force`."""
         if self.is_closed:
             return
+        for slot, voice in list(self.attached.items()):
+            if voice.is_over():
+                self.attached.pop(slot, None)
+                voice.give_back()
+                self._retiring[slot] = OVER
         load, store = self.kernels.load_word, self.kernels.store_word
         over = []
         # A copy: what is removed by a finalizer may come in between.
         for slot, skip in list(self._retiring.items()):
             address = self.voice_address(slot)
-            faded = load(address + VOICE_OFFSETS["read"]) >= skip
+            faded = skip == OVER or (
+                load(address + VOICE_OFFSETS["read"]) >= skip
+                and all(self.word_of(slot, name) == idle for name, idle in AT_REST.items())
+            )
             if faded or force or not self._started:
                 force = False
                 store(address + VOICE_OFFSETS["active"], 0)
@@ -194,11 +266,73 @@ class Output(Stream):
         """A word of a voice's record (sequentially consistent)."""
         return self.kernels.load_word(self.voice_address(slot) + VOICE_OFFSETS[field])
 
+    def set_word_of(self, slot: int, field: str, value: int) -> None:
+        """Set a word of a voice's record (sequentially consistent)."""
+        self.kernels.store_word(self.voice_address(slot) + VOICE_OFFSETS[field], value)
+
+    def when(self, at: float) -> tuple[float, float]:
+        """A time of this stream for the audio thread, and by how much it is late already.
+
+        Raises
+        ------
+        FormatError
+            If it is no finite number.
+        """
+        if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
+            raise FormatError(
+                f"at={at!r} is no time; give seconds on the stream's clock, such as "
+                "stream.time + 0.5"
+            )
+        time = at + self.epoch
+        next_heard = self.kernels.heard_at(self.address, self.word("frames"))
+        late = next_heard * 1e-9 - time if next_heard >= 0 else 0.0
+        # A nanosecond is forgiven to the clock's floating point; 0 would be "now".
+        return time or -1.0, late if late > 1e-9 else 0.0
+
+    def frame_of(self, slot: int, index: int) -> int | None:
+        """The device's frame with which a voice's ring index was heard, if that is known."""
+        history = self._memory[slot]["history"].reshape(HISTORY, 3)
+        head = self.word_of(slot, "history_head")
+        for number in range(head - 1, max(head - HISTORY, 0) - 1, -1):
+            frame, begin, running = history[number % HISTORY].tolist()
+            if running and begin <= index:
+                return int(frame + index - begin)
+        return None
+
     def cut(self, slot: int, number: int) -> tuple[int, int]:
         """Ring indices from and to which a voice's clear number `number` has jumped."""
-        cuts = self._memory[slot][2]
+        cuts = self._memory[slot]["cuts"]
         place = 2 * (number % CUTS)
         return int(cuts[place]), int(cuts[place + 1])
+
+    # --- monitors ----------------------------------------------------------------
+
+    def add_monitor(self, callback: Callback) -> None:
+        """Have the mix handed to a capture's callback, too, block by block.  Idempotent."""
+        with self.lock:
+            self.check()
+            if callback not in self._monitors:
+                if len(self._monitors) == MAX_MONITORS:
+                    raise AudioException(
+                        f"{MAX_MONITORS} monitors listen to this output; close one first"
+                    )
+                self._set_monitors([*self._monitors, callback])
+
+    def remove_monitor(self, callback: Callback) -> None:
+        """Have it handed there no more; when this returns, no call is under way."""
+        with self.lock:
+            if callback in self._monitors:
+                self._set_monitors([one for one in self._monitors if one is not callback])
+
+    def _set_monitors(self, monitors: list[Callback]) -> None:
+        self._monitors = monitors
+        if self.is_open and not self.is_closed:
+            store = self.kernels.store_word
+            store(self.address_of("monitor_count"), 0)
+            self.quiet()
+            for number, monitor in enumerate(monitors):
+                self._monitor_users[number] = monitor.user
+            store(self.address_of("monitor_count"), len(monitors))
 
     # --- the whole mix -----------------------------------------------------------
 
@@ -231,4 +365,8 @@ class Output(Stream):
     def _closed(self, gone: bool) -> None:
         for voice in list(self.attached.values()):
             voice.stream_closed()
+        for monitor in self._monitors:
+            # As an input's device tells that its material has come to its end.
+            times = int(self.record["monitor_times"][0])
+            CallCompiled(self.kernels.capture)(0, 0, 0, times, 0, monitor.user)
         super()._closed(gone)

@@ -1,24 +1,46 @@
-"""Streaming conversion from one rate to another; any thread, one at a time."""
+"""Streaming conversion from one rate to another; any thread, one at a time.
+
+Three qualities, of which the first is what is used unless another is asked for:
+
+====== ==================================================== =====================
+name   what it is                                           holds back
+====== ==================================================== =====================
+high   our own filter of 128 taps at the lower rate, 120 dB 64 to 80 frames there
+live   our own filter of 64 taps at the lower rate, 95 dB;  at most 3 ms
+       46 where that would be more than 3 ms
+soxr   soxr's HQ                                            up to 175 ms
+====== ==================================================== =====================
+
+``high`` is not soxr, though soxr is faster: it gives up the interpreter lock for every chunk,
+so that beside a busy Python thread most of the sound of 50 voices was missing.
+"""
 
 from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from audiostream.engine.memory import records, zeros
+from audiostream.errors import FormatError
 from audiostream.realtime.compiled import Kernels
 from audiostream.realtime.layout import RESAMPLER
 
-__all__ = ("Resampler", "filter_phases", "resampler")
+__all__ = (
+    "HIGH",
+    "LIVE",
+    "QUALITIES",
+    "Design",
+    "Resampler",
+    "check_quality",
+    "filter_phases",
+    "resampler",
+)
 
-TAPS = 128
-"""Frames, at the lower of the two rates, that the filter spans."""
-
-ATTENUATION = 120.0
-"""dB of the filter's stop band."""
+QUALITIES = ("high", "live", "soxr")
 
 MAX_PHASES = 2048
 """Rates whose ratio needs more phases than this are left to soxr."""
@@ -26,39 +48,97 @@ MAX_PHASES = 2048
 CHUNK = 4096
 """Most frames that are taken in at once."""
 
+PASS = 0.4
+"""The pass band reaches at least so far, as a share of the lower rate."""
+
+SHORTEST = 23
+"""Frames, at the lower rate, that half a filter has at least: below 8 kHz a delay of 3 ms would
+leave too few."""
+
+ROUND = 32
+"""Taps in one round of the vectorised loop."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a filter is made for.
+
+    Attributes
+    ----------
+    taps : int
+        Frames, at the lower of the two rates, that it spans.
+    attenuation : float
+        dB of the stop band, and of the pass band's ripple.
+    delay : float
+        Seconds that half of it may take.
+    """
+
+    taps: int
+    attenuation: float
+    delay: float = math.inf
+
+    def size(self, source: int, target: int) -> tuple[int, int]:
+        """Taps of each phase, and how many of them are ahead of an output's place.
+
+        Both are frames of the source.  The taps are made up to whole rounds of the loop.
+        """
+        lower = min(source, target)
+        taps = -(-self.taps * source // (lower * ROUND)) * ROUND
+        most = max(self.delay * lower, SHORTEST) * source / lower
+        return taps, min(taps // 2, math.floor(min(most, taps)))
+
+
+HIGH = Design(taps=128, attenuation=120.0)
+LIVE = Design(taps=64, attenuation=95.0, delay=0.0029)  # so that it is less than 3 ms
+
 
 @functools.lru_cache(maxsize=32)
-def filter_phases(phases: int, step: int) -> np.ndarray:
+def filter_phases(source: int, target: int, design: Design = HIGH) -> np.ndarray:
     """The filter as float32 (phases, taps): a windowed sinc, cut for each output phase.
 
     Kaiser's window and his formula for the width of the transition (Oppenheim and Schafer,
-    "Discrete-Time Signal Processing", 7.5.3).  The stop band begins at half the lower rate.
+    "Discrete-Time Signal Processing", 7.5.3).  The stop band begins at half the lower rate, or
+    a little behind it where a short filter would leave less than PASS to the pass band: what
+    aliases then stays above PASS.
+
+    Parameters
+    ----------
+    source, target : int
+        Rates (Hz).
     """
-    lower = min(1.0, phases / step)  # the lower rate, as a share of the input's
-    taps = math.ceil(TAPS / lower / 32) * 32  # whole rounds of a vectorised loop
-    width = (ATTENUATION - 8) / (2.285 * 2 * math.pi * taps)
-    cutoff = 0.5 * lower - width / 2
-    beta = 0.1102 * (ATTENUATION - 8.7)
-    at = np.arange(taps) - (taps // 2 - 1) - np.arange(phases)[:, None] / phases
-    window = np.i0(beta * np.sqrt(np.maximum(1 - (at / (taps / 2)) ** 2, 0))) / np.i0(beta)
-    table = np.sinc(2 * cutoff * at) * window
+    phases, _ = _ratio(source, target)
+    taps, ahead = design.size(source, target)
+    lower = min(1.0, target / source)  # the lower rate, as a share of the source's
+    width = (design.attenuation - 8) / (2.285 * 2 * math.pi * 2 * ahead)
+    cutoff = max(0.5 * lower - width / 2, PASS * lower + width / 2)
+    beta = 0.1102 * (design.attenuation - 8.7)
+    at = np.arange(taps) - (taps - ahead - 1) - np.arange(phases)[:, None] / phases
+    window = np.i0(beta * np.sqrt(np.maximum(1 - (at / ahead) ** 2, 0))) / np.i0(beta)
+    table = np.sinc(2 * cutoff * at) * np.where(np.abs(at) <= ahead, window, 0)
     table /= table.sum(axis=1, keepdims=True)
     return table.astype(np.float32)
+
+
+def _ratio(source: int, target: int) -> tuple[int, int]:
+    """Phases of the filter, and by how many of them one output is behind the other."""
+    common = math.gcd(source, target)
+    return target // common, source // common
 
 
 class Resampler:
     """float32 (frames, channels) at one rate to another, chunk by chunk.
 
     Frames of the result are where those of the source are: there is no shift.  Up to half a
-    filter, 64 to 80 frames at the lower rate, is held back until more comes or it is the last.
+    filter is held back until more comes or it is the last.
     """
 
-    def __init__(self, kernels: Kernels, source: int, target: int, channels: int) -> None:
-        common = math.gcd(source, target)
-        phases, step = target // common, source // common
+    def __init__(
+        self, kernels: Kernels, source: int, target: int, channels: int, design: Design = HIGH
+    ) -> None:
+        phases, step = _ratio(source, target)
         self._kernel = kernels.resample
-        self._filter = filter_phases(phases, step)
-        self._taps: int = self._filter.shape[1]
+        self._filter = filter_phases(source, target, design)
+        self._taps, self._ahead = design.size(source, target)
         capacity = self._taps + step // phases + 1 + CHUNK
         self._buffers = zeros(channels * capacity, np.float32)
         self._channels = channels
@@ -78,7 +158,7 @@ class Resampler:
     def clear(self) -> None:
         """Forget what came; the next chunk begins anew."""
         record = self._record[0]
-        record["filled"] = self._taps // 2 - 1
+        record["filled"] = self._taps - self._ahead - 1
         record["index"] = record["phase"] = 0
         self._buffers[:] = 0
 
@@ -94,7 +174,7 @@ class Resampler:
         float32 (frames, channels)
         """
         frames = len(block)
-        flush = self._taps // 2 if last else 0
+        flush = self._ahead if last else 0
         # What was held back before may come with it.
         most = math.ceil((frames + flush + self._taps) * self._ratio) + 2
         out = np.empty((most, self._channels), np.float32)
@@ -118,16 +198,18 @@ class Resampler:
 
     def held_back(self) -> int:
         """Most frames at the new rate that may come later, and then at once."""
-        return math.ceil((self._taps // 2 + 1) * self._ratio) + 2
+        return math.ceil((self._ahead + 1) * self._ratio) + 2
 
 
 class _Soxr:
-    """soxr, for ratios that would need too large a filter."""
+    """soxr's HQ, by request or for ratios that would need too large a filter."""
 
     def __init__(self, source: int, target: int, channels: int) -> None:
         import soxr
 
-        self._stream = soxr.ResampleStream(source, target, channels, dtype="float32")
+        self._stream = soxr.ResampleStream(
+            source, target, channels, dtype="float32", quality="HQ"
+        )
         self._ratio = target / source
         self.clear = self._stream.clear
 
@@ -140,8 +222,40 @@ class _Soxr:
         return math.ceil(2048 * max(1, self._ratio))
 
 
-def resampler(kernels: Kernels, source: int, target: int, channels: int) -> Any:
-    """A converter between two rates (Hz); see :class:`Resampler` for its methods."""
-    if target // math.gcd(source, target) <= MAX_PHASES:
-        return Resampler(kernels, source, target, channels)
-    return _Soxr(source, target, channels)
+def check_quality(quality: object) -> str:
+    """Return the quality, one of :data:`QUALITIES`; :class:`FormatError` otherwise."""
+    if not isinstance(quality, str) or quality not in QUALITIES:
+        raise FormatError(
+            f"quality={quality!r} is not known; try 'high', 'live' (at most 3 ms of delay) or "
+            "'soxr'"
+        )
+    return quality
+
+
+def resampler(
+    kernels: Kernels, source: int, target: int, channels: int, quality: str = "high"
+) -> Any:
+    """A converter between two rates (Hz); see :class:`Resampler` for its methods.
+
+    Parameters
+    ----------
+    quality : str
+        One of :data:`QUALITIES`.  "high" is soxr's where the rates have too little in common
+        for a filter of ours.
+
+    Raises
+    ------
+    FormatError
+        For another quality, or for "live" between such rates.
+    """
+    check_quality(quality)
+    phases, _ = _ratio(source, target)
+    if quality == "live" and phases > MAX_PHASES:
+        raise FormatError(
+            f"quality='live' has no filter from {source} to {target} Hz, which have too little "
+            "in common; try quality='high', or a usual rate such as 44100, 48000 or 16000"
+        )
+    if quality == "soxr" or phases > MAX_PHASES:
+        return _Soxr(source, target, channels)
+    design = LIVE if quality == "live" else HIGH
+    return Resampler(kernels, source, target, channels, design)

@@ -18,7 +18,7 @@ from audiostream.engine.bell import Bell
 from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.memory import field_offsets, records, zeros
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
-from audiostream.pcm import Format, check_buffersize
+from audiostream.pcm import Format, check_buffersize, check_encoding
 from audiostream.realtime.layout import BELL, NEVER, STREAM
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class Stream:
         closed_error: type[StreamClosedError] = StreamClosedError,
     ) -> None:
         self.format = format
+        self.encoding = check_encoding(format.encoding)
         self.buffersize = check_buffersize(buffersize)
         self.device = device
         self.closed_error = closed_error
@@ -117,6 +118,8 @@ class Stream:
         self._control = threading.RLock()
         self.is_open = False
         self.is_closed = False
+        self.epoch = 0.0  # what the callback's times are ahead of now()
+        self._latest = 0.0  # time that was told
         self.is_instant = True  # starting and stopping take no time: no hardware, no thread
         self.failure: AudioException | None = None
         self.orphaned: AudioException | None = None
@@ -152,13 +155,14 @@ class Stream:
                 self.direction,
                 self.format.rate,
                 self.format.channels,
-                self.format.encoding,
+                self.encoding,
                 self.buffersize,
             )
             callback = Callback(self._entry(), self.address, self.record)
             stream = device.open(request, callback)
             self._device_stream = stream
             self.is_instant = not stream.realtime
+            self.epoch = stream.epoch
             self.parameters: Parameters = stream.parameters
             self._allocate()
             self.is_open = True
@@ -359,10 +363,31 @@ class Stream:
         return self.kernels.load_word(self.address + OFFSETS[field])
 
     def now(self) -> float:
-        """Seconds on the device's clock; that of the last callback once it is closed."""
-        if self.is_closed or not self.is_open:
-            return float(self.record[0]["time"]) if self.is_open else 0.0
-        return self._stream().time()
+        """Seconds on the device's clock; where it stood once it is closed.  Never goes back."""
+        if self.is_open and not self.is_closed:
+            self._latest = max(self._latest, self._stream().time())
+        return self._latest
+
+    @property
+    def is_realtime(self) -> bool:
+        """False where time stands still between steps."""
+        return self._stream().realtime
+
+    def monotonic_offset(self) -> float:
+        """What ``time.monotonic()`` is ahead of the device's clock (seconds)."""
+        # Between two looks at the one clock is the other; the closest of three is taken.
+        looks = []
+        for _ in range(3):
+            before = time.monotonic()
+            device = self.now()
+            after = time.monotonic()
+            looks.append((after - before, (before + after) / 2 - device))
+        return min(looks)[1]
+
+    def time_of(self, frame: int) -> float:
+        """When a frame of the device's is heard, or was captured; see :meth:`now`."""
+        when = self.kernels.heard_at(self.address, frame)
+        return self.now() if when < 0 else when * 1e-9 - self.epoch
 
     def stats(self) -> Stats:
         """The counters."""

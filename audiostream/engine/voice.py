@@ -9,18 +9,40 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
+from collections import deque
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from audiostream.engine.bell import Bell
-from audiostream.engine.intake import Samples, address_of, of_bytes, samples_of
+from audiostream.engine.commands import CURVES, Commands, check_number
+from audiostream.engine.conversion import Conversion
+from audiostream.engine.intake import (
+    Encoded,
+    Samples,
+    address_of,
+    of_bytes,
+    samples_of,
+    sliceable,
+)
 from audiostream.engine.ledger import Counts, Ledger
 from audiostream.engine.memory import records
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
-from audiostream.engine.resampler import resampler
+from audiostream.engine.panning import sides_of
+from audiostream.engine.prebuffer import Prebuffer
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
+from audiostream.realtime.commands import (
+    END,
+    GAIN,
+    PAN,
+    PAUSE,
+    PLAY,
+    RESUME,
+    SILENCE,
+    STOP,
+)
 from audiostream.realtime.layout import PRODUCER
 
 __all__ = ("MAX_BUFFER", "Voice")
@@ -28,11 +50,54 @@ __all__ = ("MAX_BUFFER", "Voice")
 MAX_BUFFER = 120.0
 """Seconds of audio that a voice's ring may hold."""
 
+MAX_GAIN = 1000.0
+"""60 dB."""
+
+MAX_FADE = 86400.0
+"""Seconds: a day."""
+
 KINDS = {np.dtype(np.int8): 8, np.dtype(np.int16): 16, np.dtype(np.float32): 32}
 """What is written as it is: dtype -> encoding."""
 
-STOPPED, PLAYING, STOPPING = 0, 1, 2
-"""A voice's ``playing`` word; STOPPING plays until the clear that it came with is done."""
+MOVES = (PLAY, END, PAUSE, RESUME)
+"""Commands that a stop takes back if their time is still to come."""
+
+
+STARVE = ("silence", "rebuffer")
+"""What a voice may do where it has run dry: play on as soon as there is anything, or wait for
+its prebuffer again."""
+
+ADAPTIVE = (0.06, 1.0)
+"""Seconds between which an adaptive prebuffer moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point that was marked in what is written, and was heard.
+
+    Attributes
+    ----------
+    name : object
+        As it was given.
+    position : int
+        Frames heard before it, at the sample's own rate.
+    time : float
+        When it was heard: seconds on the stream's clock.
+    """
+
+    name: Any
+    position: int
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A mark that waits: the own frames written before it, its ring index, and when to tell."""
+
+    name: Any
+    written: int
+    index: int
+    reached: int
 
 
 class Voice:
@@ -48,11 +113,21 @@ class Voice:
         Seconds of audio that may be queued.
     least : int
         Frames (the device's) that the ring holds at least.
+    prebuffer : float or "adaptive"
+        Seconds that are there before it starts, or all of an utterance that has ended; see
+        :class:`~audiostream.engine.prebuffer.Prebuffer`.
+    quality, matrix
+        See :class:`~audiostream.engine.conversion.Conversion`.
+    on_starve : str
+        "silence", or "rebuffer" to wait for the prebuffer again where it has run dry.
+    tail : bool
+        False: where it runs dry there is silence at once, as the blocking API is documented.
 
     Raises
     ------
     FormatError
-        If `buffer` is outside 0 to 120 seconds.
+        If `buffer` is outside 0 to 120 seconds, `prebuffer` is not within the buffer, or
+        `on_starve` is another word.
     AudioException
         If all voices are in use.
     """
@@ -61,47 +136,82 @@ class Voice:
     slot: int
     address: int
     holds: int  # frames that the ring takes at most
+    commands: Commands
 
-    def __init__(self, output: Output, format: Format, buffer: float, least: int = 1) -> None:
+    def __init__(
+        self,
+        output: Output,
+        format: Format,
+        buffer: float,
+        least: int = 1,
+        prebuffer: float | str = 0.0,
+        on_starve: str = "silence",
+        tail: bool = True,
+        quality: str = "high",
+        matrix: Any = None,
+    ) -> None:
         if not 0 < buffer <= MAX_BUFFER:
             raise FormatError(
                 f"buffer={buffer!r} seconds is outside 0 to {MAX_BUFFER:g}; try 0.25"
             )
+        if on_starve not in STARVE:
+            raise FormatError(f"on_starve={on_starve!r}: try 'silence' or 'rebuffer'")
+        ahead = _prebuffer(prebuffer, buffer, output.parameters.rate)
         self.output = output
-        self.format = format
         self.lock = threading.RLock()
         rate = output.parameters.rate
         self._channels = output.parameters.channels
-        self._ratio = format.rate / rate
+        conversion = self._conversion_of(format, quality, matrix)
         self._limit = max(math.ceil(buffer * rate), least, 1)
-        self._room = self._limit
-        self._resampler: Any = None
-        if format.rate != rate:
-            middle = min(format.channels, self._channels)
-            self._resampler = resampler(output.kernels, format.rate, rate, middle)
+        self._longest = self._room = self._limit
         self._carry = b""
-        self._into = 0  # own frames that this segment's resampler took
-        self._out_of = 0  # frames that it gave
-        self._ledger = Ledger(self._ratio)
+        self._ledger = Ledger(conversion.ratio)
         self._cuts_seen = 0
         self._final: Counts | None = None
         self._gain = 1.0
+        self._pan = 0.0
+        self._muted = False
+        self._ramp = round(FADE * rate)
+        self._stops_seen = 0
         self.epoch = 0
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
         self._load = output.kernels.load_word
         # What a resampler holds back and then gives at once goes beyond the limit.
-        held = self._resampler.held_back() if self._resampler is not None else 0
-        output.attach(self, self._limit + held)
+        output.attach(self, self._limit + conversion.held_back())
+        self._marks: deque[_Mark] = deque()
+        self._prebuffer = ahead
+        self._adapts = prebuffer == "adaptive"
+        self._tail = tail
+        self._store(self._at("ramp"), self._ramp if tail else 0)
+        self._store(self._at("prebuffer"), ahead.frames)
+        self._store(self._at("rebuffer"), int(on_starve == "rebuffer"))
         self._armed = output.address_of("armed")
-        self._width = format.frame_bytes
-        self._own = np.dtype(format.dtype)
         self._producers = records(PRODUCER, len(KINDS))
         self._producer_of: dict[Any, int] = {}
         for number, (dtype, encoding) in enumerate(KINDS.items()):
             record = self._producers[number : number + 1]
             record[0] = output.address, self.address, self._limit, encoding, format.channels
             self._producer_of[dtype] = int(record.ctypes.data)
+        self._use(conversion)
+
+    def _conversion_of(self, format: Format, quality: str, matrix: Any) -> Conversion:
+        output = self.output
+        # A matrix makes the channels that were asked of the output, which the ring then spreads
+        # over those of a device that has others.
+        channels = self._channels if matrix is None else output.format.channels
+        return Conversion(
+            output.kernels, format, output.parameters.rate, channels, quality, matrix
+        )
+
+    def _use(self, conversion: Conversion) -> None:
+        """What is written from now on is converted like this."""
+        self._conversion = conversion
+        self.format = format = conversion.source
+        self._ratio = conversion.ratio
+        self._width = format.frame_bytes
+        self._own = np.dtype(format.dtype)
+        self._producers["channels"] = format.channels
 
     def _at(self, field: str) -> int:
         return self.address + VOICE_OFFSETS[field]
@@ -127,9 +237,18 @@ class Voice:
         executed = self._word("cut_count")
         for number in range(self._cuts_seen, executed):
             start, to = self.output.cut(self.slot, number)
+            self._ledger.split(to)
             self._ledger.note_cut(start, to)
+            self._marks = deque(mark for mark in self._marks if not start < mark.index <= to)
         self._cuts_seen = executed
         self._ledger.note_read(read)
+        stops = self._word("stop_count")
+        if stops != self._stops_seen:
+            self._stops_seen = stops
+            self.epoch += 1
+            if read == self._word("write"):  # nothing was written since
+                self._carry = b""
+                self._begin_anew(whole=False)
 
     def counts(self) -> Counts:
         """The counts, as of the last block."""
@@ -140,10 +259,87 @@ class Voice:
             self._settle()
             return self._ledger.counts(heard)
 
+    def heard_of(self, begin: int, end: int, *, cut: bool = False) -> int:
+        """Of the own frames from `begin` to `end`, counted as written, those heard by now.
+
+        `cut`: what the device already has counts, too, since nothing can take it back.
+        """
+        with self.lock:
+            if self._final is None:
+                heard = self._word("read") if cut else self._heard()
+                self._settle()
+            else:
+                heard = self._last_heard
+            return self._ledger.heard_of(begin, end, heard)
+
+    def _count(self, field: str) -> int:
+        with self.lock:
+            if self._final is not None:
+                return self._last_counts[field]
+            return self._word(field)
+
     @property
     def starved(self) -> int:
         """Frames of silence (the device's) that stood in for frames not there in time."""
-        return int(self.output._table[self.slot]["starved"]) if not self.is_gone else 0
+        return self._count("starved")
+
+    @property
+    def shortages(self) -> int:
+        """How often it ran dry while it was heard, and not at an end."""
+        return self._count("shortages")
+
+    def notice_stop(self) -> None:
+        """See whether a command has stopped it meanwhile, and drop what that leaves."""
+        with self.lock:
+            if self._final is None and self._word("stop_count") != self._stops_seen:
+                self._settle()
+
+    def ring_index(self, own: int) -> int:
+        """The ring index behind the own frame number `own`, counted as written."""
+        with self.lock:
+            return self._ledger.ring_index(own)
+
+    # --- marks -------------------------------------------------------------------
+
+    def mark(self, name: Any) -> int:
+        """Mark the point behind what is written; the own frames written before it.
+
+        It is reached when all before it was heard; and where that is so already, as at the
+        beginning of an utterance, when the frame behind it is.
+        """
+        with self.lock:
+            self.check()
+            written = self._ledger.written
+            index = self._ledger.ring_index(written)
+            reached = index + 1 if self._heard() >= index else index
+            self._marks.append(_Mark(name, written, index, reached))
+        self.news()
+        return written
+
+    def heard_marks(self) -> list[Mark]:
+        """The marks that were heard by now, each told of once."""
+        told = []
+        with self.lock:
+            if self._final is None:
+                heard = self._heard()
+                self._settle()
+                while self._marks and self._marks[0].reached <= heard:
+                    mark = self._marks.popleft()
+                    position = self._ledger.heard_of(0, mark.written, heard)
+                    told.append(Mark(mark.name, position, self._time_of(mark.index)))
+        return told
+
+    def arm_mark(self) -> bool:
+        """Have the bell rung when the next mark was heard; True if it is."""
+        with self.lock:
+            if self._final is not None or not self._marks:
+                return False
+            return self.arm_heard(self._marks[0].reached)
+
+    def _time_of(self, index: int) -> float:
+        """When a ring index was heard; now, if that is too long ago to be known."""
+        frame = self.output.frame_of(self.slot, index)
+        return self.output.now() if frame is None else self.output.time_of(frame)
 
     # --- writing -----------------------------------------------------------------
 
@@ -153,14 +349,7 @@ class Voice:
 
     def _takes(self) -> int:
         """Own frames that can be written now."""
-        room = self.room()
-        if self._resampler is None:
-            return max(room, 0)
-        # The ring has room beyond its limit for what the resampler holds back, which may
-        # come at any time, an end at the latest.
-        beyond = self.holds - self._limit + room
-        safe = math.floor((beyond + self._out_of) * self._ratio) - self._into - 2
-        return max(min(math.ceil(room * self._ratio), safe), 0)
+        return self._conversion.takes(self.room(), self.holds - self._limit)
 
     def write_nowait(self, data: Any) -> int:
         """Take as much as there is room for.
@@ -168,7 +357,7 @@ class Voice:
         Parameters
         ----------
         data : bytes-like, or ndarray (frames,) or (frames, channels)
-            int8, int16 or float32.
+            As :func:`~audiostream.engine.intake.of_array` takes it.
 
         Returns
         -------
@@ -184,17 +373,21 @@ class Voice:
         StreamClosedError, DeviceError
             If the stream is closed or its device gone.
         """
+        conversion = self._conversion
         producer, source, frames = self._as_it_is(data)
         if frames:
             with self.lock:
                 self.check()
-                if not self._carry:
+                if not self._carry and conversion is self._conversion:
                     count = self.output.kernels.put_more(producer, source, frames)
                     self._ledger.written += count
+                    if self._adapts:
+                        self._adapt()
                     return count * self._width if source is data else count
-        what = samples_of(data, self.format)
         with self.lock:
             self.check()
+            self.notice_stop()
+            what = samples_of(data, self.format)
             if isinstance(what, memoryview):
                 return self._take_bytes(what)
             if self._carry:
@@ -204,16 +397,30 @@ class Voice:
                 )
             return self._take(what)
 
+    def write_whole(self, data: Any) -> bool:
+        """:meth:`write_nowait`, all of it or nothing; True if it was written."""
+        data = sliceable(data)
+        with self.lock:
+            self.check()
+            frames = len(data)
+            if not isinstance(data, np.ndarray):
+                frames = -(-(frames + len(self._carry)) // self._width)
+            if self._takes() < frames:
+                return False
+            return self.write_nowait(data) == len(data)
+
     def _as_it_is(self, data: Any) -> tuple[int, Any, int]:
         """What most writes bring, as the kernel takes it: by whom, from where, frames.
 
         No frames: it needs a closer look.
         """
-        if self._resampler is None:
+        if self._conversion.is_plain:
             if type(data) is bytes:
                 frames, part = divmod(len(data), self._width)
-                return self._producer_of[self._own], data, 0 if part else frames
-            if type(data) is np.ndarray and data.flags.carray:
+                producer = self._producer_of.get(self._own)
+                if producer is not None and not part:
+                    return producer, data, frames
+            elif type(data) is np.ndarray and data.flags.carray:
                 producer = self._producer_of.get(data.dtype)
                 channels = self.format.channels
                 fits = data.shape[1:] == (channels,) or (data.ndim == 1 and channels == 1)
@@ -254,16 +461,28 @@ class Voice:
             taken = len(data)
         return taken
 
-    def _take(self, samples: Samples) -> int:
+    def _take(self, samples: Samples | Encoded) -> int:
         """Convert as many frames as there is room for into the ring."""
-        if self._resampler is None:
+        if self._conversion.is_plain and isinstance(samples, Samples):
             count = self._put(samples, self._limit)
         else:
             count = min(samples.frames, self._takes())
             if count > 0:
-                self._resample(samples, count)
+                self._flow(self._conversion.convert(samples, count))
         self._ledger.written += count
+        if self._adapts:
+            self._adapt()
         return count
+
+    def _adapt(self) -> None:
+        """Fit the prebuffer to the shortages there were."""
+        if self._prebuffer.note(self._word("shortages"), self._word("read")):
+            self._store(self._at("prebuffer"), self._prebuffer.frames)
+
+    @property
+    def prebuffer(self) -> float:
+        """Seconds that are there before it starts."""
+        return self._prebuffer.frames / self.output.parameters.rate
 
     def _put(self, samples: Samples, limit: int) -> int:
         """Frames that were put into the ring, of which there may then be `limit`."""
@@ -277,50 +496,60 @@ class Voice:
             samples.frames,
         )
 
-    def _resample(self, samples: Samples, frames: int) -> None:
-        middle = min(samples.channels, self._channels)
-        block = np.empty((frames, middle), np.float32)
-        self.output.kernels.spread(
-            block.ctypes.data,
-            middle,
-            samples.address,
-            samples.encoding,
-            samples.channels,
-            frames,
-        )
-        self._into += frames
-        self._flow(block, last=False)
-
-    def _flow(self, block: np.ndarray, *, last: bool) -> None:
-        assert self._resampler is not None
-        out = self._resampler.resample_chunk(block, last=last)
-        if len(out):
-            self._out_of += len(out)
-            put = self._put(Samples(out, out.shape[1], 32), self.holds)
-            assert put == len(out), "the ring has room for what a resampler holds back"
+    def _flow(self, samples: Samples) -> None:
+        if samples.frames:
+            put = self._put(samples, self.holds)
+            assert put == samples.frames, "the ring has room for what is held back"
 
     # --- utterances --------------------------------------------------------------
 
     def _begin_anew(self, *, whole: bool) -> None:
         """What is written next has nothing to do with what came before."""
         self._ledger.close_segment(self._word("write"), whole=whole)
-        self._into = self._out_of = 0
-        if self._resampler is not None:
-            self._resampler.clear()
+        self._conversion.clear()
 
     def end(self) -> None:
         """Complete the frame, flush the resampler; running dry after it is no shortage."""
         with self.lock:
             self.check()
+            self.notice_stop()
             if self._carry:
-                frame = self._carry.ljust(self.format.frame_bytes, b"\0")
+                frame = self._carry + self.format.silence[len(self._carry) :]
                 self._take(of_bytes(frame, self.format))
                 self._carry = b""
-            if self._resampler is not None and self._into:
-                middle = min(self.format.channels, self._channels)
-                self._flow(np.zeros((0, middle), np.float32), last=True)
+            if self._conversion.is_under_way:
+                self._flow(self._conversion.flush())
                 self._begin_anew(whole=True)
             self._store(self._at("ended"), self._word("write"))
+        self.news()
+
+    def set_format(self, format: Format, quality: str = "high", matrix: Any = None) -> None:
+        """End the utterance; what is written next is in another format, without a gap.
+
+        Counts go on: each frame is counted at the rate that it was written at.
+
+        Raises
+        ------
+        FormatError
+            If the format cannot be converted so, or the ring is too short for it.
+        """
+        with self.lock:
+            self.check()
+            conversion = self._conversion_of(format, quality, matrix)
+            room = self.holds - conversion.held_back()
+            least = max(2 * self.output.period, self._prebuffer.most)
+            if room < min(self._longest, least):
+                raise FormatError(
+                    f"the sample's ring is too short for {format} with quality={quality!r}; "
+                    "make the sample with a longer buffer="
+                )
+            self.end()
+            self._conversion.close()
+            self._ledger.change_ratio(self._word("write"), conversion.ratio)
+            self._use(conversion)
+            self._room = min(self._longest, room)
+            self.set_limit(None)
+        self.news()
 
     def clear(self, fade: float = FADE) -> int:
         """Ask for all that is not heard yet to be dropped.
@@ -330,8 +559,7 @@ class Voice:
         int
             The ring index that the audio thread will have read up to when it is done.
         """
-        if not 0 <= fade <= 10:
-            raise FormatError(f"fade={fade!r} is outside 0 to 10 seconds; try 0.005")
+        fade = check_number(fade, "fade", 0, 10, "seconds; try 0.005")
         with self.lock:
             self.check()
             self._settle()
@@ -339,8 +567,7 @@ class Voice:
             write = self._word("write")
             self._begin_anew(whole=False)
             frames = round(fade * self.output.parameters.rate)
-            self.output._table[self.slot]["fade"] = frames
-            self._store(self._at("ended"), write)
+            self._store(self._at("fade"), frames)
             self._store(self._at("skip"), write)
             self._changed()
             self.epoch += 1
@@ -357,48 +584,134 @@ class Voice:
 
     # --- control -----------------------------------------------------------------
 
-    def play(self) -> None:
-        """Play what is queued, from the next block on.  Idempotent."""
+    def _tell(self, kind: int, at: float | None = None, **how: Any) -> float:
+        """Give a command; by how many seconds it is late already."""
         with self.lock:
             self.check()
-            self._store(self._at("playing"), PLAYING)
+            late = self.commands.give(kind, at, **how)
             self._changed()
+        return late
 
-    def stop(self, fade: float = FADE) -> None:
-        """Fade out, drop what is queued, play no more.  Idempotent."""
+    def play(self, at: float | None = None) -> float:
+        """Play what is queued, from the next block on or from a time on.
+
+        The times of this and the following methods are seconds on the stream's clock.
+
+        Returns
+        -------
+        float
+            Seconds by which `at` is past already; it then happens at once.
+
+        Raises
+        ------
+        FormatError
+            If `at` is no finite number.
+        AudioException
+            If too many commands wait for their time.
+        """
+        with self.lock:
+            if not self.is_gone and not self.output.is_closed:
+                self._settle()
+            return self._tell(PLAY, at, frames=self._ramp)
+
+    def stop(self, fade: float = FADE, at: float | None = None) -> float:
+        """Fade out, drop what is queued, play no more.  Idempotent.
+
+        At once, it takes back a play, pause, resume or stop whose time is still to come.
+        """
         with self.lock:
             self.check()
+            if at is not None:
+                fade = check_number(fade, "fade", 0, 10, "seconds; try 0.005")
+                return self._tell(END, at, frames=round(fade * self.output.parameters.rate))
+            self.commands.take_back(MOVES)
             self.clear(fade)
-            self._store(self._at("playing"), STOPPING)
-            self._changed()
+            return self._tell(STOP)
+
+    def pause(self, at: float | None = None) -> float:
+        """Fade out, and stand still; what is queued stays."""
+        return self._tell(PAUSE, at, frames=self._ramp)
+
+    def resume(self, at: float | None = None) -> float:
+        """Fade in where a pause has faded out; does nothing unless paused."""
+        return self._tell(RESUME, at, frames=self._ramp)
+
+    def cancel(self) -> int:
+        """Take back all that waits for its time; how much that was."""
+        with self.lock:
+            self.check()
+            return self.commands.take_back()
 
     @property
-    def is_playing(self) -> bool:
-        """True between a play and a stop."""
-        return not self.is_gone and self._word("playing") == PLAYING
+    def ramp(self) -> float:
+        """Seconds of the ways on which gain, pan, mute, pause and resume move."""
+        return self._ramp / self.output.parameters.rate
+
+    @ramp.setter
+    def ramp(self, seconds: float) -> None:
+        seconds = check_number(seconds, "ramp", 0, 10, "seconds; try 0.005")
+        with self.lock:
+            self.check()
+            self._ramp = round(seconds * self.output.parameters.rate)
+            self._store(self._at("ramp"), self._ramp if self._tail else 0)
 
     @property
     def gain(self) -> float:
         """Factor on the samples; 1.0 leaves them bit for bit."""
         return self._gain
 
-    def set_gain(self, gain: float, seconds: float = FADE) -> None:
-        """Go to another gain, in a straight line over `seconds`.
+    def set_gain(self, gain: float) -> None:
+        """Go to another gain: in a straight line over :attr:`ramp`, in silence at once.
 
         Raises
         ------
         FormatError
-            If it is no finite number, or negative.
+            If it is no number of at least 0.
         """
-        if not (isinstance(gain, int | float) and math.isfinite(gain) and gain >= 0):
-            raise FormatError(f"gain={gain!r} is no finite number of at least 0; try 1.0")
+        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
         with self.lock:
-            self.check()
-            self._gain = float(gain)
-            record = self.output._table[self.slot]
-            record["gain_target"] = self._gain
-            record["gain_frames"] = round(seconds * self.output.parameters.rate)
-            self._changed()
+            self._tell(GAIN, value=gain, frames=self._ramp, snap=True)
+            self._gain = gain
+
+    def fade(
+        self, gain: float, seconds: float, curve: str = "linear", at: float | None = None
+    ) -> float:
+        """Go to another gain on a curve, in silence, too."""
+        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
+        seconds = check_number(seconds, "seconds", 0, MAX_FADE, "try 0.5")
+        shape = CURVES.get(curve)
+        if shape is None:
+            raise FormatError(
+                f"curve={curve!r} is not known; try " + ", ".join(map(repr, CURVES))
+            )
+        with self.lock:
+            frames = round(seconds * self.output.parameters.rate)
+            late = self._tell(GAIN, at, value=gain, frames=frames, curve=shape)
+            self._gain = gain
+        return late
+
+    @property
+    def pan(self) -> float:
+        """-1 left, 0 in the middle, 1 right."""
+        return self._pan
+
+    def set_pan(self, pan: float) -> None:
+        """Go elsewhere between left and right, over :attr:`ramp`; see panning.py."""
+        left, right = sides_of(pan, self._channels)
+        with self.lock:
+            self._tell(PAN, value=left, other=right, frames=self._ramp, snap=True)
+            self._pan = float(pan)
+
+    @property
+    def muted(self) -> bool:
+        """True while it plays without being heard."""
+        return self._muted
+
+    def set_muted(self, muted: bool) -> None:
+        """Have it play without being heard, or be heard again, over :attr:`ramp`."""
+        with self.lock:
+            self._tell(SILENCE, value=0.0 if muted else 1.0, frames=self._ramp, snap=True)
+            self._muted = bool(muted)
 
     def _changed(self) -> None:
         """Tell the audio thread, under the lock, that there is something new to look at."""
@@ -414,7 +727,11 @@ class Voice:
         with self.lock:
             limit = self._room
             if frames is not None:
-                wanted = max(math.ceil(frames / self._ratio), 2 * self.output.period)
+                wanted = max(
+                    math.ceil(frames / self._ratio),
+                    2 * self.output.period,
+                    self._prebuffer.most,
+                )
                 limit = min(limit, wanted)
             self._limit = limit
             self._producers["limit"] = limit
@@ -483,6 +800,13 @@ class Voice:
 
     # --- the end -----------------------------------------------------------------
 
+    def is_over(self) -> bool:
+        """A voice keeps its slot until it is removed."""
+        return False
+
+    def give_back(self) -> None:
+        """Never called, since it is never over by itself."""
+
     def remove(self) -> None:
         """Fade out, and give the slot back.  Idempotent."""
         with self.lock:
@@ -503,7 +827,22 @@ class Voice:
         self.news()
 
     def _finish(self) -> None:
-        self._resampler = None
+        self._conversion.close()
+        self._last_counts = {field: self._count(field) for field in ("starved", "shortages")}
+        self._last_heard = self._heard()
         counts = self.counts()
         left = counts.buffered
         self._final = Counts(counts.written, counts.position, counts.cleared + left)
+
+
+def _prebuffer(prebuffer: float | str, buffer: float, rate: int) -> Prebuffer:
+    """What `prebuffer` says, within a ring of `buffer` seconds."""
+    if prebuffer == "adaptive":
+        least, most = (min(seconds, buffer) for seconds in ADAPTIVE)
+    elif isinstance(prebuffer, str):
+        raise FormatError(f"prebuffer={prebuffer!r}: try seconds, such as 0.1, or 'adaptive'")
+    else:
+        least = most = check_number(
+            prebuffer, "prebuffer", 0, buffer, f"within the ring of buffer={buffer:g} seconds"
+        )
+    return Prebuffer(round(least * rate), round(most * rate), rate)

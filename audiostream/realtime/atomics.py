@@ -29,7 +29,9 @@ from numba.core.typing.templates import infer, infer_global, make_intrinsic_temp
 from audiostream.realtime.layout import (
     BELL,
     CLOCK,
+    COMMAND,
     PRODUCER,
+    RAMP,
     RESAMPLER,
     SINE,
     STREAM,
@@ -41,6 +43,7 @@ from audiostream.realtime.layout import (
 __all__ = (
     "bell_at",
     "clock_at",
+    "command_at",
     "compare_and_swap",
     "emits",
     "fence_acquire",
@@ -51,6 +54,7 @@ __all__ = (
     "load_acquire",
     "load_seq",
     "producer_at",
+    "ramp_at",
     "resampler_at",
     "samples8_at",
     "samples16_at",
@@ -240,6 +244,16 @@ def voice_at(address: int) -> Any:
     return _plain_view(address, 1, VOICE)[0]
 
 
+def command_at(address: int) -> Any:
+    """The COMMAND record at `address`."""
+    return _plain_view(address, 1, COMMAND)[0]
+
+
+def ramp_at(address: int) -> Any:
+    """The RAMP record at `address`."""
+    return _plain_view(address, 1, RAMP)[0]
+
+
 def bell_at(address: int) -> Any:
     """The BELL record at `address`."""
     return _plain_view(address, 1, BELL)[0]
@@ -311,6 +325,8 @@ _emit_pointer(samples16_at, np.int16)
 _emit_pointer(samples8_at, np.int8)
 _emit_pointer(words_at, np.int64)
 _emit_record(voice_at, VOICE)
+_emit_record(command_at, COMMAND)
+_emit_record(ramp_at, RAMP)
 _emit_record(bell_at, BELL)
 _emit_record(stream_at, STREAM)
 _emit_record(clock_at, CLOCK)

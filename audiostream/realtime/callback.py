@@ -16,6 +16,7 @@ from audiostream.realtime.atomics import (
     fence_release,
     floats_at,
     load,
+    load_acquire,
     load_seq,
     store,
     store_release,
@@ -43,6 +44,14 @@ __all__ = ("capture", "render")
 INPUT_OVERFLOW = 2
 OUTPUT_UNDERFLOW = 4
 """PortAudio's status flags."""
+
+BANDWIDTH = 0.2
+"""Of the loop that smooths the device's clock (Hz): it settles in some seconds."""
+
+SQRT2 = 1.4142135623730951
+
+JUMP = 0.02
+"""Seconds that the device's clock may be off before it is set anew."""
 
 TIMESPEC = int(STREAM.fields["seconds"][1])  # type: ignore[index]
 """Offset of the record's spare words for the clock."""
@@ -102,18 +111,73 @@ def finish(stream: Any, user: int, begun: int) -> None:
 
 
 @inlined
-def heard_frame(stream: Any, time_info: int) -> int:
-    """The device's frame that is heard now: what was rendered less what is in flight.
+def latency_of(stream: Any, time_info: int) -> float:
+    """Seconds from now until the block's first frame is heard.
 
-    Host APIs that give no times, or absurd ones, get the latency that they declared.  A
-    thousandth of a frame is forgiven to the clock's floating point.
+    Host APIs that give no times, or absurd ones, get the latency that they declared.
     """
     times = times_at(time_info)
     latency = times["dac"] - times["now"]
     if not (0.0 <= latency <= 10.0) or times["dac"] == 0.0:
-        latency = stream["latency"]
+        return stream["latency"]
+    return latency
+
+
+@inlined
+def heard_frame(stream: Any, time_info: int) -> int:
+    """The device's frame that is heard now: what was rendered less what is in flight.
+
+    A thousandth of a frame is forgiven to the clock's floating point.
+    """
+    latency = latency_of(stream, time_info)
     frame = stream["frames"] - np.int64(np.ceil(latency * stream["rate"] - 1e-3))
     return larger(frame, stream["now_frame"])
+
+
+@inlined
+def follow_clock(stream: Any, said: float, jumped: int) -> None:
+    """Bring up to now when the block's first frame is heard, or was captured.
+
+    What the host says of it, `said`, jitters, so it is smoothed by a delay-locked loop
+    (Adriaensen, "Using a DLL to filter time", Linux Audio Conference 2005), which learns, too,
+    by how much the device's frames are off their rate.  A jump, or an underrun, begins it anew.
+    """
+    passed = (stream["frames"] - stream["clock_frame"]) / stream["rate"]
+    drift = stream["clock_drift"]
+    time = stream["clock_time"] + passed * (1.0 + drift)
+    error = said - time
+    blocks = stream["clock_blocks"] + 1
+    angle = smaller(2.0 * np.pi * BANDWIDTH * passed, 0.3)
+    if blocks == 1 or jumped != 0 or larger(error, -error) > JUMP + 2.0 * passed:
+        time = said
+        drift = 0.0
+        blocks = 1
+    elif SQRT2 * angle * blocks < 1.0:
+        time += error / blocks  # the mean of what was said so far
+    else:
+        time += SQRT2 * angle * error
+        drift += angle * angle * error / passed
+    stream["clock_blocks"] = blocks
+    version = stream["clock_version"]
+    store_seq(stream, "clock_version", version + 1)
+    store(stream, "clock_frame", stream["frames"])
+    store(stream, "clock_time", time)
+    store(stream, "clock_drift", drift)
+    store_seq(stream, "clock_version", version + 2)
+
+
+@inlined
+def feed_monitors(stream: Any, target: int, frames: int, time_info: int) -> None:
+    """Hand the block to those who listen to the mix; captured, for them, when it is heard."""
+    now = times_at(time_info)["now"]
+    times = times_at(stream["monitor_times"])
+    times["now"] = now
+    times["dac"] = now
+    times["adc"] = now + latency_of(stream, time_info)
+    count = load_acquire(stream, "monitor_count")
+    monitors = words_at(stream["monitors"], count + 1)
+    for i in range(count):
+        take_in(target, frames, stream["monitor_times"], 0, monitors[i])
 
 
 @inlined
@@ -125,6 +189,9 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     stream = stream_at(user)
     begun = begin(stream, user, frames, time_info, flags)
     store(stream, "now_frame", heard_frame(stream, time_info))
+    if frames > 0:
+        said = times_at(time_info)["now"] + latency_of(stream, time_info)
+        follow_clock(stream, said, flags & OUTPUT_UNDERFLOW)
     samples = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:
@@ -142,6 +209,8 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
         done += count
     if frames == 0:
         follow_voices(stream)
+    elif load_acquire(stream, "monitor_count") > 0:
+        feed_monitors(stream, target, frames, time_info)
     wake_waiters(stream)
     finish(stream, user, begun)
     return 0
@@ -172,12 +241,22 @@ def append_block(stream: Any, source: int, frames: int) -> None:
 
 
 @inlined
-def capture(
-    source: int, target: int, frames: int, time_info: int, flags: int, user: int
-) -> int:
-    """Append an input block to the ring; no frames at all means that it has ended."""
+def captured_at(stream: Any, time_info: int, frames: int) -> float:
+    """When a block's first frame was captured, or as good as known."""
+    times = times_at(time_info)
+    ago = times["now"] - times["adc"]
+    if not (-10.0 <= ago <= 10.0) or times["adc"] == 0.0:  # a monitor's lies ahead
+        ago = stream["latency"] + frames / stream["rate"]
+    return times["now"] - ago
+
+
+@inlined
+def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> None:
+    """Append a block to a capture's ring; no frames at all means that it has ended."""
     stream = stream_at(user)
     begun = begin(stream, user, frames, time_info, flags)
+    if frames > 0:
+        follow_clock(stream, captured_at(stream, time_info, frames), flags & INPUT_OVERFLOW)
     width = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:
@@ -194,4 +273,12 @@ def capture(
         store_seq(stream, "woken", 1)
         note_bell(stream, load(stream, "bell"))
     finish(stream, user, begun)
+
+
+@inlined
+def capture(
+    source: int, target: int, frames: int, time_info: int, flags: int, user: int
+) -> int:
+    """Take in an input block; returns paContinue."""
+    take_in(source, frames, time_info, flags, user)
     return 0

@@ -53,8 +53,10 @@ class Kernels:
     run_clock: Callable[[int], int]
     load_word: Callable[[int], int]
     store_word: Callable[[int, int], int]
+    swap_word: Callable[[int, int, int], int]
     arm: Callable[[int, int, int, int], int]
     changed: Callable[[int, int], int]
+    heard_at: Callable[[int, int], int]
     heard_now: Callable[[int, int], int]
     take: Callable[[int, int, int, int, int, int], int]
     take_woken: Callable[[int, int, int], int]
@@ -63,6 +65,7 @@ class Kernels:
     put: Callable[[int, int, int, int, int, int, int], int]
     put_more: Callable[[int, int | bytes, int], int]
     spread: Callable[[int, int, int, int, int, int], int]
+    remix: Callable[[int, int, int, int, int, int], int]
     resample: Callable[[int, int, int, int], int]
     sine: Callable[[int, int, int], int]
 
@@ -71,8 +74,10 @@ ARGUMENTS = {
     "run_clock": 1,
     "load_word": 1,
     "store_word": 2,
+    "swap_word": 3,
     "arm": 4,
     "changed": 2,
+    "heard_at": 2,
     "heard_now": 2,
     "take": 6,
     "take_woken": 3,
@@ -81,6 +86,7 @@ ARGUMENTS = {
     "put": 7,
     "put_more": 3,
     "spread": 6,
+    "remix": 6,
     "resample": 4,
     "sine": 3,
 }

@@ -6,6 +6,8 @@ These hold the interpreter lock while they run, on purpose: to give it up costs 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from audiostream.realtime.atomics import (
@@ -32,6 +34,7 @@ __all__ = (
     "arm",
     "changed",
     "encode_block",
+    "heard_at",
     "heard_now",
     "load_word",
     "put",
@@ -39,6 +42,7 @@ __all__ = (
     "read_ring",
     "spread",
     "store_word",
+    "swap_word",
     "take",
     "take_woken",
 )
@@ -54,6 +58,12 @@ def load_word(address: int) -> int:
 def store_word(address: int, value: int) -> None:
     """Store the int64 at `address` (sequentially consistent)."""
     store_seq(word_at(address), "value", value)
+
+
+@inlined
+def swap_word(address: int, expected: int, value: int) -> bool:
+    """Store an int64 at `address` if it is still `expected`; True if it was."""
+    return compare_and_swap(word_at(address), "value", expected, value)
 
 
 @inlined
@@ -105,6 +115,26 @@ def heard_now(stream_address: int, voice_address: int) -> int:
         if load(voice, "heard_offset") == offset:
             return heard
     return load_seq(voice, "heard")
+
+
+@inlined
+def heard_at(stream_address: int, frame: int) -> int:
+    """When the device's frame `frame` is heard, on its clock (nanoseconds); -1: not known yet.
+
+    Read again if the audio thread was about to write it.
+    """
+    stream = stream_at(stream_address)
+    while True:
+        version = load_seq(stream, "clock_version")
+        if version == 0:
+            return -1
+        time = load(stream, "clock_time")
+        drift = load(stream, "clock_drift")
+        frames = frame - load(stream, "clock_frame")
+        fence_acquire()
+        if version & 1 == 0 and load_seq(stream, "clock_version") == version:
+            heard: Any = np.int64(1e9 * (time + frames / stream["rate"] * (1.0 + drift)))
+            return heard
 
 
 @inlined

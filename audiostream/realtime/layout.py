@@ -19,12 +19,16 @@ __all__ = (
     "BELL_BYTES",
     "CACHE_LINE",
     "CLOCK",
+    "COMMAND",
+    "COMMANDS",
+    "COMMAND_BYTES",
     "CUTS",
     "HISTORY",
     "LINE",
     "NEVER",
     "PASS",
     "PRODUCER",
+    "RAMP",
     "RESAMPLER",
     "SINE",
     "STREAM",
@@ -43,12 +47,20 @@ NEVER: Final = 1 << 62
 HISTORY: Final = 64
 """Break points of heard position that a voice remembers (a power of two)."""
 
-CUTS: Final = 4
-"""Executed clears that a voice remembers until the caller has looked; two are enough,
-since a caller looks before it asks for another."""
+CUTS: Final = 128
+"""Executed clears and stops that a voice remembers until the caller has looked.  A caller
+looks before it asks for another clear, and no more stops than COMMANDS wait for their time."""
+
+COMMANDS: Final = 64
+"""Commands that a voice holds until their time has come (a power of two)."""
 
 PASS: Final = 4
 """Voices that the mixer sums in one pass over the block."""
+
+
+def _ramp(name: str) -> tuple[str, ...]:
+    """The fields of a :data:`RAMP` as a part of another record, the value's named so."""
+    return (f"{name}:f8", f"{name}_goal:f8", f"{name}_step:f8", f"{name}_left")
 
 
 def _record(*lines: tuple[str, ...]) -> np.dtype[Any]:
@@ -94,35 +106,58 @@ VOICE: Final = _record(
     # heard (skipped frames included) when that was last looked at; while all breaks are
     # behind what to add to the device's frame that is heard now for the index that is, else
     # NEVER
-    (
-        "read",
-        "calm",
-        "gain:f8",
-        "gain_step:f8",
-        "gain_left",
-        "heard",
-        "heard_offset",
-    ),
-    # caller, looked at after a change: 1 while it plays; gain to go to, in how many frames;
-    # whom to ring for
-    ("playing", "gain_target:f8", "gain_frames", "bell"),
+    ("read", "calm", *_ramp("gain"), "heard", "heard_offset"),
+    # caller: whom to ring for; address of the commands, and how many were given; frames of a
+    # ramp where none are asked for; frames that are there before a start, 0 for none; 1 if
+    # running dry waits for as many again
+    ("bell", "commands", "command_count", "ramp", "prebuffer", "rebuffer"),
     # wake: indices at which to ring, and "there is news for this voice"
     ("wake_read", "wake_heard", "woken"),
-    # audio, now and then: changes seen; clears executed; addresses of the break points and
-    # of the cuts
+    # audio, now and then: what it does (STOPPED and so on); commands behind which all are
+    # done; clears and stops executed; frames of silence for late ones, and how often that
+    # was; how many of the stops had a time; frames that the last command was late
     (
-        "seen",
+        "transport",
+        "command_taken",
         "cut_count",
         "starved",
+        "shortages",
+        "stop_count",
+        "late",
+    ),
+    # audio: 1 while it sounds, after it ran dry, and while it waits for its prebuffer; the
+    # index that the last clear or stop has jumped to; a clear's fade; frames left of the tail
+    # behind a shortage; addresses of the break points, of the cuts and of the tail's first
+    # frame (float32)
+    (
         "sounding",
-        "gain_goal:f8",
+        "dry",
+        "filling",
+        "clean",
         "fade_left",
         "fade_total",
+        "tail_left",
+        "tail_total",
         "history_head",
         "history_tail",
         "history",
         "cuts",
+        "tail",
     ),
+    # audio: how the gain moves (see envelope.py), from where, and where on its curve it is
+    (
+        "shape",
+        "gain_from:f8",
+        "curve:f8",
+        "curve_other:f8",
+        "turn:f8",
+        "turn_other:f8",
+        "span:f8",
+    ),
+    # audio: factors that are usually 1
+    _ramp("mute") + _ramp("flow"),
+    _ramp("return") + _ramp("left"),
+    _ramp("right"),
 )
 
 STREAM: Final = _record(
@@ -145,8 +180,12 @@ STREAM: Final = _record(
         "capacity",
     ),
     # config: addresses of the line's arrays (see LINE), and of the addresses of the other
-    # voices in use (int64)
-    ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps", "others"),
+    # voices in use (int64); of the levels of a slice's frames (float32)
+    ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps", "others", "levels"),
+    # config: addresses of those who are handed the mix, too (addresses of their STREAM), and
+    # of the times that they are told (TIME_INFO); caller: how many there are
+    ("monitors", "monitor_times"),
+    ("monitor_count",),
     # control: slots from here on were never used; a number that moves with every voice's;
     # gain of the whole mix
     ("voice_end", "changes", "master_target:f8", "master_frames", "master_change"),
@@ -166,12 +205,18 @@ STREAM: Final = _record(
         "underruns",
         "overruns",
         "starved",
+        "shortages",
         "late",
         "longest",
         "wakeups",
         "heartbeat",
         "block_ns",
         "now_frame",
+        "clock_frame",
+        "clock_time:f8",
+        "clock_drift:f8",
+        "clock_blocks",
+        "clock_version",
         "time:f8",
         "noted_count",
         "master:f8",
@@ -184,6 +229,21 @@ STREAM: Final = _record(
         "nanoseconds",
     ),
 )
+
+RAMP: Final = np.dtype(
+    [("value", "f8"), ("goal", "f8"), ("step", "f8"), ("to_go", "i8")], align=True
+)
+"""A factor, and its straight way to another one in so many frames."""
+
+COMMAND: Final = _record(
+    # caller, before it is given; then whoever sets "kind" to 0 by compare-and-swap has it:
+    # when, on the stream's clock, 0 for now; where to, over how many frames, on what curve;
+    # what turns the curve by a frame; 1 if it is not to move where nothing sounds
+    ("kind", "at:f8", "value:f8", "over", "shape", "turn:f8", "turn_other:f8", "snap"),
+)
+"""Something that a voice is to do at a time."""
+
+COMMAND_BYTES: Final = COMMAND.itemsize
 
 BELL_BYTES: Final = BELL.itemsize
 VOICE_BYTES: Final = VOICE.itemsize

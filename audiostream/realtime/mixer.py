@@ -3,7 +3,7 @@
 The voices whose block is nothing but their next frames, at a constant gain or along one ramp,
 the usual case, are lined up, and summed :data:`~audiostream.realtime.layout.PASS` at a time.
 Everything else (fades, clears, running dry, starting and stopping) takes one voice at a time
-through :func:`mix_voice`.
+through :func:`mix_voice`, between whose commands lies :func:`mix_part`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,52 @@ import numpy as np
 
 from audiostream.realtime.atomics import (
     bell_at,
+    command_at,
     compare_and_swap,
     fence_seq,
     floats_at,
     load,
     load_acquire,
     load_seq,
+    ramp_at,
     store,
     store_release,
     store_seq,
     voice_at,
     words_at,
 )
+from audiostream.realtime.commands import (
+    END,
+    ENDING,
+    NOTHING,
+    PAUSED,
+    PAUSING,
+    PLAYING,
+    STOPPED,
+    STOPPING,
+    forget_done,
+    frames_until,
+    next_command,
+    perform,
+)
+from audiostream.realtime.envelope import (
+    FLOW,
+    LEFT,
+    LINEAR,
+    RETURN,
+    RIGHT,
+    add_levels,
+    is_level,
+    level_now,
+    pass_time,
+    set_ramp,
+    start_ramp,
+)
 from audiostream.realtime.inlined import apart, inlined
 from audiostream.realtime.layout import (
     BELL_BYTES,
+    COMMAND_BYTES,
+    COMMANDS,
     CUTS,
     HISTORY,
     NEVER,
@@ -101,24 +132,10 @@ def mix_four_ramps(
 
 
 @apart
-def mix_ramp(
-    mix: Any,
-    source: Any,
-    ramp: Any,
-    gain: Any,
-    step: Any,
-    fade: Any,
-    fade_step: Any,
-    count: int,
-) -> None:
-    """Add one voice whose gain moves, and that may fade.
-
-    Frame ``t``, from 1, has ``(gain + t step) (fade + t fade_step)``.
-    """
+def add_one(mix: Any, source: Any, gain: Any, count: int) -> None:
+    """Add one voice at a constant gain."""
     for i in range(count):
-        t = ramp[i]
-        level = multiply_add(t, step, gain) * multiply_add(t, fade_step, fade)
-        mix[i] = multiply_add(source[i], level, mix[i])
+        mix[i] = multiply_add(source[i], gain, mix[i])
 
 
 @apart
@@ -246,29 +263,12 @@ def follow_heard(voice: Any, now: int) -> None:
         store_release(voice, "heard", smaller(now + offset, voice["read"]))
 
 
-# --- one voice ---------------------------------------------------------------------
-
-
-@inlined
-def take_gain(voice: Any) -> None:
-    """Take over a gain that the caller has asked for: at once in silence, else by a ramp."""
-    target = load(voice, "gain_target")
-    if target == voice["gain_goal"]:
-        return
-    voice["gain_goal"] = target
-    frames = load(voice, "gain_frames")
-    if voice["sounding"] == 0 or frames <= 0:
-        voice["gain"] = target
-        voice["gain_left"] = 0
-        voice["gain_step"] = 0.0
-    else:
-        voice["gain_step"] = (target - voice["gain"]) / frames
-        voice["gain_left"] = frames
+# --- a voice's frames --------------------------------------------------------------
 
 
 @inlined
 def advance_gain(voice: Any, frames: int) -> None:
-    """Move along the gain's ramp by what was mixed, at most up to the ramp's end."""
+    """Move along the gain's straight way by what was mixed, at most up to its end."""
     if voice["gain_left"] == 0:
         return
     voice["gain_left"] -= frames
@@ -283,56 +283,57 @@ def advance_gain(voice: Any, frames: int) -> None:
 def add_span(
     stream: Any,
     voice: Any,
+    address: int,
     mix: int,
     frames: int,
     fade: float,
     fade_step: float,
 ) -> None:
-    """Add the next `frames` frames, first along the gain's ramp and then behind it.
-
-    The read index stays where it is.
-    """
+    """Add the next `frames` frames at their levels; the read index stays where it is."""
     channels = stream["channels"]
     source = source_of(voice, voice["read"], channels)
-    done = 0
-    while done < frames:
-        count = frames - done
-        if voice["gain_left"] > 0:
-            count = smaller(count, voice["gain_left"])
-        samples = count * channels
-        offset = 4 * channels * done
-        mix_ramp(
-            floats_at(mix + offset, samples),
-            floats_at(source + offset, samples),
-            floats_at(stream["ramp"], samples),
-            np.float32(voice["gain"]),
-            np.float32(voice["gain_step"]),
-            np.float32(fade + done * fade_step),
-            np.float32(fade_step),
-            samples,
-        )
-        advance_gain(voice, count)
-        done += count
+    if voice["gain_left"] > 0 or fade_step != 0.0 or not is_level(address):
+        add_levels(stream, voice, address, mix, source, frames, fade, fade_step)
+        return
+    samples = frames * channels
+    add_one(
+        floats_at(mix, samples), floats_at(source, samples), np.float32(voice["gain"]), samples
+    )
 
 
 @inlined
-def cut(voice: Any, frame: int) -> None:
-    """Execute a clear: jump to the newest "skip to", and tell where from."""
-    skip = load_acquire(voice, "skip")
+def note_silence(voice: Any, frame: int) -> None:
+    """From the device's frame `frame` on the voice sounds no more."""
+    if voice["sounding"] != 0:
+        note_break(voice, frame, voice["read"], 0)
+        voice["sounding"] = 0
+
+
+# --- clears ------------------------------------------------------------------------
+
+
+@inlined
+def cut(voice: Any, address: int, to: int, frame: int) -> None:
+    """Execute a clear or a stop: jump to the index `to`, and tell where from."""
     count = voice["cut_count"]
     entry = words_at(voice["cuts"] + 16 * (count & (CUTS - 1)), 2)
     entry[0] = voice["read"]
-    entry[1] = skip
+    entry[1] = to
     store_release(voice, "cut_count", count + 1)
-    store_release(voice, "read", skip)
+    store_release(voice, "read", to)
+    voice["clean"] = to
     voice["sounding"] = 0
-    note_break(voice, frame, skip, 0)
+    voice["dry"] = 0
+    set_ramp(ramp_at(address + RETURN), 1.0)
+    if voice["transport"] != PLAYING:
+        set_ramp(ramp_at(address + FLOW), 1.0)
+    note_break(voice, frame, to, 0)
 
 
 @inlined
-def fade_out(stream: Any, voice: Any, mix: int, frames: int, playing: int) -> int:
+def fade_out(stream: Any, voice: Any, address: int, mix: int, frames: int) -> int:
     """Play what of a clear's fade falls into the block; how many frames of it."""
-    if playing == 0 or voice["sounding"] == 0:
+    if voice["sounding"] == 0:
         voice["fade_left"] = 0
     elif voice["fade_left"] == 0:
         room = load_acquire(voice, "skip") - voice["read"]
@@ -342,14 +343,235 @@ def fade_out(stream: Any, voice: Any, mix: int, frames: int, playing: int) -> in
     done = smaller(voice["fade_left"], frames)
     if done > 0:
         step = 1.0 / voice["fade_total"]
-        add_span(stream, voice, mix, done, voice["fade_left"] * step, -step)
+        add_span(stream, voice, address, mix, done, voice["fade_left"] * step, -step)
         voice["fade_left"] -= done
         store_release(voice, "read", voice["read"] + done)
     return done
 
 
+# --- running dry -------------------------------------------------------------------
+
+
 @inlined
-def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
+def begin_tail(stream: Any, voice: Any, address: int) -> None:
+    """Have the last frame that sounded die away, so that its end is no click.
+
+    What is left of a tail before dies away with it.
+    """
+    channels = stream["channels"]
+    before = voice["tail_left"] / larger(voice["tail_total"], 1)
+    last = floats_at(source_of(voice, voice["read"] - 1, channels), channels)
+    tail = floats_at(voice["tail"], channels)
+    level = level_now(voice, address)
+    for c in range(channels):
+        side = 1.0
+        if channels == 2:
+            side = ramp_at(address + (LEFT if c == 0 else RIGHT))["value"]
+        tail[c] = np.float32(last[c] * level * side + tail[c] * before)
+    frames = load(voice, "ramp")
+    voice["tail_left"] = frames
+    voice["tail_total"] = frames
+
+
+@inlined
+def add_tail(stream: Any, voice: Any, mix: int, frames: int) -> None:
+    """Add what of a tail, if there is one, falls into the next frames."""
+    channels = stream["channels"]
+    left = voice["tail_left"]
+    count = smaller(left, frames)
+    if count <= 0:
+        return
+    tail = floats_at(voice["tail"], channels)
+    block = floats_at(mix, count * channels)
+    for i in range(count):
+        level = np.float32((left - 1 - i) / voice["tail_total"])
+        for c in range(channels):
+            block[i * channels + c] += tail[c] * level
+    voice["tail_left"] = left - count
+
+
+@inlined
+def run_dry(stream: Any, voice: Any, address: int, frames: int, frame: int) -> None:
+    """Nothing is there for `frames` frames: an end, what a clear has left, or a shortage."""
+    here = voice["read"]
+    sounded = voice["sounding"] != 0
+    note_silence(voice, frame)
+    if here == load_acquire(voice, "ended"):
+        voice["dry"] = 0
+        voice["filling"] = 1
+        return
+    if sounded:
+        begin_tail(stream, voice, address)
+    if here == voice["clean"] or here == load_acquire(voice, "skip"):
+        voice["dry"] = 0
+        voice["filling"] = 1
+        return
+    if sounded:
+        voice["dry"] = 1
+    if voice["transport"] != PLAYING:
+        return
+    if sounded:
+        store(voice, "shortages", voice["shortages"] + 1)
+        store(stream, "shortages", stream["shortages"] + 1)
+        if load(voice, "rebuffer") != 0:
+            voice["filling"] = 1
+    count_starved(stream, voice, frames)
+
+
+@inlined
+def count_starved(stream: Any, voice: Any, frames: int) -> None:
+    """Count frames of silence that stand in for late ones."""
+    store(voice, "starved", voice["starved"] + frames)
+    store(stream, "starved", stream["starved"] + frames)
+
+
+@inlined
+def still_fills(voice: Any) -> bool:
+    """True if the voice is to wait for more of what it will play."""
+    if voice["filling"] == 0:
+        return False
+    here = voice["read"]
+    there = load_acquire(voice, "write") - here
+    if there < load(voice, "prebuffer") and load_acquire(voice, "ended") <= here:
+        return True
+    if there > 0:
+        voice["filling"] = 0
+    return False
+
+
+# --- one voice ---------------------------------------------------------------------
+
+
+@inlined
+def end_voice(stream: Any, voice: Any, address: int, frame: int) -> None:
+    """A command has stopped it: drop what is queued, and have the caller told."""
+    voice["transport"] = STOPPED
+    cut(voice, address, load_acquire(voice, "write"), frame)
+    store_release(voice, "stop_count", voice["stop_count"] + 1)
+    store_seq(voice, "woken", 1)
+    note_bell(stream, load(voice, "bell"))
+
+
+@inlined
+def come_to_rest(stream: Any, voice: Any, address: int, frame: int) -> None:
+    """It has faded out, on its way to a pause or a stop."""
+    transport = voice["transport"]
+    if transport == PAUSING:
+        voice["transport"] = PAUSED
+    elif transport == ENDING:
+        end_voice(stream, voice, address, frame)
+    elif transport == STOPPING:
+        voice["transport"] = STOPPED
+
+
+@inlined
+def stop_voice(
+    stream: Any, voice: Any, address: int, kind: int, frames: int, frame: int
+) -> None:
+    """Carry out a command to stop, at the device's frame `frame`."""
+    sounding = voice["sounding"] != 0
+    if kind == END:
+        if sounding and frames > 0:
+            start_ramp(ramp_at(address + FLOW), 0.0, frames)
+            voice["transport"] = ENDING
+        elif voice["transport"] != STOPPED:
+            end_voice(stream, voice, address, frame)
+    elif load_acquire(voice, "skip") > voice["read"]:
+        voice["transport"] = STOPPING  # when the clear is done
+    else:
+        if sounding and voice["read"] != load_acquire(voice, "ended"):
+            begin_tail(stream, voice, address)
+        note_silence(voice, frame)
+        voice["transport"] = STOPPED
+
+
+@inlined
+def obey(stream: Any, voice: Any, address: int, frame: int, done: int, frames: int) -> int:
+    """Carry out what is due `done` frames into a block; how far it is until there is more."""
+    until = frames
+    if voice["command_taken"] == load_acquire(voice, "command_count"):
+        return until
+    while True:
+        number = next_command(stream, voice, frame)
+        if number < 0:
+            break
+        command = command_at(voice["commands"] + COMMAND_BYTES * (number & (COMMANDS - 1)))
+        due = frames_until(stream, command["at"], frame) if command["at"] != 0.0 else 0
+        if due > done:
+            until = smaller(due, frames)
+            break
+        kind = perform(stream, voice, address, command, frame)
+        if kind != NOTHING:
+            stop_voice(stream, voice, address, kind, command["over"], frame + done)
+    forget_done(voice)
+    return until
+
+
+@inlined
+def start_sounding(voice: Any, address: int, frame: int) -> None:
+    """It sounds from the device's frame `frame` on; out of silence, if it had run dry."""
+    here = voice["read"]
+    note_break(voice, frame, here, 1)
+    voice["sounding"] = 1
+    if voice["dry"] != 0 and here != load_acquire(voice, "ended"):
+        back = ramp_at(address + RETURN)
+        set_ramp(back, 0.0)
+        start_ramp(back, 1.0, load(voice, "ramp"))
+    voice["dry"] = 0
+
+
+@inlined
+def play_on(stream: Any, voice: Any, address: int, mix: int, frames: int, frame: int) -> None:
+    """Add the voice's next frames, as many as there are, if it plays."""
+    transport = voice["transport"]
+    if transport == STOPPED or transport == PAUSED or still_fills(voice):
+        note_silence(voice, frame)
+        if voice["dry"] != 0 and transport == PLAYING:
+            count_starved(stream, voice, frames)
+        add_tail(stream, voice, mix, frames)
+        pass_time(stream, voice, address, frames)
+        return
+    here = voice["read"]
+    done = smaller(load_acquire(voice, "write") - here, frames)
+    if transport == PAUSING or transport == ENDING:
+        done = smaller(done, ramp_at(address + FLOW)["to_go"])
+    if done > 0:
+        if voice["sounding"] == 0:
+            start_sounding(voice, address, frame)
+        add_tail(stream, voice, mix, done)
+        add_span(stream, voice, address, mix, done, 1.0, 0.0)
+        store_release(voice, "read", here + done)
+        if transport != PLAYING and ramp_at(address + FLOW)["to_go"] == 0:
+            note_silence(voice, frame + done)
+    if done == frames and voice["sounding"] != 0:
+        return
+    if voice["sounding"] != 0 or transport == PLAYING:
+        run_dry(stream, voice, address, frames - done, frame + done)
+        if transport != PLAYING:
+            set_ramp(ramp_at(address + FLOW), 1.0)
+    come_to_rest(stream, voice, address, frame + done)
+    add_tail(stream, voice, mix + 4 * stream["channels"] * done, frames - done)
+    pass_time(stream, voice, address, frames - done)
+
+
+@inlined
+def mix_part(stream: Any, voice: Any, address: int, mix: int, frames: int, frame: int) -> None:
+    """Add the voice's next frames, between two commands."""
+    done = 0
+    if load_acquire(voice, "skip") > voice["read"]:
+        done = fade_out(stream, voice, address, mix, frames)
+        add_tail(stream, voice, mix, done)
+        if voice["fade_left"] > 0:
+            return
+        cut(voice, address, load_acquire(voice, "skip"), frame + done)
+        come_to_rest(stream, voice, address, frame + done)
+    if done < frames:
+        rest = mix + 4 * stream["channels"] * done
+        play_on(stream, voice, address, rest, frames - done, frame + done)
+
+
+@inlined
+def mix_voice(stream: Any, voice: Any, address: int, mix: int, frames: int, frame: int) -> None:
     """Add one voice, whatever is going on with it.
 
     Parameters
@@ -360,43 +582,31 @@ def mix_voice(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> Non
         The device's number of the block's first frame.
     """
     changes = load_acquire(voice, "changes")
-    if changes != voice["seen"]:
-        voice["seen"] = changes
-        take_gain(voice)
     voice["calm"] = -1
-    playing = load_acquire(voice, "playing")
     done = 0
-    if load_acquire(voice, "skip") > voice["read"]:
-        done = fade_out(stream, voice, mix, frames, playing)
-        if voice["fade_left"] > 0:
-            return
-        cut(voice, frame + done)
-    here = voice["read"]
-    if playing != 1:
-        if voice["sounding"] != 0:
-            note_break(voice, frame + done, here, 0)
-            voice["sounding"] = 0
-        return
-    count = smaller(load_acquire(voice, "write") - here, frames - done)
-    if count > 0:
-        if voice["sounding"] == 0:
-            note_break(voice, frame + done, here, 1)
-            voice["sounding"] = 1
-        add_span(stream, voice, mix + 4 * stream["channels"] * done, count, 1.0, 0.0)
-        done += count
-        here += count
-        store_release(voice, "read", here)
-    if done == frames:
-        if voice["sounding"] != 0 and voice["heard_offset"] != NEVER:
-            voice["calm"] = changes
-        return
-    if voice["sounding"] != 0:
-        note_break(voice, frame + done, here, 0)
-        voice["sounding"] = 0
-    if here != load_acquire(voice, "ended"):
-        short = frames - done
-        store(voice, "starved", voice["starved"] + short)
-        store(stream, "starved", stream["starved"] + short)
+    while done < frames:
+        until = obey(stream, voice, address, frame, done, frames)
+        rest = mix + 4 * stream["channels"] * done
+        if until > done:
+            mix_part(stream, voice, address, rest, until - done, frame + done)
+        done = until
+    if is_calm(voice, address):
+        voice["calm"] = changes
+
+
+@inlined
+def is_calm(voice: Any, address: int) -> bool:
+    """True if nothing but playing on is to be done, until it runs dry or is told more."""
+    return (
+        voice["sounding"] != 0
+        and voice["transport"] == PLAYING
+        and voice["heard_offset"] != NEVER
+        and voice["command_taken"] == load_acquire(voice, "command_count")
+        and load_acquire(voice, "skip") <= voice["read"]
+        and voice["shape"] == LINEAR
+        and voice["tail_left"] == 0
+        and is_level(address)
+    )
 
 
 # --- the block ---------------------------------------------------------------------
@@ -407,7 +617,7 @@ def mix_other(stream: Any, address: int, mix: int, frames: int) -> None:
     """Add a voice that is not in line; if it is calm by then, it is in the next block."""
     voice = voice_at(address)
     follow_heard(voice, stream["now_frame"])
-    mix_voice(stream, voice, mix, frames, load(stream, "frames"))
+    mix_voice(stream, voice, address, mix, frames, load(stream, "frames"))
     if voice["calm"] >= 0:
         stream["lined_up"] = -1
 

@@ -13,7 +13,7 @@ from numba import types
 from audiostream.realtime.atomics import emits
 from audiostream.realtime.compiled import processor
 
-__all__ = ("larger", "multiply_add", "smaller")
+__all__ = ("larger", "multiply_add", "remainder", "smaller", "square_root")
 
 
 def smaller(a: Any, b: Any) -> Any:
@@ -24,6 +24,16 @@ def smaller(a: Any, b: Any) -> Any:
 def larger(a: Any, b: Any) -> Any:
     """The larger of two numbers of one type, without a branch."""
     return max(a, b)
+
+
+def remainder(a: Any, b: Any) -> Any:
+    """``a % b`` of a positive number, without the test for a zero that Python's has."""
+    return a % b
+
+
+def square_root(a: Any) -> float:
+    """The square root of a float64 that is not negative."""
+    return math.sqrt(a)
 
 
 def multiply_add(a: Any, b: Any, c: Any) -> Any:
@@ -70,6 +80,24 @@ def _emit_choice(function: Any, sign: str) -> None:
 
 _emit_choice(smaller, "<")
 _emit_choice(larger, ">")
+
+
+@emits(remainder)
+def _emit_remainder(_typing: Any, _a: Any, _b: Any) -> Any:
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.urem(*args)
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@emits(square_root)
+def _emit_square_root(_typing: Any, _a: Any) -> Any:
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        double = ir.DoubleType()
+        sqrt = builder.module.declare_intrinsic("llvm.sqrt", [double])
+        return builder.call(sqrt, args)
+
+    return types.float64(types.float64), codegen
 
 
 @emits(multiply_add)

@@ -28,7 +28,7 @@ from typing import Any
 
 from audiostream.realtime.atomics import floats_at
 from audiostream.realtime.inlined import inlined
-from audiostream.realtime.numbers import smaller
+from audiostream.realtime.numbers import remainder, smaller
 
 __all__ = ("first_span", "mirror", "source_of")
 
@@ -41,8 +41,11 @@ def first_span(index: int, frames: int, capacity: int) -> int:
 
 @inlined
 def source_of(voice: Any, index: int, channels: int) -> int:
-    """Address of the frame `index`; a guard's length from there is one span."""
-    return voice["ring"] + 4 * channels * (index & (voice["capacity"] - 1))
+    """Address of the frame `index`; a guard's length from there is one span.
+
+    A sound that loops (engine/sound.py) may be of any length.
+    """
+    return voice["ring"] + 4 * channels * remainder(index, voice["capacity"])
 
 
 @inlined

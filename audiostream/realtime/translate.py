@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from audiostream.realtime import callback, clock, control, oscillator, resample
+from audiostream.realtime import callback, clock, control, oscillator, remix, resample
 from audiostream.realtime.inlined import RETURNS, Modules, lower
 
 __all__ = ("ENTRIES", "translate")
@@ -28,8 +28,10 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "run_clock": clock.run_clock,
     "load_word": control.load_word,
     "store_word": control.store_word,
+    "swap_word": control.swap_word,
     "arm": control.arm,
     "changed": control.changed,
+    "heard_at": control.heard_at,
     "heard_now": control.heard_now,
     "take": control.take,
     "take_woken": control.take_woken,
@@ -38,6 +40,7 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "put": control.put,
     "put_more": control.put_more,
     "spread": control.spread,
+    "remix": remix.remix,
     "resample": resample.resample,
     "sine": oscillator.sine,
 }

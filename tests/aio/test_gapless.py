@@ -142,6 +142,7 @@ async def play_out(ops: list[tuple[str, int]], channels: int, period: int, buffe
         anyio.create_task_group() as group,
     ):
         voice = speaker.sample(buffer=buffer / RATE)
+        voice.ramp = 0  # nothing dies away where it runs dry
         under_way: Write | None = None
 
         async def account() -> None:

@@ -108,6 +108,7 @@ async def test_writes_of_several_tasks_do_not_interleave() -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker, anyio.create_task_group() as group:
         voice = speaker.sample(buffer=64 / 48000)
+        voice.ramp = 0  # nothing dies away where it runs dry
         for number in range(1, 6):
             await spawn(group, lambda n=number: voice.write(np.full(150, n, np.int16)))
         heard = []
@@ -123,6 +124,7 @@ async def test_a_cancelled_write_has_taken_whole_frames_and_counts_them() -> Non
     device = ManualDevice()
     async with speaker_on(device, channels=2) as speaker, anyio.create_task_group() as group:
         voice = speaker.sample(buffer=100 / 48000)
+        voice.ramp = 0  # nothing dies away where it runs dry
         data = ramp(0, 500, 2).tobytes()[:-3]
         writing = await spawn(group, lambda: voice.write(data))
         device.step(64)

@@ -37,15 +37,16 @@ void audit_counts(long *into) { memcpy(into, counts, sizeof counts); }
 /* dlsym() itself may allocate before malloc is found: from here, and never given back. */
 static char early[1 << 16] __attribute__((aligned(16)));
 static size_t early_used;
-static int finding;
+/* This thread's own: numpy's threads come to life while others allocate. */
+static __thread int finding __attribute__((tls_model("initial-exec")));
 
 static void *from_early(size_t size)
 {
-    void *block = early + early_used;
-    early_used += (size + 15) & ~(size_t)15;
-    if (early_used > sizeof early)
+    size_t whole = (size + 15) & ~(size_t)15;
+    size_t end = __atomic_add_fetch(&early_used, whole, __ATOMIC_RELAXED);
+    if (end > sizeof early)
         abort();
-    return block;
+    return early + end - whole;
 }
 
 static int is_early(const void *p)

@@ -100,7 +100,11 @@ def outputs(audit: Audit) -> dict[str, Any]:
             if rng.random() < 0.05:
                 voice.clear(float(rng.choice([0.0, 0.005, 0.02])))
             if rng.random() < 0.05:
-                voice.set_gain(float(rng.random()), 0.01)
+                voice.fade(
+                    float(rng.random()),
+                    0.01,
+                    rng.choice(["linear", "exponential", "equal_power"]),
+                )
             if rng.random() < 0.03:
                 voice.stop()
             if rng.random() < 0.3:

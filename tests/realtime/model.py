@@ -27,7 +27,7 @@ class ModelVoice:
     starved: int = 0
     gain: float = 1.0
     goal: float = 1.0
-    wish: tuple[float, int] | None = None
+    wishes: list[tuple[float, int]] = field(default_factory=list)
     ramp: list[float] = field(default_factory=list)  # gains of the frames to come
     fading: list[float] = field(default_factory=list)  # factors of the frames to come
     clearing: bool = False
@@ -44,9 +44,7 @@ class ModelVoice:
         return max(self.heard, self.read if self.stands else 0)
 
     def begin_slice(self) -> None:
-        if self.wish is not None:
-            target, frames = self.wish
-            self.wish = None
+        for target, frames in self.wishes:
             if target == self.goal:
                 pass  # it is on its way there, or there
             elif frames <= 0 or not self.sounding:
@@ -56,8 +54,9 @@ class ModelVoice:
                 line = [start + (target - start) * (i + 1) / frames for i in range(frames)]
                 self.ramp = [*line[:-1], target]
             self.goal = target
+        self.wishes = []
         if self.skip > self.read:
-            if self.playing == 0 or not self.sounding:
+            if not self.sounding:
                 self.fading = []
             elif not self.clearing:
                 total = min(self.fade, self.skip - self.read)
@@ -94,6 +93,8 @@ class ModelVoice:
             self.starved += self.read != self.ended
         else:
             self.sounding = False
+        if self.ramp:  # goes on in silence
+            self.gain = self.ramp.pop(0)
         return np.zeros(self.channels)
 
 

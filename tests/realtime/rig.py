@@ -18,11 +18,14 @@ import numpy as np
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, records
+from audiostream.engine.output import RAMPS
 from audiostream.pcm import ENCODINGS
-from audiostream.realtime import callback, control, oscillator
+from audiostream.realtime import callback, commands, control, oscillator
 from audiostream.realtime.compiled import kernels
 from audiostream.realtime.layout import (
     BELL,
+    COMMAND,
+    COMMANDS,
     CUTS,
     HISTORY,
     LINE,
@@ -44,7 +47,7 @@ CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
 ADDRESSES = {
     *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
     *LINE,
-    "others",
+    *("others", "levels", "commands", "tail"),
     "one",
 }
 """Fields that differ from run to run: what the clock said, and where memory lies."""
@@ -62,6 +65,8 @@ class Form:
     arm: Any
     changed: Any
     heard_now: Any
+    heard_at: Any
+    swap_word: Any
     take_woken: Any
     read_ring: Any
     encode_block: Any
@@ -81,6 +86,8 @@ PLAIN = Form(
     control.arm,
     control.changed,
     control.heard_now,
+    control.heard_at,
+    control.swap_word,
     control.take_woken,
     control.read_ring,
     control.encode_block,
@@ -105,6 +112,8 @@ def compiled() -> Form:
         k.arm,
         k.changed,
         k.heard_now,
+        k.heard_at,
+        k.swap_word,
         k.take_woken,
         k.read_ring,
         k.encode_block,
@@ -166,6 +175,7 @@ class Rig:
         capacity: int = 256,
         latency: float = 0.0,
         bells: int = 2,
+        ramp: int = 0,
     ) -> None:
         self.form = form
         self.channels = channels
@@ -188,6 +198,7 @@ class Rig:
             name: self._memory(voices + PASS, dtype) for name, dtype in LINE.items()
         }
         self.others = self._memory(voices, np.int64)
+        self.levels = self._memory(slice, np.float32)
         self.one = self._memory(1, np.int64)
         self.one.array[0] = 1
         self.ring = self._memory(capacity * channels, np.float32)  # the capture's
@@ -210,6 +221,7 @@ class Rig:
             "ramp": self.ramp.address,
             "silence": self.silence.address,
             "others": self.others.address,
+            "levels": self.levels.address,
             "one": self.one.address,
             "ring": self.ring.address,
             "voice_end": voices,
@@ -223,6 +235,7 @@ class Rig:
         self.rings = []
         self.histories = []
         self.cuts = []
+        self.commands = []
         for record in self.table:
             ring = self._memory((capacity + slice) * channels, np.float32)
             history = self._memory(3 * HISTORY, np.int64)
@@ -230,6 +243,9 @@ class Rig:
             self.rings.append(ring)
             self.histories.append(history)
             self.cuts.append(cuts)
+            table = self._memory(COMMANDS, COMMAND)
+            self.commands.append(table)
+            tail = self._memory(channels, np.float32)
             for name, value in {
                 "ring": ring.address,
                 "history": history.address,
@@ -237,9 +253,14 @@ class Rig:
                 "capacity": capacity,
                 "bell": -1,
                 "active": 1,
-                "gain": 1.0,
-                "gain_target": 1.0,
-                "gain_goal": 1.0,
+                "commands": table.address,
+                "tail": tail.address,
+                "ramp": ramp,
+                **{
+                    name: 1.0
+                    for ramp_name in RAMPS
+                    for name in (ramp_name, f"{ramp_name}_goal")
+                },
                 "heard_offset": NEVER,
                 "calm": -1,
                 "wake_read": NEVER,
@@ -311,10 +332,17 @@ class Rig:
         """Tell the audio thread of a change, after it was stored."""
         self.form.changed(self.address, self.voice_address(slot))
 
-    def playing(self, value: int, slot: int = 0) -> None:
-        """0: not; 1: yes; 2: until the clear that was just asked for is done."""
-        self.set("playing", value, slot)
+    def give(self, kind: int, slot: int = 0, **fields: float) -> int:
+        """Give a command: now, unless there is `at`, seconds; its number."""
+        number = int(self.table[slot]["command_count"])
+        record = self.commands[slot].array[number % COMMANDS]
+        if "frames" in fields:
+            fields["over"] = fields.pop("frames")
+        for name in COMMAND.names or ():
+            record[name] = {"kind": kind, **fields}.get(name, 0)
+        self.set("command_count", number + 1, slot)
         self.changed(slot)
+        return number
 
     def active(self, value: int, slot: int = 0) -> None:
         """Whether the slot is in use."""
@@ -322,7 +350,17 @@ class Rig:
         self.changed(slot)
 
     def play(self, slot: int = 0) -> None:
-        self.playing(1, slot)
+        self.give(commands.PLAY, slot)
+
+    def playing(self, value: int, slot: int = 0) -> None:
+        """0: not; 1: yes; 2: until the clear that was just asked for is done."""
+        self.give((commands.PAUSE, commands.PLAY, commands.STOP)[value], slot)
+
+    def pause(self, slot: int = 0, frames: int = 0) -> None:
+        self.give(commands.PAUSE, slot, frames=frames, snap=1)
+
+    def resume(self, slot: int = 0, frames: int = 0) -> None:
+        self.give(commands.RESUME, slot, frames=frames)
 
     def clear(self, fade: int = 0, slot: int = 0) -> None:
         voice = self.table[slot]
@@ -333,13 +371,10 @@ class Rig:
 
     def stop(self, fade: int = 0, slot: int = 0) -> None:
         self.clear(fade, slot)
-        self.playing(2, slot)
+        self.give(commands.STOP, slot)
 
     def gain(self, target: float, frames: int, slot: int = 0) -> None:
-        voice = self.table[slot]
-        voice["gain_frames"] = frames
-        voice["gain_target"] = target
-        self.changed(slot)
+        self.give(commands.GAIN, slot, value=target, frames=frames, snap=1)
 
     def arm(self, index: str, at: int, slot: int = 0) -> bool:
         """Wait for a voice's "read" or "heard" to reach `at`; True if it has."""
@@ -369,10 +404,15 @@ class Rig:
 
     def render(self, frames: int, *, latency: int | None = 0, flags: int = 0) -> np.ndarray:
         """Have a block rendered; `latency` in frames, None: the device gives no times."""
+        now = 1.0 + int(self.stream["frames"]) / self.rate
+        dac = 0.0 if latency is None else now + latency / self.rate
+        return self.render_at(frames, now=now, dac=dac, flags=flags)
+
+    def render_at(self, frames: int, *, now: float, dac: float, flags: int = 0) -> np.ndarray:
+        """Have a block rendered at a time of the device's (seconds), heard at another."""
         block = Guarded(frames * self.channels, self.dtype)
         block.array.view(np.uint8)[:] = CANARY  # it must fill all of it
-        now = 1.0 + int(self.stream["frames"]) / self.rate
-        self.times.set(now, 0.0 if latency is None else now + latency / self.rate)
+        self.times.set(now, dac)
         status = self.form.render(
             0, block.address, frames, self.times.address, flags, self.address
         )

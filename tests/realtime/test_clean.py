@@ -44,6 +44,8 @@ ALLOWED = {
     "llvm.umul.with.overflow": "a multiplication and its carry; from an overlap check",
     "llvm.usub.sat": "a subtraction that stops at zero; from a loop's trip count",
     "llvm.fmuladd": "an instruction, or the multiplication and the addition that it stands for",
+    "llvm.sqrt": "one instruction since SSE2 and on AArch64: no call",
+    "llvm.fabs": "an instruction: a number without its sign",
     "llvm.copysign": "an instruction or two: a number with another one's sign",
     "llvm.ceil": "one instruction since SSE4.1 and on AArch64; else libm's, which is pure",
     "llvm.assume": "no instruction at all: a hint",
@@ -348,7 +350,8 @@ def is_checked(name: str, before: dict[str, set[str]]) -> bool:
 MIXES = {
     "mix_four": {"load": 5, "fmuladd": 4},
     "mix_four_ramps": {"load": 6, "fmuladd": 8},
-    "mix_ramp": {"load": 3, "fmuladd": 3, "fmul": 1},
+    "begin_with_four": {"load": 4, "fmuladd": 3, "fmul": 1},
+    "add_one": {"load": 2, "fmuladd": 1},
     "scale_ramp": {"load": 2, "fmuladd": 1, "fmul": 1},
 }
 """What the mixer's kernels load and calculate for each vector of the block."""

@@ -271,20 +271,6 @@ def test_the_last_of_several_gains_asked_for_before_a_block_counts(form: Form) -
     np.testing.assert_allclose(rig.render(64)[:, 0], line(1.0, 0.5, 64, 64), atol=1e-6)
 
 
-@pytest.mark.parametrize("word", ["gain_frames", "gain_target"])
-def test_half_of_a_request_is_not_acted_on(form: Form, word: str) -> None:
-    """A caller stores the two and then moves `changes`; a block may come in between."""
-    rig = settled(form, 1, np.ones((1, 1024), np.float32), channels=1)
-    rig.gain(0.5, 20)
-    rig.render(10)
-    rig.table[0][word] = 2
-    played = np.concatenate([rig.render(16), rig.render(16)])[:, 0]
-    np.testing.assert_allclose(played, line(0.75, 0.5, 10, 32), atol=1e-6)
-    rig.table[0]["gain_frames"], rig.table[0]["gain_target"] = 8, 0.0
-    rig.changed()
-    np.testing.assert_allclose(rig.render(16)[:, 0], line(0.5, 0.0, 8, 16), atol=1e-6)
-
-
 # --- what ends it ------------------------------------------------------------------
 
 
@@ -380,7 +366,7 @@ OPERATIONS: dict[str, Callable[[Voice], object]] = {
     "play": Voice.play,
     "stop": Voice.stop,
     "clear": Voice.clear,
-    "gain": lambda voice: voice.set_gain(0.5, 0.01),
+    "gain": lambda voice: voice.set_gain(0.5),
     "remove": Voice.remove,
 }
 
@@ -400,7 +386,7 @@ def test_writing_and_ending_are_no_changes(engine: Engine) -> None:
 def test_a_slot_that_is_given_away_again_begins_anew(engine: Engine) -> None:
     voice = engine.voice
     slot = voice.slot
-    voice.set_gain(0.5, 0.0)
+    voice.set_gain(0.5)
     voice.remove()
     for _ in range(5):
         engine.device.step(128)
@@ -453,7 +439,7 @@ def test_what_is_heard_is_the_same_on_the_short_way_and_on_the_long_one(seed: in
                 elif kind == "clear":
                     rig.clear(fade, slot)
                 elif kind == "pause":
-                    rig.playing(int(rig.table[slot]["playing"] != 1), slot)
+                    rig.playing(int(rig.table[slot]["transport"] != 1), slot)
         if rng.random() < 0.2:
             latency = int(rng.choice([0, 1, 16, 50, 200]))
         frames = int(rng.integers(0, 40))

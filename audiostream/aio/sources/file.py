@@ -15,10 +15,33 @@ from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
 from audiostream.realtime.compiled import Kernels
 
-__all__ = ("File", "file")
+__all__ = ("File", "file", "open_sound")
 
 PIECE = 0.25
 """Seconds that are read at a time: each piece costs a trip to a worker thread."""
+
+
+def open_sound(path: str | PathLike[str]) -> Any:
+    """Open a sound file with soundfile.
+
+    Raises
+    ------
+    AudioException
+        If soundfile is not installed, or the file cannot be read.
+    """
+    try:
+        import soundfile
+    except ImportError as error:
+        raise AudioException(
+            'sound files need soundfile; try pip install "audiostream[files]"'
+        ) from error
+    try:
+        return soundfile.SoundFile(path)
+    except (OSError, RuntimeError, TypeError) as error:
+        raise AudioException(
+            f"{path}: cannot be read as a sound file ({error}); check the path, or convert "
+            "it to WAV or FLAC"
+        ) from error
 
 
 class File(Source):
@@ -43,19 +66,7 @@ class File(Source):
     def __init__(
         self, path: str | PathLike[str], loop: bool = False, start: float = 0.0
     ) -> None:
-        try:
-            import soundfile
-        except ImportError as error:
-            raise AudioException(
-                'sound files need soundfile; try pip install "audiostream[files]"'
-            ) from error
-        try:
-            self._file = soundfile.SoundFile(path)
-        except (OSError, RuntimeError, TypeError) as error:
-            raise AudioException(
-                f"{path}: cannot be read as a sound file ({error}); check the path, or convert "
-                "it to WAV or FLAC"
-            ) from error
+        self._file = open_sound(path)
         self.path = path
         self.loop = loop
         self._reading = threading.Lock()  # closing waits for it

@@ -1,0 +1,192 @@
+"""One-shot sounds: loaded once, played any number of times; any thread, awaited on a loop."""
+
+from __future__ import annotations
+
+import threading
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import anyio.lowlevel
+import numpy as np
+
+from audiostream.aio.sources.convert import Converter
+from audiostream.aio.sources.file import open_sound
+from audiostream.engine.commands import check_number
+from audiostream.engine.intake import of_array, spread
+from audiostream.engine.output import FADE
+from audiostream.engine.sound import Shot, SoundMemory
+from audiostream.errors import FormatError
+from audiostream.pcm import Format
+
+if TYPE_CHECKING:
+    from audiostream.aio.output import AudioOutput
+
+__all__ = ("Playing", "Sound", "load")
+
+KEPT = 16
+"""Speeds of a sound that are kept in memory."""
+
+
+class Playing:
+    """One playing of a :class:`Sound`: a small handle, which may be dropped.
+
+    Attributes
+    ----------
+    late : float
+        Seconds by which it was asked for too late; 0.0 without `at`.
+    """
+
+    def __init__(self, output: AudioOutput, shot: Shot) -> None:
+        self._output = output
+        self._shot = shot
+        self.late = shot.late
+
+    def stop(self, at: float | None = None, *, fade: float = FADE) -> float:
+        """Fade out over `fade` seconds and be over, at once or at a time; any thread.
+
+        Returns
+        -------
+        float
+            Seconds by which `at` is past; it then happens at once.
+        """
+        return self._shot.stop(at, fade)
+
+    def fade(
+        self, gain: float, seconds: float, curve: str = "linear", at: float | None = None
+    ) -> float:
+        """Move the gain; see the same method of a sample.  Any thread."""
+        return self._shot.fade(gain, seconds, curve, at)
+
+    def pan(self, pan: float) -> None:
+        """Move between left (-1) and right (1); any thread."""
+        self._shot.pan(pan)
+
+    def pause(self, at: float | None = None) -> float:
+        """Fade out over 5 ms and stand still; any thread."""
+        return self._shot.pause(at)
+
+    def resume(self, at: float | None = None) -> float:
+        """Fade in where a pause has left; any thread."""
+        return self._shot.resume(at)
+
+    @property
+    def is_finished(self) -> bool:
+        """True once its last frame was heard, or it was stopped, or its output closed."""
+        return self._shot.is_over()
+
+    async def finished(self) -> None:
+        """Wait until it is finished."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        if not self._shot.is_over():
+            bell = self._output.bells.here()
+            self._shot.use_bell(bell.bell)
+            while not self._shot.arm_over():
+                await bell.wait(self._shot.slot)
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+
+
+class Sound:
+    """A sound in memory, as its output plays it; made by :meth:`AudioOutput.load`.
+
+    Attributes
+    ----------
+    rate : int
+        Frames per second (Hz) that it was loaded from.
+    frames : int
+        At the device's rate.
+    """
+
+    def __init__(self, output: AudioOutput, samples: np.ndarray, rate: int) -> None:
+        self._output = output
+        self._samples = samples
+        self._lock = threading.Lock()
+        self.rate = rate
+        self._memories: dict[float, SoundMemory] = {}
+        self.frames = self._memory(1.0).frames
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.frames / self._output.device_rate
+
+    def prepare(self, rate: float) -> None:
+        """Have it at hand at another speed, which takes some milliseconds the first time."""
+        self._memory(check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded"))
+
+    def _memory(self, speed: float) -> SoundMemory:
+        with self._lock:
+            memory = self._memories.get(speed)
+            if memory is None:
+                memory = SoundMemory(self._output.engine, self._at_speed(speed))
+                while len(self._memories) >= KEPT:  # the oldest, but not as it was loaded
+                    del self._memories[list(self._memories)[1]]
+                self._memories[speed] = memory
+        return memory
+
+    def _at_speed(self, speed: float) -> np.ndarray:
+        """The device's float32 (frames, channels), so much faster and higher."""
+        parameters = self._output.engine.parameters
+        target = Format(parameters.rate, parameters.channels, 32)
+        source = round(self.rate * speed)
+        channels = self._samples.shape[1]
+        converter = Converter(source, channels, target, self._output.engine.kernels)
+        return converter.convert(self._samples, last=True)
+
+    def play(
+        self,
+        at: float | None = None,
+        *,
+        gain: float = 1.0,
+        pan: float = 0.0,
+        loop: bool | int = False,
+        rate: float = 1.0,
+    ) -> Playing:
+        """Play it once more, beside what plays of it already; any thread.
+
+        Parameters
+        ----------
+        at : float, optional
+            Seconds on the output's clock, on whose frame it starts exactly; in the next block
+            if not given, and if it is past.
+        gain : float
+            0 to 1000.
+        pan : float
+            -1 left, 0 in the middle, 1 right, on a stereo output, at equal power.
+        loop : bool or int
+            True: over and over until it is stopped; a number: so many times.
+        rate : float
+            How much faster, and so higher, 0.05 to 20.  Each speed is converted once, which
+            takes some milliseconds; :meth:`prepare` does that beforehand.
+
+        Raises
+        ------
+        FormatError
+            For a value that cannot be used.
+        AudioException
+            If all voices of the output are in use.
+        StreamClosedError, DeviceError
+            If the output is closed, or its device is gone.
+        """
+        speed = check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded")
+        return Playing(self._output, Shot(self._memory(speed), at, gain, pan, loop))
+
+
+def load(output: AudioOutput, sound: Any, rate: int | None = None) -> Sound:
+    """See :meth:`AudioOutput.load`."""
+    if isinstance(sound, np.ndarray):
+        rate = output.rate if rate is None else rate
+        channels = sound.shape[1] if sound.ndim == 2 else 1
+        given = of_array(sound, Format(rate, channels, 32)).first(len(sound))
+        block = spread(output.engine.kernels, given, channels)
+        samples = block.data.reshape(-1, channels).copy()
+    elif isinstance(sound, str | PathLike):
+        if rate is not None:
+            raise FormatError("rate= is for arrays; a file says its own")
+        with open_sound(sound) as file:
+            rate = int(file.samplerate)
+            samples = file.read(dtype="float32", always_2d=True)
+    else:
+        raise TypeError(f"a sound is an array or a path, not {type(sound).__name__}")
+    if not len(samples):
+        raise FormatError("the sound is empty; load one frame at least")
+    return Sound(output, samples, rate)

@@ -1,0 +1,202 @@
+"""Sounds in memory, played any number of times at once; any thread.
+
+A shot is a voice whose ring is the sound's own memory, which all its shots share.  It needs no
+producer, and gives its slot back by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from audiostream.engine.bell import Bell
+from audiostream.engine.commands import CURVES, Commands, check_number
+from audiostream.engine.memory import ring
+from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.engine.panning import sides_of
+from audiostream.errors import FormatError
+from audiostream.realtime.commands import END, GAIN, PAN, PAUSE, PLAY, RESUME
+
+__all__ = ("Shot", "SoundMemory")
+
+FOREVER = 1 << 60
+"""The end of a shot that loops until it is stopped."""
+
+MAX_GAIN = 1000.0
+"""60 dB."""
+
+
+class SoundMemory:
+    """A sound as an output plays it: its rate, its channels, float32.
+
+    Parameters
+    ----------
+    output : Output
+        Open.
+    samples : ndarray
+        Float32 (frames, channels) at the device's rate and channels, one frame at least.
+    """
+
+    def __init__(self, output: Output, samples: np.ndarray) -> None:
+        self.output = output
+        self.frames = len(samples)
+        channels = output.parameters.channels
+        # As often as fills a block, at least; and behind its end it begins anew, so that any
+        # block of a loop is in one piece.
+        self.capacity = self.frames * -(-output.slice // self.frames)
+        repeated = np.arange(self.capacity + output.slice) % self.frames
+        self.samples = ring(len(repeated) * channels, 0)
+        self.samples.reshape(-1, channels)[:] = samples[repeated]
+
+
+class Shot:
+    """One playing of a sound.
+
+    Parameters
+    ----------
+    memory : SoundMemory
+    at : float, optional
+        Seconds on the stream's clock; in the next block if not given.
+    gain : float
+        0 to 1000.
+    pan : float
+        -1 to 1, on a stereo output.
+    loop : bool or int
+        True: until it is stopped; a number: so many times in all.
+
+    Raises
+    ------
+    FormatError
+        For a value that cannot be used.
+    AudioException
+        If all voices are in use.
+    """
+
+    # Set by the output when it attaches the shot.
+    slot: int
+    address: int
+    holds: int
+    commands: Commands
+
+    def __init__(
+        self,
+        memory: SoundMemory,
+        at: float | None = None,
+        gain: float = 1.0,
+        pan: float = 0.0,
+        loop: bool | int = False,
+    ) -> None:
+        output = memory.output
+        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
+        left, right = sides_of(pan, output.parameters.channels)
+        if not isinstance(loop, bool | int) or loop < 0:
+            raise FormatError(f"loop={loop!r}: try True, False or how many times in all")
+        times = FOREVER // memory.frames if loop is True else max(int(loop), 1)
+        self.output = output
+        self.memory = memory
+        self.end_index = times * memory.frames
+        self.lock = threading.RLock()
+        self._bell: Bell | None = None
+        self._heard: int | None = None  # once it is over
+        self._ramp = round(FADE * output.parameters.rate)
+        if at is not None:
+            output.when(at)  # refused before a slot is taken
+        output.attach(self, memory=memory)
+        record = output._table[self.slot]
+        record["write"] = record["ended"] = self.end_index
+        record["gain"] = record["gain_goal"] = gain
+        record["left"] = record["left_goal"] = left
+        record["right"] = record["right_goal"] = right
+        self.late = self._tell(PLAY, at, frames=self._ramp)
+
+    def _tell(self, kind: int, at: float | None = None, **how: Any) -> float:
+        with self.lock:
+            if self._heard is not None or self.output.is_closed:
+                return 0.0
+            late = self.commands.give(kind, at, **how)
+            self.output.changed(self.slot)
+        return late
+
+    # --- control -----------------------------------------------------------------
+
+    def stop(self, at: float | None = None, fade: float = FADE) -> float:
+        """Fade out and be over."""
+        fade = check_number(fade, "fade", 0, 10, "seconds; try 0.005")
+        return self._tell(END, at, frames=round(fade * self.output.parameters.rate))
+
+    def fade(
+        self, gain: float, seconds: float, curve: str = "linear", at: float | None = None
+    ) -> float:
+        """Go to another gain on a curve."""
+        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
+        seconds = check_number(seconds, "seconds", 0, 86400, "try 0.5")
+        if curve not in CURVES:
+            raise FormatError(
+                f"curve={curve!r} is not known; try " + ", ".join(map(repr, CURVES))
+            )
+        frames = round(seconds * self.output.parameters.rate)
+        return self._tell(GAIN, at, value=gain, frames=frames, curve=CURVES[curve])
+
+    def pan(self, pan: float) -> None:
+        """Go elsewhere between left and right."""
+        left, right = sides_of(pan, self.output.parameters.channels)
+        self._tell(PAN, value=left, other=right, frames=self._ramp, snap=True)
+
+    def pause(self, at: float | None = None) -> float:
+        """Fade out and stand still."""
+        return self._tell(PAUSE, at, frames=self._ramp)
+
+    def resume(self, at: float | None = None) -> float:
+        """Fade in where a pause has left."""
+        return self._tell(RESUME, at, frames=self._ramp)
+
+    # --- how far it is -----------------------------------------------------------
+
+    def heard(self) -> int:
+        """Frames (the device's) that were heard; all there are once it was stopped."""
+        with self.lock:
+            if self._heard is not None:
+                return self._heard
+            return self.output.kernels.heard_now(self.output.address, self.address)
+
+    def is_over(self) -> bool:
+        """True once its last frame was heard, or it was stopped, or its stream closed."""
+        return self._heard is not None or self.heard() >= self.end_index
+
+    def arm_over(self) -> bool:
+        """Have the bell rung when it is over; True if it is."""
+        with self.lock:
+            if self._heard is not None:
+                return True
+            wake, heard = (
+                self.address + VOICE_OFFSETS[name] for name in ("wake_heard", "heard")
+            )
+            armed = self.output.address_of("armed")
+            self.output.kernels.arm(wake, heard, self.end_index, armed)
+        return self.is_over()
+
+    def use_bell(self, bell: Bell) -> None:
+        """The bell that the audio thread rings for this shot from now on."""
+        with self.lock:
+            self._bell = bell
+            if self._heard is None and not self.output.is_closed:
+                self.output.set_word_of(self.slot, "bell", bell.index)
+
+    # --- the end -----------------------------------------------------------------
+
+    def give_back(self) -> None:
+        """Its slot is somebody else's from now on."""
+        with self.lock:
+            self._heard = self.end_index
+        if self._bell is not None:
+            self._bell.ring_all()
+
+    def stream_closed(self) -> None:
+        """The stream has closed."""
+        with self.lock:
+            if self._heard is None:
+                self._heard = self.output.kernels.heard_now(self.output.address, self.address)
+        if self._bell is not None:
+            self._bell.ring_all()

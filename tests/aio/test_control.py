@@ -1,0 +1,399 @@
+"""What a sample is told to do, at once and at times; stepped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+
+from audiostream import aio
+from audiostream.aio import AudioException, FormatError, StreamClosedError
+from audiostream.testing import ManualDevice
+from tests.aio.support import settle, spawn, speaker_on
+
+FADE = 240  # frames of 5 ms at 48 kHz
+
+pytestmark = pytest.mark.anyio
+
+
+def ones(frames: int, level: float = 0.5) -> np.ndarray:
+    return np.full(frames, level, np.float32)
+
+
+async def test_play_and_stop_at_a_time() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.stop()
+        device.step(64)
+        assert voice.play(at=speaker.time + 1000 / 48000) == 0.0
+        assert voice.stop(at=speaker.time + 3000 / 48000) == 0.0
+        voice.write_nowait(ones(10_000))
+        played = device.step(5000)[:, 0]
+        assert np.flatnonzero(played)[0] == 1000
+        assert (played[1000:3000] == 0.5).all()
+        fade = 0.5 * (1 - np.arange(1, FADE + 1) / FADE)
+        np.testing.assert_allclose(played[3000 : 3000 + FADE], fade, atol=1e-6)
+        assert not played[3000 + FADE :].any()
+        assert (voice.position, voice.buffered) == (2000 + FADE, 0)
+        assert voice.cleared == 10_000 - 2000 - FADE
+
+
+@pytest.mark.parametrize("buffersize", [16, 64, 480])
+async def test_times_are_exact_at_any_latency_and_block_size(buffersize: int) -> None:
+    device = ManualDevice(latency=0.0123)
+    async with speaker_on(device, encoding=32, buffersize=buffersize) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.stop()
+        device.step(buffersize)
+        heard_at = speaker.time + 0.2
+        voice.play(at=heard_at)
+        voice.write_nowait(ones(4800))
+        begin = device.time
+        played = device.step(48000)[:, 0]
+        # A frame that is played at a time is heard the latency later.
+        first = np.flatnonzero(played)[0]
+        assert begin + first / 48000 + 0.0123 == pytest.approx(heard_at, abs=0.5 / 48000)
+
+
+async def test_a_time_that_is_past_says_by_how_much() -> None:
+    device = ManualDevice(latency=0.01)
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        device.step(4800)
+        assert voice.fade(0.5, 0.0, at=speaker.time - 0.05) == pytest.approx(0.06, abs=1e-3)
+        voice.write_nowait(ones(64))
+        assert (device.step(64) == 0.25).all()
+
+
+async def test_pause_and_resume_keep_what_is_queued() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.write_nowait(ones(2000))
+        device.step(500)
+        voice.pause()
+        faded = device.step(1000)[:, 0]
+        np.testing.assert_allclose(
+            faded[:FADE], 0.5 * (1 - np.arange(1, FADE + 1) / FADE), atol=1e-6
+        )
+        assert not faded[FADE:].any()
+        assert (voice.position, voice.buffered) == (500 + FADE, 1500 - FADE)
+        voice.resume()
+        back = device.step(500)[:, 0]
+        np.testing.assert_allclose(back[:FADE], 0.5 * np.arange(1, FADE + 1) / FADE, atol=1e-6)
+        assert (back[FADE:] == 0.5).all()
+        assert voice.shortages == 0
+
+
+@pytest.mark.parametrize(
+    ("curve", "middle"),
+    [
+        ("linear", 0.5),
+        ("exponential", 1 - (math.exp(-math.log(1000) / 2) - 1) / (1 / 1000 - 1)),
+        ("equal_power", math.sqrt(0.5)),
+    ],
+)
+async def test_fades_on_curves(curve: str, middle: float) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.write_nowait(ones(10_000))
+        device.step(64)
+        voice.fade(0.0, 0.1, curve)
+        assert voice.gain == 0.0
+        played = device.step(6000)[:, 0]
+        assert played[2399] == pytest.approx(0.5 * middle, abs=1e-5)
+        assert not played[4800:].any()
+        assert (np.diff(played) <= 1e-7).all()
+
+
+async def test_a_cross_fade_at_equal_power_keeps_the_power() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        old, new = speaker.sample(encoding=32), speaker.sample(encoding=32)
+        new.gain = 0.0
+        rng = np.random.default_rng(1)
+        noises = rng.uniform(-0.5, 0.5, (2, 11_000)).astype(np.float32)
+        for voice, noise in zip((old, new), noises, strict=True):
+            voice.write_nowait(noise)
+        device.step(1000)
+        at = speaker.time
+        old.fade(0.0, 0.2, "equal_power", at)
+        new.fade(1.0, 0.2, "equal_power", at)
+        played = device.step(9600)[:, 0]
+        power = np.square(played).reshape(16, -1).mean(axis=1)
+        assert power == pytest.approx(np.mean(np.square(noises)), rel=0.25)
+
+
+async def test_pan_is_of_equal_power_and_nothing_in_the_middle() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        voice = speaker.sample(channels=1, encoding=32)
+        voice.write_nowait(ones(10_000))
+        assert (device.step(64) == 0.5).all()
+        for pan, left, right in ((-1, math.sqrt(2), 0), (1, 0, math.sqrt(2)), (0, 1, 1)):
+            voice.pan = pan
+            assert voice.pan == pan
+            device.step(FADE)
+            np.testing.assert_allclose(
+                device.step(10), np.tile([0.5 * left, 0.5 * right], (10, 1)), atol=1e-7
+            )
+        voice.pan = 0.3
+        device.step(FADE)
+        assert np.square(device.step(1) / 0.5).sum() == pytest.approx(2, abs=1e-6)
+
+
+async def test_mute_goes_on_playing() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.write_nowait(ones(5000))
+        device.step(100)
+        voice.muted = True
+        assert voice.muted
+        device.step(FADE)
+        assert not device.step(100).any()
+        assert voice.position == 200 + FADE
+        voice.muted = False
+        device.step(FADE)
+        assert (device.step(10) == 0.5).all()
+
+
+async def test_the_ramp_can_be_set() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        assert voice.ramp == 0.005
+        voice.ramp = 0.02
+        voice.write_nowait(ones(5000))
+        device.step(100)
+        voice.pause()
+        played = device.step(2000)[:, 0]
+        assert np.flatnonzero(played)[-1] == 960 - 2
+
+
+async def test_what_waits_for_its_time_can_be_taken_back() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.write_nowait(ones(5000))
+        voice.fade(0.0, 0.0, at=speaker.time + 0.01)
+        voice.pause(at=speaker.time + 0.02)
+        assert voice.cancel() == 2
+        assert voice.cancel() == 0
+        assert (device.step(3000) == 0.5).all()
+        voice.play(at=speaker.time + 1)
+        voice.stop()  # takes a start that is to come back
+        device.step(96_000)
+        voice.write_nowait(ones(100))
+        assert not device.step(100).any()
+
+
+async def test_too_many_commands_are_refused_and_lose_nothing() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.write_nowait(ones(2000))
+        device.step(64)
+        for number in range(64):
+            voice.fade(1.0, 0.0, at=speaker.time + 1 + number)
+        with pytest.raises(AudioException, match=r"64 commands .* cancel\(\)"):
+            voice.gain = 0.5
+        assert voice.gain == 1.0
+        assert (device.step(64) == 0.5).all()
+        assert voice.cancel() == 64
+        device.step(64)
+        voice.gain = 0.5
+        assert voice.gain == 0.5
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda voice: voice.play(at=math.nan),
+        lambda voice: voice.play(at="soon"),
+        lambda voice: voice.fade(-1, 1),
+        lambda voice: voice.fade(1, -1),
+        lambda voice: voice.fade(1, 1, "round"),
+        lambda voice: voice.stop(fade=11),
+        lambda voice: setattr(voice, "pan", 0.5),  # a mono output
+        lambda voice: setattr(voice, "pan", 2),
+        lambda voice: setattr(voice, "ramp", -0.1),
+        lambda voice: setattr(voice, "gain", math.inf),
+    ],
+)
+async def test_what_cannot_be_is_refused(wrong: Callable[[Any], Any]) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.write_nowait(ones(100))
+        with pytest.raises(FormatError):
+            wrong(voice)
+        assert (device.step(64) == 0.5).all()
+
+
+async def test_a_stop_at_a_time_releases_a_write_and_what_comes_after_is_kept() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(encoding=32, buffer=0.05)
+        writing = await spawn(group, lambda: voice.write(ones(10_000)))
+        voice.stop(at=speaker.time + 1000 / 48000)
+        device.step(1000 + FADE)
+        await settle()
+        assert writing.done
+        assert writing.error is None
+        assert writing.result < 10_000
+        device.step(100)
+        assert voice.buffered == 0
+        assert voice.position == 1000 + FADE
+        voice.write_nowait(ones(50, 0.25))
+        voice.play()
+        assert (device.step(50) == 0.25).all()
+        assert voice.written == voice.position + voice.cleared
+
+
+@pytest.mark.parametrize("rate", [48000, 16000])
+async def test_stops_at_times_keep_the_counts_whole(rate: int) -> None:
+    """At another rate, too, where the resampler holds something back."""
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(rate=rate, encoding=32)
+        for number in range(5):
+            voice.write_nowait(ones(1000 + number))
+            voice.play()
+            voice.stop(at=speaker.time + 0.01)
+            device.step(2000)
+            assert voice.written == voice.position + voice.buffered + voice.cleared
+            assert voice.buffered == 0
+        heard = 5 * (480 + FADE) * rate / 48000
+        assert voice.position == pytest.approx(heard, abs=5)
+
+
+async def test_wait_position() -> None:
+    device = ManualDevice(latency=0.01)
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(encoding=32)
+        waiting = await spawn(group, lambda: voice.wait_position(1500))
+        voice.write_nowait(ones(1000))
+        device.step(5000)
+        await settle()
+        assert not waiting.done
+        assert await voice.clear(fade=0) == 1000
+        voice.write_nowait(ones(1000))
+        device.step(960)
+        await settle()
+        assert not waiting.done
+        device.step(64)
+        await settle()
+        assert waiting.done
+        assert waiting.error is None
+        assert voice.position >= 1500
+        late = await spawn(group, lambda: voice.wait_position(1 << 40))
+        await voice.aclose()
+        await settle()
+        assert isinstance(late.error, StreamClosedError)
+
+
+async def test_marks_are_told_when_they_are_heard() -> None:
+    device = ManualDevice(latency=0.02)
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(encoding=32)
+        told: list[aio.Mark] = []
+
+        async def listen() -> None:
+            async for mark in voice.marks():
+                told.append(mark)
+
+        listening = await spawn(group, listen)
+        assert voice.mark("begin") == 0
+        voice.write_nowait(ones(1000))
+        voice.mark("word")
+        voice.write_nowait(ones(1000))
+        voice.mark("end")
+        voice.end()
+        begin = device.time
+        device.step(960)
+        await settle()
+        assert told == []
+        device.step(128)
+        await settle()
+        assert [mark.name for mark in told] == ["begin"]
+        device.step(4000)
+        await settle()
+        assert [(mark.name, mark.position) for mark in told] == [
+            ("begin", 0),
+            ("word", 1000),
+            ("end", 2000),
+        ]
+        times = [mark.time - begin for mark in told]
+        assert times == pytest.approx(
+            [0.02, 0.02 + 1000 / 48000, 0.02 + 2000 / 48000], abs=2e-3
+        )
+        # One that is cleared is not told of; one behind the clear is.
+        voice.write_nowait(ones(1000))
+        voice.mark("cleared")
+        device.step(500)
+        voice.clear_nowait(0)
+        device.step(64)
+        voice.write_nowait(ones(100))
+        voice.mark("kept")
+        device.step(4000)
+        await settle()
+        assert [mark.name for mark in told[3:]] == ["kept"]
+        await voice.aclose()
+        await settle()
+        assert listening.done
+        assert listening.error is None
+
+
+async def test_a_prebuffer_that_adapts_grows_and_shrinks() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(
+            encoding=32, buffer=2, prebuffer="adaptive", on_starve="rebuffer"
+        )
+        assert voice.prebuffer == 0.06
+        before = []
+        for _ in range(12):
+            before.append(voice.prebuffer)
+            while not device.step(64).any():
+                voice.write_nowait(ones(480))
+            device.step(96_000)
+        assert before == sorted(before)
+        assert voice.prebuffer > 0.5
+        assert voice.prebuffer <= 1.0
+        grown = voice.prebuffer
+        voice.write_nowait(ones(96_000))
+        for _ in range(40):
+            device.step(48_000)
+            voice.write_nowait(ones(48_000))
+        assert voice.prebuffer < grown
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"prebuffer": 0.3}, {"prebuffer": -1}, {"prebuffer": "much"}, {"on_starve": "wait"}],
+)
+async def test_prebuffers_that_cannot_be(wrong: dict[str, Any]) -> None:
+    async with speaker_on(ManualDevice()) as speaker:
+        with pytest.raises(FormatError):
+            speaker.sample(buffer=0.25, **wrong)
+        assert speaker.engine.attached == {}
+
+
+async def test_write_from_fills_a_prebuffer_that_is_larger_than_what_is_ahead() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(encoding=32, prebuffer=0.2)
+        playing = await spawn(group, lambda: voice.write_from(aio.sources.sine(440), ahead=512))
+        heard = 0
+        for _ in range(100):
+            heard += int(device.step(256).any())
+            await settle()
+        assert heard > 80
+        playing.scope.cancel()

@@ -1,0 +1,201 @@
+"""Sounds that are loaded once and played many times at once; stepped."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+import soundfile
+
+from audiostream.aio import AudioException, FormatError, StreamClosedError
+from audiostream.testing import ManualDevice
+from tests.aio.support import settle, spawn, speaker_on
+
+pytestmark = pytest.mark.anyio
+
+RNG = np.random.default_rng(3)
+NOISE = (RNG.integers(-4096, 4096, (300, 1)) / 32768).astype(np.float32)
+
+
+async def test_a_sound_is_played_many_times_at_once() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        sound = speaker.load(NOISE)
+        assert (sound.frames, sound.seconds, sound.rate) == (300, 300 / 48000, 48000)
+        wanted = np.zeros((2000, 1))
+        starts = (0, 10, 10, 333, 1000)
+        for start in starts:
+            playing = sound.play(at=speaker.time + start / 48000)
+            assert playing.late == 0.0
+            wanted[start : start + 300] += NOISE
+        np.testing.assert_array_equal(device.step(2000), wanted)
+        assert playing.is_finished
+
+
+async def test_gain_pan_and_speed() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        t = np.arange(4800) / 48000
+        sine = (0.25 * np.sin(2 * np.pi * 500 * t)).astype(np.float32)
+        sound = speaker.load(sine)
+        sound.play(gain=0.5, pan=-1)
+        left, right = device.step(4800).T
+        np.testing.assert_allclose(left, 0.5 * math.sqrt(2) * sine, atol=1e-6)
+        assert not right.any()
+        sound.prepare(2.0)
+        sound.play(rate=2.0)
+        faster = device.step(4800)[:, 0]
+        assert np.flatnonzero(np.abs(faster) > 1e-3)[-1] == pytest.approx(2400, abs=50)
+        spectrum = np.abs(np.fft.rfft(faster[:2400] * np.hanning(2400)))
+        assert spectrum.argmax() * 48000 / 2400 == pytest.approx(1000, abs=20)
+
+
+@pytest.mark.parametrize("frames", [7, 300])
+async def test_loops_of_any_length_have_no_seam(frames: int) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        sound = speaker.load(NOISE[:frames])
+        playing = sound.play(loop=True)
+        played = np.concatenate([device.step(count) for count in (64, 1, 500, 37, 1000)])
+        wanted = np.resize(NOISE[:frames], (len(played), 1))
+        np.testing.assert_array_equal(played, wanted)
+        assert not playing.is_finished
+        playing.stop(fade=0)
+        assert not device.step(500).any()
+        assert playing.is_finished
+        three = sound.play(loop=3)
+        played = device.step(1000)
+        np.testing.assert_array_equal(played[: 3 * frames], np.tile(NOISE[:frames], (3, 1)))
+        assert not played[3 * frames :].any()
+        assert three.is_finished
+
+
+async def test_finished_is_when_its_last_frame_was_heard() -> None:
+    device = ManualDevice(latency=0.01)
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        sound = speaker.load(NOISE)
+        playing = sound.play()
+        finished = await spawn(group, playing.finished)
+        device.step(320)
+        device.step(400)
+        await settle()
+        assert not finished.done
+        device.step(128)
+        await settle()
+        assert finished.done
+        await playing.finished()
+        # Those of a loop that is stopped, and of an output that closes, too.
+        loops = [sound.play(loop=True) for _ in range(2)]
+        waits = [await spawn(group, loop.finished) for loop in loops]
+        device.step(100)
+        loops[0].stop()
+        device.step(400)
+        device.step(600)
+        await settle()
+        assert [wait.done for wait in waits] == [True, False]
+        await speaker.aclose()
+        await settle()
+        assert waits[1].done
+        assert loops[1].is_finished
+        with pytest.raises(StreamClosedError):
+            sound.play()
+        loops[1].fade(0.5, 1)  # nothing is there to fade: no error
+
+
+async def test_handles_pause_fade_and_move() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        playing = speaker.load(np.full(100, 0.5, np.float32)).play(loop=True)
+        device.step(64)
+        playing.pause()
+        device.step(240)
+        assert not device.step(64).any()
+        playing.resume()
+        device.step(240)
+        assert (device.step(64) == 0.5).all()
+        playing.fade(0.5, 0.01, "exponential")
+        device.step(480)
+        assert (device.step(64) == 0.25).all()
+        playing.pan(1.0)
+        device.step(240)
+        assert not device.step(64)[:, 0].any()
+
+
+async def test_a_thousand_of_them_in_ten_seconds() -> None:
+    """Their slots come back by themselves; none is missing, none is left."""
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32, voices=16) as speaker:
+        sound = speaker.load(NOISE)
+        wanted = np.zeros((480_000 + 300, 1))
+        played = []
+        for number in range(1000):
+            start = 480 * number + int(RNG.integers(0, 480))
+            sound.play(at=start / 48000)
+            wanted[start : start + 300] += NOISE
+            played.append(device.step(480))
+        np.testing.assert_allclose(np.concatenate(played), wanted[:480_000], atol=1e-6)
+        assert len(speaker.engine.attached) < 16
+
+
+async def test_all_voices_in_use_is_said_and_loses_nothing() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32, voices=2) as speaker:
+        sound = speaker.load(NOISE)
+        for _ in range(2):
+            sound.play()
+        with pytest.raises(AudioException, match="voices"):
+            sound.play()
+        np.testing.assert_array_equal(device.step(300), 2 * NOISE)
+        sound.play()  # the others are over
+
+
+@pytest.mark.parametrize("rate", [None, 16000])
+async def test_arrays_and_files_of_other_rates_and_channels(
+    rate: int | None, tmp_path: Path
+) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        own = rate or 48000
+        t = np.arange(own // 2) / own
+        sine = (0.25 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+        soundfile.write(tmp_path / "s.flac", sine, own)
+        for sound in (speaker.load(sine, rate=rate), speaker.load(tmp_path / "s.flac")):
+            assert sound.seconds == pytest.approx(0.5, abs=1e-3)
+            sound.play()
+            played = device.step(24_000)
+            t48 = np.arange(24_000) / 48000
+            wanted = 0.25 * np.sin(2 * np.pi * 440 * t48)
+            np.testing.assert_allclose(played[2000:-2000, 0], wanted[2000:-2000], atol=1e-3)
+            np.testing.assert_array_equal(played[:, 0], played[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [
+        (np.zeros(0, np.float32), FormatError),
+        (np.zeros((2, 2, 2), np.float32), FormatError),
+        (b"1234", TypeError),
+        ("nowhere.wav", AudioException),
+    ],
+)
+async def test_what_is_no_sound(what: Any, error: type[Exception]) -> None:
+    async with speaker_on(ManualDevice(), encoding=32) as speaker:
+        with pytest.raises(error):
+            speaker.load(what)
+
+
+@pytest.mark.parametrize(
+    "how", [{"gain": -1}, {"pan": 0.5}, {"loop": -1}, {"rate": 0}, {"at": math.inf}]
+)
+async def test_how_a_sound_cannot_be_played(how: dict[str, Any]) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        sound = speaker.load(NOISE)
+        with pytest.raises(FormatError):
+            sound.play(**how)
+        assert speaker.engine.attached == {}
+        assert not device.step(400).any()
