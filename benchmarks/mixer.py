@@ -140,6 +140,7 @@ def compiled_sums() -> tuple[int, int]:
                 steps[v + 1],
                 steps[v + 2],
                 steps[v + 3],
+                count >> 1,
                 count,
             )
             for k in range(v, v + 4):

@@ -45,6 +45,7 @@ __all__ = (
     "clock_at",
     "command_at",
     "compare_and_swap",
+    "doubles_at",
     "emits",
     "fence_acquire",
     "fence_release",
@@ -224,6 +225,11 @@ def floats_at(address: int, count: int) -> Any:
     return _plain_view(address, count, np.dtype(np.float32))
 
 
+def doubles_at(address: int, count: int) -> Any:
+    """float64 array of `count` numbers at `address`; not owned."""
+    return _plain_view(address, count, np.dtype(np.float64))
+
+
 def samples16_at(address: int, count: int) -> Any:
     """int16 array of `count` samples at `address`; not owned."""
     return _plain_view(address, count, np.dtype(np.int16))
@@ -321,6 +327,7 @@ def _emit_record(function: Any, dtype: np.dtype[Any]) -> None:
 
 
 _emit_pointer(floats_at, np.float32)
+_emit_pointer(doubles_at, np.float64)
 _emit_pointer(samples16_at, np.int16)
 _emit_pointer(samples8_at, np.int8)
 _emit_pointer(words_at, np.int64)

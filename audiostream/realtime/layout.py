@@ -181,7 +181,8 @@ STREAM: Final = _record(
     ),
     # config: addresses of the line's arrays (see LINE), and of the addresses of the other
     # voices in use (int64); of the levels of a slice's frames (float32)
-    ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps", "others", "levels"),
+    ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps"),
+    ("gains_now", "gain_steps", "gains_until", "others", "levels"),
     # config: addresses of those who are handed the mix, too (addresses of their STREAM), and
     # of the times that they are told (TIME_INFO); caller: how many there are
     ("monitors", "monitor_times"),
@@ -257,12 +258,16 @@ LINE: Final = {
     "sizes": np.dtype(np.int64),
     "gains": np.dtype(np.float32),
     "steps": np.dtype(np.float32),
+    "gains_now": np.dtype(np.float64),
+    "gain_steps": np.dtype(np.float64),
+    "gains_until": np.dtype(np.int64),
 }
 """The line of the voices that just play on, as arrays: all that a block needs to know of them.
 
 Addresses of the voices' records; read indices, and those up to which nothing else is to be
 done; addresses of this block's frames, those at which the rings end, and the rings' sizes in
-bytes; gains, and their steps from frame to frame.  The audio thread alone touches them.
+bytes; gains, and their steps from frame to frame; the same in full precision, and the indices
+at which gains cease to move, 0 where they do not.  The audio thread alone touches them.
 """
 
 RESAMPLER: Final = _record(

@@ -16,6 +16,7 @@ from audiostream.realtime.atomics import (
     bell_at,
     command_at,
     compare_and_swap,
+    doubles_at,
     fence_seq,
     floats_at,
     load,
@@ -120,15 +121,41 @@ def mix_four_ramps(
     sb: Any,
     sc: Any,
     sd: Any,
+    half: int,
     count: int,
 ) -> None:
-    """Add four voices in one pass, each gain moving by its step from frame to frame."""
-    for i in range(count):
+    """Add four voices in one pass, each gain moving by its step from frame to frame.
+
+    The second half of the block goes along with the first, its gains a sum away from those
+    there, since processors do fewer multiplications at a time than loads and additions.
+
+    Parameters
+    ----------
+    half : int
+        Samples of half of the block's frames, rounded down.
+    """
+    further = ramp[half] - ramp[0]
+    fa = sa * further
+    fb = sb * further
+    fc = sc * further
+    fd = sd * further
+    for i in range(half):
         t = ramp[i]
-        b_mix = multiply_add(b[i], multiply_add(t, sb, gb), mix[i])
-        ab = multiply_add(a[i], multiply_add(t, sa, ga), b_mix)
-        d_ab = multiply_add(d[i], multiply_add(t, sd, gd), ab)
-        mix[i] = multiply_add(c[i], multiply_add(t, sc, gc), d_ab)
+        k = i + half
+        la = multiply_add(t, sa, ga)
+        lb = multiply_add(t, sb, gb)
+        lc = multiply_add(t, sc, gc)
+        ld = multiply_add(t, sd, gd)
+        ab = multiply_add(a[i], la, multiply_add(b[i], lb, mix[i]))
+        cd = multiply_add(a[k], la + fa, multiply_add(b[k], lb + fb, mix[k]))
+        mix[i] = multiply_add(c[i], lc, multiply_add(d[i], ld, ab))
+        mix[k] = multiply_add(c[k], lc + fc, multiply_add(d[k], ld + fd, cd))
+    for i in range(2 * half, count):
+        t = ramp[i]
+        ab = multiply_add(b[i], multiply_add(t, sb, gb), mix[i])
+        ab = multiply_add(a[i], multiply_add(t, sa, ga), ab)
+        cd = multiply_add(d[i], multiply_add(t, sd, gd), ab)
+        mix[i] = multiply_add(c[i], multiply_add(t, sc, gc), cd)
 
 
 @apart
@@ -264,19 +291,6 @@ def follow_heard(voice: Any, now: int) -> None:
 
 
 # --- a voice's frames --------------------------------------------------------------
-
-
-@inlined
-def advance_gain(voice: Any, frames: int) -> None:
-    """Move along the gain's straight way by what was mixed, at most up to its end."""
-    if voice["gain_left"] == 0:
-        return
-    voice["gain_left"] -= frames
-    if voice["gain_left"] == 0:
-        voice["gain"] = voice["gain_goal"]
-        voice["gain_step"] = 0.0
-    else:
-        voice["gain"] += frames * voice["gain_step"]
 
 
 @inlined
@@ -635,7 +649,11 @@ def line_up(stream: Any, voice: Any, address: int) -> None:
     words_at(stream["sizes"], i + 1)[i] = size
     floats_at(stream["gains"], i + 1)[i] = np.float32(voice["gain"])
     floats_at(stream["steps"], i + 1)[i] = np.float32(voice["gain_step"])
+    doubles_at(stream["gains_now"], i + 1)[i] = voice["gain"]
+    doubles_at(stream["gain_steps"], i + 1)[i] = voice["gain_step"]
+    words_at(stream["gains_until"], i + 1)[i] = 0
     if voice["gain_left"] > 0:
+        words_at(stream["gains_until"], i + 1)[i] = voice["read"] + voice["gain_left"]
         stream["ramping"] += 1
     stream["line_count"] = i + 1
 
@@ -657,8 +675,50 @@ def leave_out(stream: Any, i: int) -> None:
 
 
 @inlined
+def write_back(stream: Any, i: int) -> None:
+    """Note in the record of a voice in line how far its gain is on its way."""
+    until = words_at(stream["gains_until"], i + 1)[i]
+    if until == 0:
+        return
+    voice = voice_at(words_at(stream["line"], i + 1)[i])
+    left = until - words_at(stream["here"], i + 1)[i]
+    voice["gain_left"] = left
+    voice["gain"] = doubles_at(stream["gains_now"], i + 1)[i]
+    if left == 0:
+        voice["gain"] = voice["gain_goal"]
+        voice["gain_step"] = 0.0
+
+
+@inlined
+def end_ramp(stream: Any, i: int) -> None:
+    """The gain of a voice in line is where it was to go."""
+    write_back(stream, i)
+    gain = voice_at(words_at(stream["line"], i + 1)[i])["gain"]
+    words_at(stream["gains_until"], i + 1)[i] = 0
+    doubles_at(stream["gains_now"], i + 1)[i] = gain
+    doubles_at(stream["gain_steps"], i + 1)[i] = 0.0
+    floats_at(stream["gains"], i + 1)[i] = np.float32(gain)
+    floats_at(stream["steps"], i + 1)[i] = ZERO
+    stream["ramping"] -= 1
+
+
+@inlined
+def becomes_calm(stream: Any, voice: Any, address: int) -> bool:
+    """Carry out what is due; True if it was all that there was to do, such as a ramp's start."""
+    changes = load_acquire(voice, "changes")
+    obey(stream, voice, address, load(stream, "frames"), 0, 1)
+    if not is_calm(voice, address):
+        return False
+    voice["calm"] = changes
+    return True
+
+
+@inlined
 def sort_voices(stream: Any) -> None:
     """Look at every voice: those that are calm make up the line, the others in use a list."""
+    if stream["ramping"] > 0:
+        for i in range(stream["line_count"]):
+            write_back(stream, i)
     stream["line_count"] = 0
     stream["other_count"] = 0
     stream["ramping"] = 0
@@ -668,18 +728,13 @@ def sort_voices(stream: Any) -> None:
         if load_acquire(voice, "changes") == voice["calm"]:
             line_up(stream, voice, address)
         elif load_seq(voice, "active") != 0:
-            set_aside(stream, address)
+            if becomes_calm(stream, voice, address):
+                line_up(stream, voice, address)
+            else:
+                set_aside(stream, address)
         address += VOICE_BYTES
     for i in range(PASS - 1):  # to make up the last pass
         leave_out(stream, stream["line_count"] + i)
-
-
-@inlined
-def steady_until(voice: Any) -> int:
-    """The index up to which a calm voice has frames, on one straight way of its gain."""
-    until = load_acquire(voice, "write")
-    left = voice["gain_left"]
-    return smaller(until, voice["read"] + left) if left > 0 else until
 
 
 @apart
@@ -703,6 +758,12 @@ def leave_line(stream: Any, i: int) -> None:
     sizes = words_at(stream["sizes"], last + 1)
     gains = floats_at(stream["gains"], last + 1)
     steps = floats_at(stream["steps"], last + 1)
+    gains_now = doubles_at(stream["gains_now"], last + 1)
+    gain_steps = doubles_at(stream["gain_steps"], last + 1)
+    gains_until = words_at(stream["gains_until"], last + 1)
+    if gains_until[i] != 0:
+        write_back(stream, i)
+        stream["ramping"] -= 1
     for k in range(i, last):
         line[k] = line[k + 1]
         here[k] = here[k + 1]
@@ -712,6 +773,9 @@ def leave_line(stream: Any, i: int) -> None:
         sizes[k] = sizes[k + 1]
         gains[k] = gains[k + 1]
         steps[k] = steps[k + 1]
+        gains_now[k] = gains_now[k + 1]
+        gain_steps[k] = gain_steps[k + 1]
+        gains_until[k] = gains_until[k + 1]
     stream["line_count"] = last
     leave_out(stream, last)
 
@@ -722,9 +786,14 @@ def look_again(stream: Any, frames: int) -> None:
     line = words_at(stream["line"], stream["line_count"] + 1)
     here = words_at(stream["here"], stream["line_count"] + 1)
     until = words_at(stream["until"], stream["line_count"] + 1)
+    gains_until = words_at(stream["gains_until"], stream["line_count"] + 1)
     i = 0
     while i < stream["line_count"]:
-        until[i] = steady_until(voice_at(line[i]))
+        if gains_until[i] != 0 and gains_until[i] == here[i]:
+            end_ramp(stream, i)
+        until[i] = load_acquire(voice_at(line[i]), "write")
+        if gains_until[i] != 0:
+            until[i] = smaller(until[i], gains_until[i])
         if here[i] + frames > until[i]:
             set_aside(stream, line[i])
             leave_line(stream, i)
@@ -732,26 +801,15 @@ def look_again(stream: Any, frames: int) -> None:
             i += 1
 
 
-@inlined
-def follow_ramps(stream: Any, frames: int) -> None:
-    """Note the gains of those in line for this block, within which no ramp ends."""
-    count = stream["line_count"]
-    line = words_at(stream["line"], count + 1)
-    here = words_at(stream["here"], count + 1)
-    until = words_at(stream["until"], count + 1)
-    gains = floats_at(stream["gains"], count + 1)
-    steps = floats_at(stream["steps"], count + 1)
-    ramping = 0
+@apart
+def follow_ramps(gains: Any, now: Any, steps: Any, frames: int, count: int) -> None:
+    """Note the gains of those in line for this block, within which no ramp ends.
+
+    It touches no record: those of many voices are more than the fastest cache holds.
+    """
     for i in range(count):
-        voice = voice_at(line[i])
-        gains[i] = np.float32(voice["gain"])
-        steps[i] = np.float32(voice["gain_step"])
-        if voice["gain_left"] > 0:
-            ramping += 1
-            advance_gain(voice, frames)
-            if voice["gain_left"] == 0:
-                until[i] = here[i]  # to look again
-    stream["ramping"] = ramping
+        gains[i] = np.float32(now[i])
+        now[i] += frames * steps[i]
 
 
 @apart
@@ -812,7 +870,8 @@ def mix_pass(stream: Any, mix: int, frames: int, first: int, ramps: bool, empty:
             mix_four(block, a, b, c, d, ga, gb, gc, gd, samples)
     else:
         ramp = floats_at(stream["ramp"], samples)
-        mix_four_ramps(block, ramp, a, b, c, d, ga, gb, gc, gd, sa, sb, sc, sd, samples)
+        half = (frames >> 1) * stream["channels"]
+        mix_four_ramps(block, ramp, a, b, c, d, ga, gb, gc, gd, sa, sb, sc, sd, half, samples)
 
 
 @inlined
@@ -841,10 +900,16 @@ def mix_block(stream: Any, frames: int) -> None:
     others = words_at(stream["others"], stream["other_count"] + 1)
     for i in range(stream["other_count"]):
         mix_other(stream, others[i], mix, frames)
-    if ramps:
-        follow_ramps(stream, frames)
-    take_frames(stream, frames)
     count = stream["line_count"]
+    if ramps:
+        follow_ramps(
+            floats_at(stream["gains"], count + 1),
+            doubles_at(stream["gains_now"], count + 1),
+            doubles_at(stream["gain_steps"], count + 1),
+            frames,
+            count,
+        )
+    take_frames(stream, frames)
     for first in range(0, count, PASS):
         mix_pass(stream, mix, frames, first, ramps, empty)
         empty = False

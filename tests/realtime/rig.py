@@ -325,6 +325,19 @@ class Rig:
         """The index of a voice's ring that is heard now, as callers ask for it."""
         return int(self.form.heard_now(self.address, self.voice_address(slot)))
 
+    def gain_of(self, slot: int = 0) -> tuple[float, int]:
+        """A voice's gain before the next frame, and the frames that it still moves for.
+
+        While the voice is in line, its record does not tell.
+        """
+        line = {name: memory.array for name, memory in self.lined_up.items()}
+        for i in range(int(self.stream["line_count"])):
+            if line["line"][i] == self.voice_address(slot) and line["gains_until"][i]:
+                return float(line["gains_now"][i]), int(
+                    line["gains_until"][i] - line["here"][i]
+                )
+        return float(self.table[slot]["gain"]), int(self.table[slot]["gain_left"])
+
     def set(self, name: str, value: int, slot: int | None = None) -> None:
         self.form.store_word(self.at(name, slot), value)
 

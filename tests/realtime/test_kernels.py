@@ -213,8 +213,12 @@ def carry_out(scenario: dict[str, Any], forms: list[Form]) -> list[Rig]:
         else:
             index = "read" if kind == "arm read" else "heard"
             at = (voice.read if index == "read" else voice.heard) + values[0]
-            # The word in the record: of what is heard it is as old as the last look.
-            reached = {int(rig.table[slot][index]) >= at for rig in rigs}
+            # A look at the word in the record and, where it is as old as the last one, a second.
+            heard = index == "heard"
+            reached = {
+                (rig.heard(slot) if heard else int(rig.table[slot]["read"])) >= at
+                for rig in rigs
+            }
             answers = both(lambda rig: rig.arm(index, at, slot))  # noqa: B023
             assert set(answers) == reached
     both(lambda rig: rig.check())
@@ -1405,7 +1409,6 @@ OWN = {
     *(("follow_clock", f"clock_{word}") for word in ("drift", "frame", "time", "version")),
     *(("follow_clock", word) for word in ("frames",)),
     *(("line_up", word) for word in ("read",)),
-    *(("steady_until", word) for word in ("read",)),
     *(("pour", word) for word in ("sink_bytes", "sink_failed")),
     *(("tick", word) for word in ("frames",)),
     *(("run_clock", word) for word in ("frames", "ended")),
