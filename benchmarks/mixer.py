@@ -91,13 +91,13 @@ def compiled_loops() -> ctypes.CDLL:
 def compiled_sums() -> tuple[int, int]:
     """Addresses of the library's inner loops over a job's voices, without and with a ramp.
 
-    They call the mixer's kernels in the order that ``mix_block`` does; whoever changes
+    They call the mixer's kernels in the order that ``mix_line`` does; whoever changes
     either looks at the other.
     """
-    from audiostream.realtime import compiled, mixer, samples
+    from audiostream.realtime import compiled, samples, sums
     from audiostream.realtime.atomics import floats_at, words_at
 
-    four, four_ramps, encode = mixer.mix_four, mixer.mix_four_ramps, samples.encode
+    four, four_ramps, encode = sums.mix_four, sums.mix_four_ramps, samples.encode
     f32 = np.float32
 
     def constant(address: int) -> None:

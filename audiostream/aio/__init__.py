@@ -2,12 +2,14 @@
 
 from audiostream.aio import sources
 from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError, WouldBlock
+from audiostream.aio.group import Group
 from audiostream.aio.input import AudioInput, get_input
 from audiostream.aio.listing import get_input_sources, get_output_devices
 from audiostream.aio.output import AudioOutput, get_output
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sound import Playing, Sound
 from audiostream.aio.utterance import Utterance
+from audiostream.engine.meter import Level
 from audiostream.engine.stream import Stats
 from audiostream.engine.voice import Mark
 from audiostream.errors import AudioException, DeviceError, FormatError, NoDeviceError
@@ -21,6 +23,8 @@ __all__ = (
     "DeviceError",
     "EndOfStream",
     "FormatError",
+    "Group",
+    "Level",
     "Mark",
     "NoDeviceError",
     "Playing",

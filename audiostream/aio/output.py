@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from audiostream.aio.errors import StreamClosedError
+from audiostream.aio.group import Group, group_of
 from audiostream.aio.input import AudioInput
 from audiostream.aio.loopbell import LoopBells
 from audiostream.aio.sample import AudioSample
@@ -75,7 +76,7 @@ class AudioOutput(AudioStream[Output]):
     ) -> None:
         format = Format(rate, channels, encoding)
         super().__init__(Output(format, buffersize, device, voices, StreamClosedError))
-        self.bells = LoopBells(self._stream, 2 * voices)
+        self.bells = LoopBells(self._stream, self._stream.slots)
 
     # --- samples -----------------------------------------------------------------
 
@@ -90,6 +91,7 @@ class AudioOutput(AudioStream[Output]):
         on_starve: str = "silence",
         quality: str = "high",
         matrix: Any = None,
+        group: Group | None = None,
     ) -> AudioSample:
         """Make an attached, playing sample for coroutines.
 
@@ -114,6 +116,8 @@ class AudioOutput(AudioStream[Output]):
             Of shape (the output's channels, channels): how loud each channel that is written
             is in each of the output's.  If not given, one channel goes to all, many to one
             are their mean, otherwise channel ``i`` goes to ``i % channels``.
+        group : Group, optional
+            What it plays into; see :meth:`group`.
 
         Raises
         ------
@@ -139,6 +143,7 @@ class AudioOutput(AudioStream[Output]):
             on_starve=on_starve,
             quality=quality,
             matrix=matrix,
+            group=group_of(group),
         )
         voice.play()
         return AudioSample(self, voice)
@@ -165,6 +170,26 @@ class AudioOutput(AudioStream[Output]):
         """
         self._stream.check()
         return load(self, sound, rate)
+
+    def group(self, gain: float = 1.0) -> Group:
+        """Make a group (a bus): samples and sounds with a fader, a clear and a meter in common.
+
+        Parameters
+        ----------
+        gain : float
+            To begin with, 0 to 1000.
+
+        Raises
+        ------
+        FormatError
+            If `gain` is out of bounds.
+        AudioException
+            If the output has 64 groups already.
+        StreamClosedError
+            If the output is not open.
+        """
+        self._stream.check()
+        return Group(self, gain)
 
     def monitor(
         self,

@@ -13,6 +13,7 @@ import anyio.abc
 import anyio.lowlevel
 import numpy as np
 
+from audiostream.aio.controls import Controlled
 from audiostream.aio.loopbell import LoopBell, running_loop
 from audiostream.aio.sources.source import Source, block_for
 from audiostream.aio.utterance import Utterance
@@ -32,7 +33,7 @@ YIELD_EVERY = 8
 turn costs as much as three writes."""
 
 
-class AudioSample(anyio.abc.ByteSendStream):
+class AudioSample(Controlled, anyio.abc.ByteSendStream):
     """One voice of an output, made by :meth:`AudioOutput.sample`; attached and playing.
 
     It belongs to the first event loop that waits on it; ``write_nowait``, ``end``,
@@ -43,7 +44,7 @@ class AudioSample(anyio.abc.ByteSendStream):
 
     def __init__(self, output: AudioOutput, voice: Voice) -> None:
         self._output = output
-        self._voice = voice
+        self._voice = self._control = voice
         self._bell: LoopBell | None = None
         self._writing = anyio.Lock(fast_acquire=True)
         self._unyielding = 0
@@ -498,10 +499,6 @@ class AudioSample(anyio.abc.ByteSendStream):
 
     # --- control -----------------------------------------------------------------
 
-    # Times are seconds on the output's clock, its ``time``.  What has a time happens on the
-    # frame that is heard then, in the middle of a block if need be; if that is past, it
-    # happens at once, and the seconds by which it is late are returned (else 0.0).
-
     def play(self, at: float | None = None) -> float:
         """Play what is queued, from the next block on, or from a time on.  Any thread.
 
@@ -554,73 +551,6 @@ class AudioSample(anyio.abc.ByteSendStream):
         `at`, and what is returned and raised, as for :meth:`play`.
         """
         return self._voice.resume(at)
-
-    def fade(
-        self, gain: float, seconds: float, curve: str = "linear", at: float | None = None
-    ) -> float:
-        """Move :attr:`gain` on a curve, in silence, too; any thread.
-
-        Parameters
-        ----------
-        gain : float
-            Where to, 0 to 1000.
-        seconds : float
-            In what time.
-        curve : str
-            "linear"; "exponential", in equal parts of 60 dB; or "equal_power", on which the
-            powers of one that fades out and one that fades in sum to the same.
-        at : float, optional
-            As for :meth:`play`, and so what is returned and raised.
-        """
-        return self._voice.fade(gain, seconds, curve, at)
-
-    def cancel(self) -> int:
-        """Take back all that waits for its time; how much that was.  Any thread."""
-        return self._voice.cancel()
-
-    @property
-    def ramp(self) -> float:
-        """Seconds over which gain, pan, muting, pausing and shortages move; 0.005."""
-        return self._voice.ramp
-
-    @ramp.setter
-    def ramp(self, seconds: float) -> None:
-        self._voice.ramp = seconds
-
-    @property
-    def pan(self) -> float:
-        """-1 left, 0 in the middle, 1 right, on a stereo output; moves as :attr:`gain`.
-
-        Equal power: in the middle both channels are as they are, at a side one of them is
-        sqrt(2) times as loud and the other silent.
-        """
-        return self._voice.pan
-
-    @pan.setter
-    def pan(self, pan: float) -> None:
-        self._voice.set_pan(pan)
-
-    @property
-    def muted(self) -> bool:
-        """True while it plays on without being heard; moves as :attr:`gain`."""
-        return self._voice.muted
-
-    @muted.setter
-    def muted(self, muted: bool) -> None:
-        self._voice.set_muted(muted)
-
-    @property
-    def gain(self) -> float:
-        """Factor on the samples, 0 to 1000; 1.0 leaves them bit for bit.
-
-        Set while it sounds, it moves there in a straight line over :attr:`ramp`; in silence,
-        at once.  During a :meth:`fade`, where that goes to.  Any thread.
-        """
-        return self._voice.gain
-
-    @gain.setter
-    def gain(self, gain: float) -> None:
-        self._voice.set_gain(gain)
 
     # --- the end -----------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.lowlevel
 import numpy as np
 
+from audiostream.aio.group import Group, group_of
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.file import open_sound
 from audiostream.engine.commands import check_number
@@ -59,7 +60,7 @@ class Playing:
 
     def pan(self, pan: float) -> None:
         """Move between left (-1) and right (1); any thread."""
-        self._shot.pan(pan)
+        self._shot.set_pan(pan)
 
     def pause(self, at: float | None = None) -> float:
         """Fade out over 5 ms and stand still; any thread."""
@@ -140,6 +141,7 @@ class Sound:
         pan: float = 0.0,
         loop: bool | int = False,
         rate: float = 1.0,
+        group: Group | None = None,
     ) -> Playing:
         """Play it once more, beside what plays of it already; any thread.
 
@@ -157,6 +159,8 @@ class Sound:
         rate : float
             How much faster, and so higher, 0.05 to 20.  Each speed is converted once, which
             takes some milliseconds; :meth:`prepare` does that beforehand.
+        group : Group, optional
+            What it plays into; see :meth:`AudioOutput.group`.
 
         Raises
         ------
@@ -168,7 +172,8 @@ class Sound:
             If the output is closed, or its device is gone.
         """
         speed = check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded")
-        return Playing(self._output, Shot(self._memory(speed), at, gain, pan, loop))
+        into = group_of(group)
+        return Playing(self._output, Shot(self._memory(speed), at, gain, pan, loop, into))
 
 
 def load(output: AudioOutput, sound: Any, rate: int | None = None) -> Sound:

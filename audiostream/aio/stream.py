@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from audiostream.engine.lifetime import close_later
+from audiostream.engine.meter import Level
 from audiostream.engine.stream import Stats, Stream
 
 if TYPE_CHECKING:
@@ -179,6 +180,25 @@ class AudioStream(Generic[S]):
     def latency(self) -> float:
         """Seconds between a callback and the air, as the device declares."""
         return self._stream.parameters.latency if self._stream.is_open else 0.0
+
+    def level(self, seconds: float = 0.1) -> Level:
+        """How loud an output's mix was, or what an input has heard; any thread.
+
+        Of an output's samples before they are limited to full scale: a peak above 1.0 is one
+        that was clipped.
+
+        Parameters
+        ----------
+        seconds : float
+            Of what was heard last (from the speaker), or captured last, up to 1.0; the peak
+            and the RMS are those of that stretch.
+
+        Raises
+        ------
+        FormatError
+            If `seconds` is out of bounds.
+        """
+        return self._stream.level(seconds) if self._stream.is_open else Level(0.0, 0.0)
 
     @property
     def stats(self) -> Stats:

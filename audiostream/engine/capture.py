@@ -12,6 +12,7 @@ import numpy as np
 from audiostream.device.base import Device
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import power_of_two, zeros
+from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
 from audiostream.engine.stream import Stream
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
@@ -126,6 +127,13 @@ class Capture(Stream):
             return 0.0
         with self._reading:
             return self.time_of(round(self._first / self._ratio))
+
+    def level(self, seconds: float) -> Level:
+        """How loud the last `seconds` were that have been captured, read or not."""
+        frames = round(check_window(seconds) * self.parameters.rate)
+        last = self._commit()
+        peak, power = self.meter.total(last - frames, last, last)
+        return Level.of(peak, power, frames * self.parameters.channels)
 
     # --- reading -----------------------------------------------------------------
 

@@ -7,8 +7,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from audiostream.errors import AudioException, FormatError
-from audiostream.realtime.commands import NOTHING
-from audiostream.realtime.envelope import EQUAL_POWER, EXPONENTIAL, LINEAR
+from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR, NOTHING
 from audiostream.realtime.layout import COMMANDS
 
 if TYPE_CHECKING:

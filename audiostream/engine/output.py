@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,15 +13,18 @@ from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.commands import Commands
 from audiostream.engine.memory import field_offsets, power_of_two, records, ring, zeros
+from audiostream.engine.meter import Level, Meter, check_window
 from audiostream.engine.stream import LOOP_BELLS, Stream, until
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
-from audiostream.realtime.commands import STOPPED
+from audiostream.realtime.kinds import PLAYING, STOPPED
 from audiostream.realtime.layout import (
     COMMAND,
     COMMANDS,
     CUTS,
+    GROUP,
     HISTORY,
+    LEVELS,
     LINE,
     NEVER,
     PASS,
@@ -29,6 +33,7 @@ from audiostream.realtime.layout import (
 )
 
 if TYPE_CHECKING:
+    from audiostream.engine.group import Group
     from audiostream.engine.sound import SoundMemory
 
 __all__ = ("FADE", "Output")
@@ -51,13 +56,14 @@ MAX_VOICES = 4096
 
 MAX_MONITORS = 8
 
+MAX_GROUPS = 64
+
 
 class Attached(Protocol):
     """What an output mixes; the output sets the attributes."""
 
     slot: int
     address: int
-    holds: int
     commands: Commands
 
     def is_over(self) -> bool:
@@ -68,6 +74,18 @@ class Attached(Protocol):
 
     def stream_closed(self) -> None:
         """The stream has closed."""
+
+
+class Member(Attached, Protocol):
+    """What plays frames, by itself or into a group."""
+
+    holds: int
+
+    def leave(self) -> None:
+        """Fade out and be gone."""
+
+    def clear_with_group(self, number: int) -> None:
+        """Take part in its group's clear of that number."""
 
 
 class Output(Stream):
@@ -98,32 +116,41 @@ class Output(Stream):
             raise FormatError(f"voices={voices!r} is outside 1 to {MAX_VOICES}; try 256")
         self.voices = voices
         # Twice as many slots: those of voices that fade out come free a little later.
-        self._slots = 2 * voices
+        self.slots = 2 * (voices + MAX_GROUPS)
         self.attached: dict[int, Attached] = {}
         self._retiring: dict[int, int] = {}
         self._monitors: list[Callback] = []
         self._memory: dict[int, Any] = {}
+        self._groups: set[int] = set()  # slots
+        self._group_of: dict[int, Group] = {}  # by the slots of its voices
+        self.keys: dict[int, Group | None] = {}  # whom a group gives way to, kept alive
 
     def _entry(self) -> int:
         return self.kernels.render
 
     def _bell_count(self) -> int:
-        return LOOP_BELLS + self._slots
+        return LOOP_BELLS + self.slots
 
     def _allocate(self) -> None:
         super()._allocate()
-        self._table = records(VOICE, self._slots)
+        self._table = records(VOICE, self.slots)
         channels = self.parameters.channels
         mix = ring(self.slice * channels, 0)
-        silence = zeros(self.slice * channels, np.float32)
+        silence = zeros(2 * self.slice * channels, np.float32)
+        nobody = records(VOICE, 1)
         ramp = ring(self.slice * channels, 0)
         ramp[:] = np.arange(1, self.slice + 1).repeat(channels)
-        self._keep += [mix, silence, ramp]
+        self._keep += [mix, silence, ramp, nobody]
         record = self.record[0]
+        record["nobody"] = nobody.ctypes.data
         arrays = {
-            # Some more, to make up a full pass with silence.
-            **{name: zeros(self._slots + PASS, dtype) for name, dtype in LINE.items()},
-            "others": zeros(self._slots, np.int64),
+            # Some more, to make up full passes with silence, for each group and for no group.
+            **{
+                name: zeros(self.slots + PASS * (2 * MAX_GROUPS + 1), dtype)
+                for name, dtype in LINE.items()
+            },
+            "groups": zeros(2 * MAX_GROUPS, np.int64),
+            "others": zeros(self.slots, np.int64),
             "levels": zeros(self.slice, np.float32),
             "monitors": zeros(MAX_MONITORS, np.int64),
             "monitor_times": np.zeros(1, TIME_INFO),
@@ -152,66 +179,156 @@ class Output(Stream):
         return int(self._table.ctypes.data) + slot * VOICE.itemsize
 
     def attach(
-        self, voice: Attached, frames: int = 0, memory: SoundMemory | None = None
+        self,
+        voice: Member,
+        frames: int = 0,
+        memory: SoundMemory | None = None,
+        group: Group | None = None,
     ) -> None:
         """Give a voice its slot, and a ring of at least `frames` frames, or a sound's memory.
 
         Raises
         ------
+        FormatError
+            If `group` is another output's.
         AudioException
-            If as many voices are attached as may be.
+            If as many voices are attached as may be, or `group` is closed.
         """
         with self.lock:
             self.check()
+            if group is not None:
+                if group.output is not self:
+                    raise FormatError(
+                        "this group is another output's; use one of this output's"
+                    )
+                group.check()
             slot = self._free_slot()
             channels = self.parameters.channels
+            arrays: dict[str, Any] = {}
+            meter = None
             if memory is None:
                 capacity = power_of_two(frames + self.slice)
-                samples = ring((capacity + self.slice) * channels, slot)
+                arrays["ring"] = ring((capacity + self.slice) * channels, slot)
+                meter = self.new_meter(capacity)
             else:
-                capacity, samples = memory.capacity, memory.samples
-            arrays = {
-                "ring": samples,
-                "history": zeros(3 * HISTORY, np.int64),
-                "cuts": zeros(2 * CUTS, np.int64),
-                "tail": zeros(channels, np.float32),
-                "commands": records(COMMAND, COMMANDS),
-            }
-            self._memory[slot] = arrays
-            record = self._table[slot]
-            self._table[slot] = np.zeros((), VOICE)
-            for name, array in arrays.items():
-                record[name] = array.ctypes.data
-            record["calm"] = -1
-            record["ramp"] = round(FADE * self.parameters.rate)
-            record["capacity"] = capacity
-            record["bell"] = -1
-            record["filling"] = 1
-            for field in RAMPS:
-                record[field] = record[field + "_goal"] = 1.0
-            record["heard_offset"] = NEVER
-            record["wake_read"] = record["wake_heard"] = NEVER
-            voice.slot, voice.address = slot, self.voice_address(slot)
+                capacity, arrays["ring"] = memory.capacity, memory.samples
+            arrays["tail"] = zeros(channels, np.float32)
+            words = {"capacity": capacity, "filling": 1}
+            if group is not None:
+                words["group"] = group.record_address
+                self._group_of[slot] = group
             voice.holds = capacity - self.slice
-            voice.commands = Commands(self, slot, arrays["commands"])
-            self.attached[slot] = voice
-            self.set_word_of(slot, "active", 1)
-            if slot >= self.word("voice_end"):
-                self.kernels.store_word(self.address_of("voice_end"), slot + 1)
-            self.changed(slot)
+            self._occupy(slot, voice, arrays, words, meter)
 
-    def _free_slot(self) -> int:
+    def _occupy(
+        self,
+        slot: int,
+        holder: Attached,
+        arrays: dict[str, Any],
+        words: Mapping[str, float],
+        meter: Meter | None,
+    ) -> None:
+        """Fill a slot's record, with the addresses of arrays, too; under the lock."""
+        arrays |= {
+            "history": zeros(3 * HISTORY, np.int64),
+            "cuts": zeros(2 * CUTS, np.int64),
+            "levels": zeros(2 * LEVELS, np.int64),
+            "commands": records(COMMAND, COMMANDS),
+        }
+        arrays["levels"].view(np.float64)[1] = 1.0
+        record = self._table[slot]
+        self._table[slot] = np.zeros((), VOICE)
+        for name, array in arrays.items():
+            record[name] = array.ctypes.data
+        if meter is not None:
+            record["meter"], record["meter_mask"] = meter.address, meter.mask
+        self._memory[slot] = {**arrays, "meter": meter}
+        record["level_count"] = 1
+        record["calm"] = -1
+        record["ramp"] = round(FADE * self.parameters.rate)
+        record["bell"] = -1
+        for field in RAMPS:
+            record[field] = record[field + "_goal"] = 1.0
+        record["heard_offset"] = NEVER
+        record["wake_read"] = record["wake_heard"] = NEVER
+        for name, word in words.items():
+            record[name] = word
+        holder.slot, holder.address = slot, self.voice_address(slot)
+        holder.commands = Commands(self, slot, arrays["commands"])
+        self.attached[slot] = holder
+        self.set_word_of(slot, "active", 1)
+        if slot >= self.word("voice_end"):
+            self.kernels.store_word(self.address_of("voice_end"), slot + 1)
+        self.changed(slot)
+
+    # --- groups ------------------------------------------------------------------
+
+    def attach_group(self, group: Group, gain: float) -> None:
+        """Give a group its slot, its block and its meter.
+
+        Raises
+        ------
+        AudioException
+            If there are as many groups as may be.
+        """
+        with self.lock:
+            self.check()
+            slot = self._free_slot(for_group=True)
+            channels = self.parameters.channels
+            table = records(GROUP, 1)
+            mix = ring(self.slice * channels, slot)
+            sounding = zeros(self.slice + 1, np.int64)
+            meter = self.new_meter(0)
+            record = table[0]
+            record["voice"] = self.voice_address(slot)
+            record["mix"] = mix.ctypes.data
+            record["sounding"] = sounding.ctypes.data
+            record["meter"], record["meter_mask"] = meter.address, meter.mask
+            group.record, group.record_address = record, int(table.ctypes.data)
+            self._groups.add(slot)
+            words: dict[str, float] = {"bus": group.record_address, "gain": gain}
+            words |= {"gain_goal": gain, "sounding": 1, "transport": PLAYING}
+            self._occupy(slot, group, {}, words, None)
+            self._memory[slot] |= {"group": [table, mix, sounding], "meter": meter}
+
+    def voices_of(self, group: Group) -> list[Member]:
+        """The voices that play into a group."""
+        with self.lock:
+            slots = [slot for slot, one in self._group_of.items() if one is group]
+            return [self.attached[slot] for slot in slots if slot in self.attached]  # type: ignore[misc]
+
+    def has_voices(self, group: Group) -> bool:
+        """True while voices play into a group, or fade out in it, or it is given way to."""
+        return group in self._group_of.values() or group in self.keys.values()
+
+    def close_group(self, group: Group) -> None:
+        """Take a group's voices off; its slot comes free when they have faded out."""
+        for voice in self.voices_of(group):
+            voice.leave()
+        with self.lock:
+            others = [
+                self.attached.get(slot) for slot, key in self.keys.items() if key is group
+            ]
+        for other in others:
+            if other is not None:
+                other.give_way_no_more()  # type: ignore[attr-defined]
+        with self.lock:
+            self._sweep()
+
+    def _free_slot(self, *, for_group: bool = False) -> int:
         """A slot that nobody uses; under the lock."""
         self._sweep()
-        if len(self.attached) >= self.voices:
+        if for_group and len(self._groups) >= MAX_GROUPS:
+            raise AudioException(f"an output has {MAX_GROUPS} groups at most; close one first")
+        if not for_group and len(self.attached.keys() - self._groups) >= self.voices:
             raise AudioException(
                 f"all {self.voices} voices of this output are in use; remove a sample "
                 f"first, or open it with get_output(voices={2 * self.voices})"
             )
-        if len(self.attached) + len(self._retiring) >= self._slots:
+        if len(self.attached) + len(self._retiring) >= self.slots:
             self._sweep(force=True)  # all are fading out: the oldest one is cut
         taken = self.attached.keys() | self._retiring.keys()
-        free = next((slot for slot in range(self._slots) if slot not in taken), None)
+        free = next((slot for slot in range(self.slots) if slot not in taken), None)
         if free is None:
             raise AudioException(
                 "the voices of removed samples are still fading out, and the audio thread "
@@ -254,6 +371,9 @@ class Output(Stream):
                 if self._retiring.pop(slot, None) is None:
                     continue  # a finalizer's sweep was quicker
                 del self._memory[slot]
+                self._group_of.pop(slot, None)
+                self._groups.discard(slot)
+                self.keys.pop(slot, None)
                 bell = self._bells.get(LOOP_BELLS + slot)
                 if bell is not None:
                     self.drop_bell(bell)
@@ -304,6 +424,64 @@ class Output(Stream):
         cuts = self._memory[slot]["cuts"]
         place = 2 * (number % CUTS)
         return int(cuts[place]), int(cuts[place + 1])
+
+    # --- meters ------------------------------------------------------------------
+
+    def _window(self, seconds: float) -> tuple[int, int]:
+        """The device's frames that were heard in the last `seconds`; and how many those are."""
+        frames = round(check_window(seconds) * self.parameters.rate)
+        last = max(self.word("now_frame"), 0)
+        return last, frames
+
+    def level(self, seconds: float) -> Level:
+        """How loud the mix was during the last `seconds` that were heard."""
+        last, frames = self._window(seconds)
+        peak, power = self.meter.total(last - frames, last, self.word("frames"))
+        return Level.of(peak, power, frames * self.parameters.channels)
+
+    def group_level(self, slot: int, seconds: float) -> Level:
+        """How loud a group was, with its gain but before its pan."""
+        last, frames = self._window(seconds)
+        meter = self._memory[slot]["meter"]
+        peak, power = meter.total(last - frames, last, self.word("frames"))
+        return Level.of(peak, power, frames * self.parameters.channels)
+
+    def level_of(self, slot: int, seconds: float) -> Level:
+        """How loud a voice was, with its gain and its fades but before its pan."""
+        last, frames = self._window(seconds)
+        meter = self._memory[slot]["meter"]
+        written = self.word_of(slot, "write")
+        at, levels = self._levels(slot)
+        loudest = total = 0.0
+        for begin, end in self._heard_spans(slot, last - frames, last):
+            for first, stop, peak, power in meter.pieces(begin, min(end, written), written):
+                before, after = np.interp((first, stop - 1), at, levels).tolist()
+                loudest = max(loudest, peak * max(before, after))
+                total += power * (before * before + before * after + after * after) / 3
+        return Level.of(loudest, total, frames * self.parameters.channels)
+
+    def _levels(self, slot: int) -> tuple[Any, Any]:
+        """The points of a voice's way from level to level: ring indices and levels."""
+        table = self._memory[slot]["levels"].reshape(LEVELS, 2)
+        count = self.word_of(slot, "level_count")
+        numbers = np.arange(max(count - LEVELS + 1, 0), count) % LEVELS
+        return table[numbers, 0], table.view(np.float64)[numbers, 1]
+
+    def _heard_spans(self, slot: int, first: int, last: int) -> list[tuple[int, int]]:
+        """A voice's ring indices that were heard with the device's frames `first` to `last`."""
+        history = self._memory[slot]["history"].reshape(HISTORY, 3)
+        head = self.word_of(slot, "history_head")
+        spans = []
+        end = last
+        for number in range(head - 1, max(head - HISTORY, 0) - 1, -1):
+            frame, index, running = history[number % HISTORY].tolist()
+            begin = max(frame, first)
+            if running and begin < end:
+                spans.append((index + begin - frame, index + end - frame))
+            end = min(end, frame)
+            if frame <= first:
+                break
+        return spans
 
     # --- monitors ----------------------------------------------------------------
 

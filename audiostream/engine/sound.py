@@ -6,26 +6,26 @@ producer, and gives its slot back by itself.
 
 from __future__ import annotations
 
-import threading
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from audiostream.engine.bell import Bell
-from audiostream.engine.commands import CURVES, Commands, check_number
+from audiostream.engine.commands import check_number
+from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.memory import ring
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.panning import sides_of
 from audiostream.errors import FormatError
-from audiostream.realtime.commands import END, GAIN, PAN, PAUSE, PLAY, RESUME
+from audiostream.realtime.kinds import END, PAUSE, PLAY, RESUME
+
+if TYPE_CHECKING:
+    from audiostream.engine.group import Group
 
 __all__ = ("Shot", "SoundMemory")
 
 FOREVER = 1 << 60
 """The end of a shot that loops until it is stopped."""
-
-MAX_GAIN = 1000.0
-"""60 dB."""
 
 
 class SoundMemory:
@@ -51,7 +51,7 @@ class SoundMemory:
         self.samples.reshape(-1, channels)[:] = samples[repeated]
 
 
-class Shot:
+class Shot(Controls):
     """One playing of a sound.
 
     Parameters
@@ -65,6 +65,8 @@ class Shot:
         -1 to 1, on a stereo output.
     loop : bool or int
         True: until it is stopped; a number: so many times in all.
+    group : Group, optional
+        What it plays into.
 
     Raises
     ------
@@ -74,11 +76,7 @@ class Shot:
         If all voices are in use.
     """
 
-    # Set by the output when it attaches the shot.
-    slot: int
-    address: int
     holds: int
-    commands: Commands
 
     def __init__(
         self,
@@ -87,6 +85,7 @@ class Shot:
         gain: float = 1.0,
         pan: float = 0.0,
         loop: bool | int = False,
+        group: Group | None = None,
     ) -> None:
         output = memory.output
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
@@ -94,63 +93,47 @@ class Shot:
         if not isinstance(loop, bool | int) or loop < 0:
             raise FormatError(f"loop={loop!r}: try True, False or how many times in all")
         times = FOREVER // memory.frames if loop is True else max(int(loop), 1)
-        self.output = output
+        super().__init__(output)
+        self._gain, self._pan = gain, float(pan)
         self.memory = memory
         self.end_index = times * memory.frames
-        self.lock = threading.RLock()
         self._bell: Bell | None = None
         self._heard: int | None = None  # once it is over
-        self._ramp = round(FADE * output.parameters.rate)
         if at is not None:
             output.when(at)  # refused before a slot is taken
-        output.attach(self, memory=memory)
+        output.attach(self, memory=memory, group=group)
         record = output._table[self.slot]
         record["write"] = record["ended"] = self.end_index
         record["gain"] = record["gain_goal"] = gain
         record["left"] = record["left_goal"] = left
         record["right"] = record["right_goal"] = right
-        self.late = self._tell(PLAY, at, frames=self._ramp)
+        self.late = self.tell(PLAY, at, frames=self._ramp)
 
-    def _tell(self, kind: int, at: float | None = None, **how: Any) -> float:
-        with self.lock:
-            if self._heard is not None or self.output.is_closed:
-                return 0.0
-            late = self.commands.give(kind, at, **how)
-            self.output.changed(self.slot)
-        return late
+    def _may_tell(self) -> bool:
+        return self._heard is None and not self.output.is_closed
 
     # --- control -----------------------------------------------------------------
 
     def stop(self, at: float | None = None, fade: float = FADE) -> float:
         """Fade out and be over."""
-        fade = check_number(fade, "fade", 0, 10, "seconds; try 0.005")
-        return self._tell(END, at, frames=round(fade * self.output.parameters.rate))
-
-    def fade(
-        self, gain: float, seconds: float, curve: str = "linear", at: float | None = None
-    ) -> float:
-        """Go to another gain on a curve."""
-        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
-        seconds = check_number(seconds, "seconds", 0, 86400, "try 0.5")
-        if curve not in CURVES:
-            raise FormatError(
-                f"curve={curve!r} is not known; try " + ", ".join(map(repr, CURVES))
-            )
-        frames = round(seconds * self.output.parameters.rate)
-        return self._tell(GAIN, at, value=gain, frames=frames, curve=CURVES[curve])
-
-    def pan(self, pan: float) -> None:
-        """Go elsewhere between left and right."""
-        left, right = sides_of(pan, self.output.parameters.channels)
-        self._tell(PAN, value=left, other=right, frames=self._ramp, snap=True)
+        return self.tell(END, at, frames=self._frames(fade, "fade", 10))
 
     def pause(self, at: float | None = None) -> float:
         """Fade out and stand still."""
-        return self._tell(PAUSE, at, frames=self._ramp)
+        return self.tell(PAUSE, at, frames=self._ramp)
 
     def resume(self, at: float | None = None) -> float:
         """Fade in where a pause has left."""
-        return self._tell(RESUME, at, frames=self._ramp)
+        return self.tell(RESUME, at, frames=self._ramp)
+
+    def clear_with_group(self, number: int) -> None:
+        """Take part in its group's clear of that number, and be over."""
+        with self.lock:
+            if self._may_tell():
+                output = self.output
+                output.set_word_of(self.slot, "group_clear", number)
+                output.set_word_of(self.slot, "group_skip", self.end_index)
+                output.changed(self.slot)
 
     # --- how far it is -----------------------------------------------------------
 
@@ -185,6 +168,10 @@ class Shot:
                 self.output.set_word_of(self.slot, "bell", bell.index)
 
     # --- the end -----------------------------------------------------------------
+
+    def leave(self) -> None:
+        """Fade out and be over, with the group that it is in."""
+        self.stop()
 
     def give_back(self) -> None:
         """Its slot is somebody else's from now on."""

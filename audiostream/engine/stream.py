@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -17,6 +18,7 @@ from audiostream.device.names import find
 from audiostream.engine.bell import Bell
 from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.memory import field_offsets, records, zeros
+from audiostream.engine.meter import WINDOW, Level, Meter
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
 from audiostream.pcm import Format, check_buffersize, check_encoding
 from audiostream.realtime.layout import BELL, NEVER, STREAM
@@ -190,7 +192,14 @@ class Stream:
         record["bells"] = self._bell_table.ctypes.data
         record["noted"] = noted.ctypes.data
         record["one"] = one.ctypes.data
+        self.meter = self.new_meter(0)
+        record["meter"], record["meter_mask"] = self.meter.address, self.meter.mask
         self._keep += [noted, one]
+
+    def new_meter(self, ahead: int) -> Meter:
+        """A meter of what is written up to `ahead` frames before it is played."""
+        p = self.parameters
+        return Meter(ahead + math.ceil((p.latency + 1.5 * WINDOW) * p.rate) + 2 * p.buffersize)
 
     def _bell_count(self) -> int:
         return LOOP_BELLS
@@ -403,6 +412,10 @@ class Stream:
             self.word("longest") * 1e-9,
             self.word("wakeups"),
         )
+
+    def level(self, seconds: float) -> Level:
+        """How loud the last `seconds` were."""
+        raise NotImplementedError
 
     # --- bells -------------------------------------------------------------------
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from audiostream.engine.bell import Bell
-from audiostream.engine.commands import CURVES, Commands, check_number
+from audiostream.engine.commands import check_number
+from audiostream.engine.controls import Controls
 from audiostream.engine.conversion import Conversion
 from audiostream.engine.intake import (
     Encoded,
@@ -28,33 +28,21 @@ from audiostream.engine.intake import (
 )
 from audiostream.engine.ledger import Counts, Ledger
 from audiostream.engine.memory import records
+from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
-from audiostream.engine.panning import sides_of
 from audiostream.engine.prebuffer import Prebuffer
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
-from audiostream.realtime.commands import (
-    END,
-    GAIN,
-    PAN,
-    PAUSE,
-    PLAY,
-    RESUME,
-    SILENCE,
-    STOP,
-)
+from audiostream.realtime.kinds import END, PAUSE, PLAY, RESUME, STOP
 from audiostream.realtime.layout import PRODUCER
+
+if TYPE_CHECKING:
+    from audiostream.engine.group import Group
 
 __all__ = ("MAX_BUFFER", "Voice")
 
 MAX_BUFFER = 120.0
 """Seconds of audio that a voice's ring may hold."""
-
-MAX_GAIN = 1000.0
-"""60 dB."""
-
-MAX_FADE = 86400.0
-"""Seconds: a day."""
 
 KINDS = {np.dtype(np.int8): 8, np.dtype(np.int16): 16, np.dtype(np.float32): 32}
 """What is written as it is: dtype -> encoding."""
@@ -100,7 +88,7 @@ class _Mark:
     reached: int
 
 
-class Voice:
+class Voice(Controls):
     """One voice of an output.
 
     Parameters
@@ -120,6 +108,8 @@ class Voice:
         See :class:`~audiostream.engine.conversion.Conversion`.
     on_starve : str
         "silence", or "rebuffer" to wait for the prebuffer again where it has run dry.
+    group : Group, optional
+        What it plays into.
     tail : bool
         False: where it runs dry there is silence at once, as the blocking API is documented.
 
@@ -132,11 +122,7 @@ class Voice:
         If all voices are in use.
     """
 
-    # Set by the output when it attaches the voice.
-    slot: int
-    address: int
-    holds: int  # frames that the ring takes at most
-    commands: Commands
+    holds: int  # frames that the ring takes at most; set by the output
 
     def __init__(
         self,
@@ -149,6 +135,7 @@ class Voice:
         tail: bool = True,
         quality: str = "high",
         matrix: Any = None,
+        group: Group | None = None,
     ) -> None:
         if not 0 < buffer <= MAX_BUFFER:
             raise FormatError(
@@ -157,8 +144,7 @@ class Voice:
         if on_starve not in STARVE:
             raise FormatError(f"on_starve={on_starve!r}: try 'silence' or 'rebuffer'")
         ahead = _prebuffer(prebuffer, buffer, output.parameters.rate)
-        self.output = output
-        self.lock = threading.RLock()
+        super().__init__(output)
         rate = output.parameters.rate
         self._channels = output.parameters.channels
         conversion = self._conversion_of(format, quality, matrix)
@@ -168,17 +154,13 @@ class Voice:
         self._ledger = Ledger(conversion.ratio)
         self._cuts_seen = 0
         self._final: Counts | None = None
-        self._gain = 1.0
-        self._pan = 0.0
-        self._muted = False
-        self._ramp = round(FADE * rate)
         self._stops_seen = 0
         self.epoch = 0
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
         self._load = output.kernels.load_word
         # What a resampler holds back and then gives at once goes beyond the limit.
-        output.attach(self, self._limit + conversion.held_back())
+        output.attach(self, self._limit + conversion.held_back(), group=group)
         self._marks: deque[_Mark] = deque()
         self._prebuffer = ahead
         self._adapts = prebuffer == "adaptive"
@@ -277,6 +259,13 @@ class Voice:
             if self._final is not None:
                 return self._last_counts[field]
             return self._word(field)
+
+    def level(self, seconds: float) -> Level:
+        """How loud it was during the last `seconds` that were heard; see meter.py."""
+        with self.lock:
+            if self._final is not None or self.output.is_closed:
+                return Level(0.0, 0.0)
+            return self.output.level_of(self.slot, seconds)
 
     @property
     def starved(self) -> int:
@@ -559,19 +548,31 @@ class Voice:
         int
             The ring index that the audio thread will have read up to when it is done.
         """
-        fade = check_number(fade, "fade", 0, 10, "seconds; try 0.005")
+        frames = self._frames(fade, "fade", 10)
         with self.lock:
             self.check()
-            self._settle()
-            self._carry = b""
-            write = self._word("write")
-            self._begin_anew(whole=False)
-            frames = round(fade * self.output.parameters.rate)
             self._store(self._at("fade"), frames)
-            self._store(self._at("skip"), write)
-            self._changed()
-            self.epoch += 1
+            write = self._drop("skip")
         self.news()
+        return write
+
+    def clear_with_group(self, number: int) -> None:
+        """Take part in its group's clear of that number."""
+        with self.lock:
+            if self._final is None:
+                self._store(self._at("group_clear"), number)
+                self._drop("group_skip")
+        self.news()
+
+    def _drop(self, field: str) -> int:
+        """Have what is queued skipped, up to the index that `field` then tells."""
+        self._settle()
+        self._carry = b""
+        write = self._word("write")
+        self._begin_anew(whole=False)
+        self._store(self._at(field), write)
+        self._changed()
+        self.epoch += 1
         return write
 
     def cleared_to(self, index: int) -> int:
@@ -584,13 +585,9 @@ class Voice:
 
     # --- control -----------------------------------------------------------------
 
-    def _tell(self, kind: int, at: float | None = None, **how: Any) -> float:
-        """Give a command; by how many seconds it is late already."""
-        with self.lock:
-            self.check()
-            late = self.commands.give(kind, at, **how)
-            self._changed()
-        return late
+    def _may_tell(self) -> bool:
+        self.check()
+        return True
 
     def play(self, at: float | None = None) -> float:
         """Play what is queued, from the next block on or from a time on.
@@ -612,7 +609,7 @@ class Voice:
         with self.lock:
             if not self.is_gone and not self.output.is_closed:
                 self._settle()
-            return self._tell(PLAY, at, frames=self._ramp)
+            return self.tell(PLAY, at, frames=self._ramp)
 
     def stop(self, fade: float = FADE, at: float | None = None) -> float:
         """Fade out, drop what is queued, play no more.  Idempotent.
@@ -622,96 +619,22 @@ class Voice:
         with self.lock:
             self.check()
             if at is not None:
-                fade = check_number(fade, "fade", 0, 10, "seconds; try 0.005")
-                return self._tell(END, at, frames=round(fade * self.output.parameters.rate))
+                return self.tell(END, at, frames=self._frames(fade, "fade", 10))
             self.commands.take_back(MOVES)
             self.clear(fade)
-            return self._tell(STOP)
+            return self.tell(STOP)
 
     def pause(self, at: float | None = None) -> float:
         """Fade out, and stand still; what is queued stays."""
-        return self._tell(PAUSE, at, frames=self._ramp)
+        return self.tell(PAUSE, at, frames=self._ramp)
 
     def resume(self, at: float | None = None) -> float:
         """Fade in where a pause has faded out; does nothing unless paused."""
-        return self._tell(RESUME, at, frames=self._ramp)
+        return self.tell(RESUME, at, frames=self._ramp)
 
-    def cancel(self) -> int:
-        """Take back all that waits for its time; how much that was."""
-        with self.lock:
-            self.check()
-            return self.commands.take_back()
-
-    @property
-    def ramp(self) -> float:
-        """Seconds of the ways on which gain, pan, mute, pause and resume move."""
-        return self._ramp / self.output.parameters.rate
-
-    @ramp.setter
-    def ramp(self, seconds: float) -> None:
-        seconds = check_number(seconds, "ramp", 0, 10, "seconds; try 0.005")
-        with self.lock:
-            self.check()
-            self._ramp = round(seconds * self.output.parameters.rate)
-            self._store(self._at("ramp"), self._ramp if self._tail else 0)
-
-    @property
-    def gain(self) -> float:
-        """Factor on the samples; 1.0 leaves them bit for bit."""
-        return self._gain
-
-    def set_gain(self, gain: float) -> None:
-        """Go to another gain: in a straight line over :attr:`ramp`, in silence at once.
-
-        Raises
-        ------
-        FormatError
-            If it is no number of at least 0.
-        """
-        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
-        with self.lock:
-            self._tell(GAIN, value=gain, frames=self._ramp, snap=True)
-            self._gain = gain
-
-    def fade(
-        self, gain: float, seconds: float, curve: str = "linear", at: float | None = None
-    ) -> float:
-        """Go to another gain on a curve, in silence, too."""
-        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
-        seconds = check_number(seconds, "seconds", 0, MAX_FADE, "try 0.5")
-        shape = CURVES.get(curve)
-        if shape is None:
-            raise FormatError(
-                f"curve={curve!r} is not known; try " + ", ".join(map(repr, CURVES))
-            )
-        with self.lock:
-            frames = round(seconds * self.output.parameters.rate)
-            late = self._tell(GAIN, at, value=gain, frames=frames, curve=shape)
-            self._gain = gain
-        return late
-
-    @property
-    def pan(self) -> float:
-        """-1 left, 0 in the middle, 1 right."""
-        return self._pan
-
-    def set_pan(self, pan: float) -> None:
-        """Go elsewhere between left and right, over :attr:`ramp`; see panning.py."""
-        left, right = sides_of(pan, self._channels)
-        with self.lock:
-            self._tell(PAN, value=left, other=right, frames=self._ramp, snap=True)
-            self._pan = float(pan)
-
-    @property
-    def muted(self) -> bool:
-        """True while it plays without being heard."""
-        return self._muted
-
-    def set_muted(self, muted: bool) -> None:
-        """Have it play without being heard, or be heard again, over :attr:`ramp`."""
-        with self.lock:
-            self._tell(SILENCE, value=0.0 if muted else 1.0, frames=self._ramp, snap=True)
-            self._muted = bool(muted)
+    def _set_ramp(self, frames: int) -> None:
+        self._ramp = frames
+        self._store(self._at("ramp"), frames if self._tail else 0)
 
     def _changed(self) -> None:
         """Tell the audio thread, under the lock, that there is something new to look at."""
@@ -817,6 +740,10 @@ class Voice:
             self._finish()
         self.output.retire(self.slot)
         self.news()
+
+    def leave(self) -> None:
+        """Fade out and be gone, with the group that it is in."""
+        self.remove()
 
     def stream_closed(self) -> None:
         """The stream has closed: what was not heard counts as cleared."""

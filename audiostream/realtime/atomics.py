@@ -30,6 +30,7 @@ from audiostream.realtime.layout import (
     BELL,
     CLOCK,
     COMMAND,
+    GROUP,
     PRODUCER,
     RAMP,
     RESAMPLER,
@@ -51,6 +52,7 @@ __all__ = (
     "fence_release",
     "fence_seq",
     "floats_at",
+    "group_at",
     "load",
     "load_acquire",
     "load_seq",
@@ -250,6 +252,11 @@ def voice_at(address: int) -> Any:
     return _plain_view(address, 1, VOICE)[0]
 
 
+def group_at(address: int) -> Any:
+    """The GROUP record at `address`."""
+    return _plain_view(address, 1, GROUP)[0]
+
+
 def command_at(address: int) -> Any:
     """The COMMAND record at `address`."""
     return _plain_view(address, 1, COMMAND)[0]
@@ -333,6 +340,7 @@ _emit_pointer(samples8_at, np.int8)
 _emit_pointer(words_at, np.int64)
 _emit_record(voice_at, VOICE)
 _emit_record(command_at, COMMAND)
+_emit_record(group_at, GROUP)
 _emit_record(ramp_at, RAMP)
 _emit_record(bell_at, BELL)
 _emit_record(stream_at, STREAM)

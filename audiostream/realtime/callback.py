@@ -25,15 +25,13 @@ from audiostream.realtime.atomics import (
     times_at,
     words_at,
 )
+from audiostream.realtime.group import carry_out_clears, mix_groups
+from audiostream.realtime.heard import follow_voices, note_bell, wake_waiters
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import BELL_BYTES, NEVER, STREAM
-from audiostream.realtime.mixer import (
-    apply_master,
-    follow_voices,
-    mix_block,
-    note_bell,
-    wake_waiters,
-)
+from audiostream.realtime.line import refresh_line
+from audiostream.realtime.meter import measure
+from audiostream.realtime.mixer import apply_master, mix_block
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span
 from audiostream.realtime.samples import decode, encode
@@ -195,9 +193,19 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     samples = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:
-        count = smaller(frames - done, stream["slice"])
+        refresh_line(stream)
+        count = carry_out_clears(stream, smaller(frames - done, stream["slice"]))
         mix_block(stream, count)
+        mix_groups(stream, count)
         apply_master(stream, count)
+        measure(
+            stream["meter"],
+            stream["meter_mask"],
+            stream["frames"],
+            stream["mix"],
+            count,
+            stream["channels"],
+        )
         values = count * stream["channels"]
         encode(
             floats_at(stream["mix"], values),
@@ -234,6 +242,7 @@ def append_block(stream: Any, source: int, frames: int) -> None:
         span = first_span(write, end - write, capacity)
         start = stream["ring"] + 4 * channels * (write & (capacity - 1))
         decode(source, floats_at(start, span * channels), encoding, span * channels)
+        measure(stream["meter"], stream["meter_mask"], write, start, span, channels)
         if source != 0:
             source += span * channels * (encoding >> 3)
         write += span

@@ -31,37 +31,23 @@ from audiostream.realtime.envelope import (
     start_ramp,
 )
 from audiostream.realtime.inlined import inlined
+from audiostream.realtime.kinds import (
+    GAIN,
+    NOTHING,
+    PAN,
+    PAUSE,
+    PAUSED,
+    PAUSING,
+    PLAY,
+    PLAYING,
+    RESUME,
+    SILENCE,
+    STOPPED,
+)
 from audiostream.realtime.layout import COMMAND_BYTES, COMMANDS, NEVER
 from audiostream.realtime.numbers import larger
 
-__all__ = (
-    "END",
-    "ENDING",
-    "GAIN",
-    "NOTHING",
-    "PAN",
-    "PAUSE",
-    "PAUSED",
-    "PAUSING",
-    "PLAY",
-    "PLAYING",
-    "RESUME",
-    "SILENCE",
-    "STOP",
-    "STOPPED",
-    "STOPPING",
-    "frames_until",
-    "next_command",
-    "perform",
-)
-
-STOPPED, PLAYING, STOPPING, PAUSING, PAUSED, ENDING = 0, 1, 2, 3, 4, 5
-"""A voice's transport: STOPPING plays until the clear that it came with is done, PAUSING and
-ENDING play until they have faded out."""
-
-NOTHING, PLAY, STOP, END, PAUSE, RESUME, GAIN, SILENCE, PAN = 0, 1, 2, 3, 4, 5, 6, 7, 8
-"""Kinds of commands.  STOP comes with a clear; END stops by itself, at its time.  SILENCE goes
-to ``value`` of mute; PAN to ``value`` on the left and ``turn`` on the right."""
+__all__ = ("forget_done", "frames_until", "next_command", "perform")
 
 
 @inlined

@@ -26,6 +26,7 @@ from audiostream.realtime.atomics import (
 )
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import NEVER, VOICE_BYTES
+from audiostream.realtime.meter import measure
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span, mirror
 from audiostream.realtime.samples import decode, decode_to_both, encode, sample_at
@@ -229,6 +230,7 @@ def put(
         span = first_span(write, end - write, capacity)
         target = voice["ring"] + 4 * channels * position
         spread(target, channels, source, encoding, source_channels, span)
+        measure(voice["meter"], voice["meter_mask"], write, target, span, channels)
         mirror(voice["ring"], capacity, guard, channels, position, position + span)
         source += span * source_channels * (encoding >> 3)
         write += span

@@ -4,11 +4,11 @@ A ramp (:data:`~audiostream.realtime.layout.RAMP`) goes in a straight line; its 
 one step away from where it began, and its last one is at its goal.  The gain knows curves,
 too; with ``x`` the part of the way that is done and ``w`` from 0 to 1:
 
-* :data:`LINEAR`: ``from + (goal - from) x``;
-* :data:`EXPONENTIAL`: ``from + (goal - from) w``, ``w = (exp(k x) - 1) / (exp(k) - 1)``, with
+* LINEAR: ``from + (goal - from) x``;
+* EXPONENTIAL: ``from + (goal - from) w``, ``w = (exp(k x) - 1) / (exp(k) - 1)``, with
   ``k = ln 1000`` upwards and ``-ln 1000`` downwards: 60 dB in equal parts, and yet it begins
   and ends where it should, at 0, too;
-* :data:`EQUAL_POWER`: ``sqrt(from^2 cos^2(x pi/2) + goal^2 sin^2(x pi/2))``, the squares in a
+* EQUAL_POWER: ``sqrt(from^2 cos^2(x pi/2) + goal^2 sin^2(x pi/2))``, the squares in a
   straight mix: of two voices that cross over, the power stays the same.
 
 A curve is followed by turning one or two numbers by a constant factor in every frame, which
@@ -23,15 +23,13 @@ import numpy as np
 
 from audiostream.realtime.atomics import floats_at, ramp_at
 from audiostream.realtime.inlined import apart, inlined
+from audiostream.realtime.kinds import EXPONENTIAL, LINEAR
 from audiostream.realtime.layout import VOICE
 from audiostream.realtime.numbers import multiply_add, smaller, square_root
 
 __all__ = (
-    "EQUAL_POWER",
-    "EXPONENTIAL",
     "FLOW",
     "LEFT",
-    "LINEAR",
     "MUTE",
     "RETURN",
     "RIGHT",
@@ -43,8 +41,6 @@ __all__ = (
     "start_gain",
     "start_ramp",
 )
-
-LINEAR, EXPONENTIAL, EQUAL_POWER = 0, 1, 2
 
 MUTE = int(VOICE.fields["mute"][1])  # type: ignore[index]
 """Offsets of a voice's ramps: 0 where it is muted; 0 where it is paused, or a command has

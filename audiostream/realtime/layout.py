@@ -23,7 +23,9 @@ __all__ = (
     "COMMANDS",
     "COMMAND_BYTES",
     "CUTS",
+    "GROUP",
     "HISTORY",
+    "LEVELS",
     "LINE",
     "NEVER",
     "PASS",
@@ -31,6 +33,7 @@ __all__ = (
     "RAMP",
     "RESAMPLER",
     "SINE",
+    "SPAN",
     "STREAM",
     "TIME_INFO",
     "VOICE",
@@ -53,6 +56,12 @@ looks before it asks for another clear, and no more stops than COMMANDS wait for
 
 COMMANDS: Final = 64
 """Commands that a voice holds until their time has come (a power of two)."""
+
+SPAN: Final = 256
+"""Frames whose peak and power a meter keeps as one (a power of two)."""
+
+LEVELS: Final = 256
+"""Points of a voice's way from level to level that its meter remembers (a power of two)."""
 
 PASS: Final = 4
 """Voices that the mixer sums in one pass over the block."""
@@ -111,6 +120,11 @@ VOICE: Final = _record(
     # ramp where none are asked for; frames that are there before a start, 0 for none; 1 if
     # running dry waits for as many again
     ("bell", "commands", "command_count", "ramp", "prebuffer", "rebuffer"),
+    # caller: address of the GROUP that it plays into, 0 for none; of the GROUP that it is the
+    # voice of, 0 for none; which of its group's clears it takes part in, up to which index.
+    # Its meter (see meter.py): address, spans less one; of the levels on its way (int64 index,
+    # float64 level)
+    ("group", "bus", "group_clear", "group_skip", "meter", "meter_mask", "levels"),
     # wake: indices at which to ring, and "there is news for this voice"
     ("wake_read", "wake_heard", "woken"),
     # audio, now and then: what it does (STOPPED and so on); commands behind which all are
@@ -143,6 +157,7 @@ VOICE: Final = _record(
         "history",
         "cuts",
         "tail",
+        "level_count",
     ),
     # audio: how the gain moves (see envelope.py), from where, and where on its curve it is
     (
@@ -182,7 +197,10 @@ STREAM: Final = _record(
     # config: addresses of the line's arrays (see LINE), and of the addresses of the other
     # voices in use (int64); of the levels of a slice's frames (float32)
     ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps"),
-    ("gains_now", "gain_steps", "gains_until", "others", "levels"),
+    ("gains_now", "gain_steps", "gains_until", "targets", "others", "levels"),
+    # config: address of those of the groups in use (int64), and of the record that fills gaps
+    # in the line; the meter of what is played or captured
+    ("groups", "nobody", "meter", "meter_mask"),
     # config: addresses of those who are handed the mix, too (addresses of their STREAM), and
     # of the times that they are told (TIME_INFO); caller: how many there are
     ("monitors", "monitor_times"),
@@ -194,9 +212,10 @@ STREAM: Final = _record(
     ("wake_commit", "woken", "bell", "armed"),
     # audio: grace period
     ("entered", "left"),
-    # audio: how many voices are in line, of how many of them the gain may move, how many
-    # are not, and the changes that this was found out for, or -1
-    ("line_count", "ramping", "other_count", "lined_up"),
+    # audio: how many places the line has, of how many of them the gain may move, how many
+    # voices are not in it, how many groups there are, how many places of the line are of no
+    # group, and the changes that this was found out for, or -1
+    ("line_count", "ramping", "other_count", "group_count", "own_count", "lined_up"),
     # audio: the capture's writer
     ("reserve", "commit", "ended"),
     # audio: counters and clocks
@@ -261,14 +280,32 @@ LINE: Final = {
     "gains_now": np.dtype(np.float64),
     "gain_steps": np.dtype(np.float64),
     "gains_until": np.dtype(np.int64),
+    "targets": np.dtype(np.int64),
 }
 """The line of the voices that just play on, as arrays: all that a block needs to know of them.
 
 Addresses of the voices' records; read indices, and those up to which nothing else is to be
 done; addresses of this block's frames, those at which the rings end, and the rings' sizes in
 bytes; gains, and their steps from frame to frame; the same in full precision, and the indices
-at which gains cease to move, 0 where they do not.  The audio thread alone touches them.
+at which gains cease to move, 0 where they do not; addresses of the blocks that they are summed
+into.  Voices of one group stand together, in full passes that silence makes up.  The audio
+thread alone touches them.
 """
+
+GROUP: Final = _record(
+    # config: address of the VOICE that holds its gain, its place between left and right and its
+    # commands; of its block, float32 (slice, channels); of how many voices more sound from each
+    # of a piece's frames on (int64 (slice + 1,)); its meter
+    ("voice", "mix", "sounding", "meter", "meter_mask"),
+    # caller: its clears, counted, and the fade of the last one; address of the GROUP that it
+    # gives way to, 0 for none, and how: to which level, over how many frames, how many frames
+    # longer, and back over how many
+    ("clear_count", "clear_fade", "key", "duck:f8", "attack", "hold", "release"),
+    # audio: how many of its voices sound, 1 if that changes in this piece; GIVEN_WAY and so
+    # on, and frames left of the hold; the last clear seen; the one under way, 0 for none
+    ("voices", "moving", "way", "hold_left", "asked", "clearing"),
+)
+"""Voices that are heard through one fader; its voice's ``read`` counts the clears done."""
 
 RESAMPLER: Final = _record(
     # config: address of the filter, float32 (phases, taps); by how many input frames and

@@ -13,7 +13,7 @@ from numba import types
 from audiostream.realtime.atomics import emits
 from audiostream.realtime.compiled import processor
 
-__all__ = ("larger", "multiply_add", "remainder", "smaller", "square_root")
+__all__ = ("larger", "louder", "multiply_add", "remainder", "smaller", "square_root")
 
 
 def smaller(a: Any, b: Any) -> Any:
@@ -24,6 +24,11 @@ def smaller(a: Any, b: Any) -> Any:
 def larger(a: Any, b: Any) -> Any:
     """The larger of two numbers of one type, without a branch."""
     return max(a, b)
+
+
+def louder(a: Any, b: Any) -> Any:
+    """The larger of a float32 and another one's magnitude, in any order of many; not of NaN."""
+    return max(a, np.float32(abs(b)))
 
 
 def remainder(a: Any, b: Any) -> Any:
@@ -80,6 +85,21 @@ def _emit_choice(function: Any, sign: str) -> None:
 
 _emit_choice(smaller, "<")
 _emit_choice(larger, ">")
+
+
+@emits(louder)
+def _emit_louder(_typing: Any, _a: Any, _b: Any) -> Any:
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        single = ir.FloatType()
+        one, two = (ir.FunctionType(single, [single] * count) for count in (1, 2))
+        fabs = builder.module.declare_intrinsic("llvm.fabs", [single], one)
+        maxnum = builder.module.declare_intrinsic("llvm.maxnum", [single], two)
+        # Without these flags LLVM does not take the maximum of vectors.
+        flags = ("nnan", "nsz")
+        size = builder.call(fabs, [args[1]], fastmath=flags)
+        return builder.call(maxnum, [args[0], size], fastmath=flags)
+
+    return types.float32(types.float32, types.float32), codegen
 
 
 @emits(remainder)

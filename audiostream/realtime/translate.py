@@ -65,13 +65,16 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
     target.load_additional_registries = lambda: None
     library = Modules(target.codegen(), "audiostream")
     with global_compiler_lock, target.push_code_library(library):
-        for name, function in entries.items():
-            _add_entry(target, library, name, function)
+        inner = [
+            _add_entry(target, library, name, function) for name, function in entries.items()
+        ]
     first, *others = [
         llvm.parse_assembly(cgutils.normalize_ir_text(text)) for text in library.texts
     ]
     for module in others:
         first.link_in(module)
+    for name in inner:  # into its one caller, however large it is
+        first.get_function(name).add_function_attribute("alwaysinline")
     for thing in (*first.functions, *first.global_variables):
         if not thing.is_declaration and thing.name not in entries:
             thing.linkage = "internal"
@@ -84,8 +87,8 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
     return first
 
 
-def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> None:
-    """Add a C function that calls numba's and hands on what it returns."""
+def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> str:
+    """Add a C function that calls numba's and hands on what it returns; numba's name."""
     count = function.__code__.co_argcount
     result = RETURNS[function.__annotations__["return"]]
     descriptor = lower(target, library, function, result(*[types.int64] * count))
@@ -103,6 +106,7 @@ def _add_entry(target: Any, library: Modules, name: str, function: Callable[...,
         value = builder.zext(value, INT64)
     builder.ret(value)
     library.add_ir_module(module)
+    return str(descriptor.mangled_name)
 
 
 if __name__ == "__main__":  # a helper of compiled.py's

@@ -18,9 +18,10 @@ import numpy as np
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, records
+from audiostream.engine.meter import Meter
 from audiostream.engine.output import RAMPS
 from audiostream.pcm import ENCODINGS
-from audiostream.realtime import callback, commands, control, oscillator
+from audiostream.realtime import callback, control, kinds, oscillator
 from audiostream.realtime.compiled import kernels
 from audiostream.realtime.layout import (
     BELL,
@@ -28,6 +29,7 @@ from audiostream.realtime.layout import (
     COMMANDS,
     CUTS,
     HISTORY,
+    LEVELS,
     LINE,
     NEVER,
     PASS,
@@ -47,8 +49,8 @@ CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
 ADDRESSES = {
     *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
     *LINE,
-    *("others", "levels", "commands", "tail"),
-    "one",
+    *("others", "levels", "commands", "tail", "meter", "nobody", "groups", "group"),
+    *("bus", "one"),
 }
 """Fields that differ from run to run: what the clock said, and where memory lies."""
 
@@ -176,6 +178,7 @@ class Rig:
         latency: float = 0.0,
         bells: int = 2,
         ramp: int = 0,
+        groups: int = 0,
     ) -> None:
         self.form = form
         self.channels = channels
@@ -195,7 +198,8 @@ class Rig:
         self.noted = self._memory(bells, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
         self.lined_up = {
-            name: self._memory(voices + PASS, dtype) for name, dtype in LINE.items()
+            name: self._memory(voices + PASS * (groups + 1), dtype)
+            for name, dtype in LINE.items()
         }
         self.others = self._memory(voices, np.int64)
         self.levels = self._memory(slice, np.float32)
@@ -204,7 +208,10 @@ class Rig:
         self.ring = self._memory(capacity * channels, np.float32)  # the capture's
         self.ramp = self._memory(slice * channels, np.float32)
         self.ramp.array[:] = np.arange(1, slice + 1).repeat(channels)
-        self.silence = self._memory(slice * channels, np.float32)
+        self.silence = self._memory(2 * slice * channels, np.float32)
+        self.nobody = self._memory(1, VOICE)
+        self.groups = self._memory(groups, np.int64)
+        self.meter = Meter(1 << 15)
         self.times = Times()
         for name, value in {
             "rate": rate,
@@ -221,6 +228,10 @@ class Rig:
             "ramp": self.ramp.address,
             "silence": self.silence.address,
             "others": self.others.address,
+            "nobody": self.nobody.address,
+            "groups": self.groups.address,
+            "meter": self.meter.address,
+            "meter_mask": self.meter.mask,
             "levels": self.levels.address,
             "one": self.one.address,
             "ring": self.ring.address,
@@ -236,6 +247,7 @@ class Rig:
         self.histories = []
         self.cuts = []
         self.commands = []
+        self.meters = []
         for record in self.table:
             ring = self._memory((capacity + slice) * channels, np.float32)
             history = self._memory(3 * HISTORY, np.int64)
@@ -246,6 +258,10 @@ class Rig:
             table = self._memory(COMMANDS, COMMAND)
             self.commands.append(table)
             tail = self._memory(channels, np.float32)
+            levels = self._memory(2 * LEVELS, np.int64)
+            levels.array.view(np.float64)[1] = 1.0
+            meter = Meter(2 * capacity)
+            self.meters.append(meter)
             for name, value in {
                 "ring": ring.address,
                 "history": history.address,
@@ -255,6 +271,10 @@ class Rig:
                 "active": 1,
                 "commands": table.address,
                 "tail": tail.address,
+                "levels": levels.address,
+                "level_count": 1,
+                "meter": meter.address,
+                "meter_mask": meter.mask,
                 "ramp": ramp,
                 **{
                     name: 1.0
@@ -363,17 +383,17 @@ class Rig:
         self.changed(slot)
 
     def play(self, slot: int = 0) -> None:
-        self.give(commands.PLAY, slot)
+        self.give(kinds.PLAY, slot)
 
     def playing(self, value: int, slot: int = 0) -> None:
         """0: not; 1: yes; 2: until the clear that was just asked for is done."""
-        self.give((commands.PAUSE, commands.PLAY, commands.STOP)[value], slot)
+        self.give((kinds.PAUSE, kinds.PLAY, kinds.STOP)[value], slot)
 
     def pause(self, slot: int = 0, frames: int = 0) -> None:
-        self.give(commands.PAUSE, slot, frames=frames, snap=1)
+        self.give(kinds.PAUSE, slot, frames=frames, snap=1)
 
     def resume(self, slot: int = 0, frames: int = 0) -> None:
-        self.give(commands.RESUME, slot, frames=frames)
+        self.give(kinds.RESUME, slot, frames=frames)
 
     def clear(self, fade: int = 0, slot: int = 0) -> None:
         voice = self.table[slot]
@@ -384,10 +404,10 @@ class Rig:
 
     def stop(self, fade: int = 0, slot: int = 0) -> None:
         self.clear(fade, slot)
-        self.give(commands.STOP, slot)
+        self.give(kinds.STOP, slot)
 
     def gain(self, target: float, frames: int, slot: int = 0) -> None:
-        self.give(commands.GAIN, slot, value=target, frames=frames, snap=1)
+        self.give(kinds.GAIN, slot, value=target, frames=frames, snap=1)
 
     def arm(self, index: str, at: int, slot: int = 0) -> bool:
         """Wait for a voice's "read" or "heard" to reach `at`; True if it has."""

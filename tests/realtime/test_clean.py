@@ -46,6 +46,7 @@ ALLOWED = {
     "llvm.fmuladd": "an instruction, or the multiplication and the addition that it stands for",
     "llvm.sqrt": "one instruction since SSE2 and on AArch64: no call",
     "llvm.fabs": "an instruction: a number without its sign",
+    "llvm.maxnum": "an instruction: the greater of two floats, where none is a NaN",
     "llvm.copysign": "an instruction or two: a number with another one's sign",
     "llvm.ceil": "one instruction since SSE4.1 and on AArch64; else libm's, which is pure",
     "llvm.assume": "no instruction at all: a hint",
@@ -54,6 +55,7 @@ ALLOWED = {
     "llvm.experimental.noalias.scope.decl": "no instruction at all: a hint about aliasing",
     "llvm.vector.reduce.add": "a few instructions: the lanes of a vector are added up",
     "llvm.vector.reduce.fadd": "a few instructions: the lanes of a vector are added up",
+    "llvm.vector.reduce.fmax": "a few instructions: the greatest of a vector's lanes",
     # --- and where the CPU has vectors that masks or a length go with (AVX-512, SVE)
     "llvm.masked.load": "a vector load of some lanes",
     "llvm.masked.store": "a vector store of some lanes",

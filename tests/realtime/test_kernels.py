@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.memory import records
-from audiostream.realtime import atomics, callback, clock, control, layout, mixer, system
+from audiostream.realtime import atomics, callback, clock, control, heard, layout, system
 from audiostream.realtime.compiled import kernels, optimise, target_machine
 from audiostream.realtime.layout import (
     BELL,
     CLOCK,
     COMMAND,
     CUTS,
+    GROUP,
     HISTORY,
     NEVER,
     PRODUCER,
@@ -213,7 +214,7 @@ def carry_out(scenario: dict[str, Any], forms: list[Form]) -> list[Rig]:
         else:
             index = "read" if kind == "arm read" else "heard"
             at = (voice.read if index == "read" else voice.heard) + values[0]
-            # A look at the word in the record and, where it is as old as the last one, a second.
+            # A look at the word, and a second one where that is as old as the last look.
             heard = index == "heard"
             reached = {
                 (rig.heard(slot) if heard else int(rig.table[slot]["read"])) >= at
@@ -753,7 +754,7 @@ def test_a_waiter_who_asks_anew_while_the_bell_is_rung_is_not_wiped_out(
             record[field] = 60  # looked, found it reached, and waits for more
         return swap(record, field, expected, value)
 
-    monkeypatch.setattr(mixer, "compare_and_swap", rearmed)
+    monkeypatch.setattr(heard, "compare_and_swap", rearmed)
     rig.render(16)
     assert int(rig.table[0]["wake_read"]) == 60
     assert int(rig.table[0]["woken"]) == 0
@@ -1127,8 +1128,8 @@ def test_what_the_output_plays_is_heard_and_poured_into_the_file(tmp_path: Path)
             clock.tick(rig.record)
     finally:
         os.close(sink)
-    for heard in (rig.heard(0), rig.heard(1)):
-        np.testing.assert_array_equal(heard, ramp_of(48))
+    for played in (rig.heard(0), rig.heard(1)):
+        np.testing.assert_array_equal(played, ramp_of(48))
     assert (tmp_path / "sink").read_bytes() == ramp_of(48).tobytes()
     assert int(rig.record["sink_bytes"]) == 48 * 4
     assert int(rig.record["sink_failed"]) == 0
@@ -1347,6 +1348,8 @@ SHARED = {
     "caller": {
         *("active", "changes", "command_count", "kind"),
         *("prebuffer", "rebuffer", "monitor_count"),
+        *("group_clear", "group_skip", "clear_count", "clear_fade"),
+        *("key", "duck", "attack", "hold", "release"),
         *("write", "skip", "fade", "ended", "bell", "fd"),
         *("voice_end", "master_target", "master_frames", "master_change"),
         *("wake_read", "wake_heard", "wake_commit", "woken", "armed", "stop", "capture_count"),
@@ -1356,7 +1359,7 @@ SHARED = {
         *("read", "heard", "cut_count", "starved", "reserve", "commit", "ended"),
         *("entered", "left", "callbacks", "frames", "underruns", "overruns", "late"),
         *("longest", "wakeups", "heartbeat", "time", "sink_bytes", "sink_failed"),
-        *("command_taken", "shortages", "stop_count"),
+        *("command_taken", "shortages", "stop_count", "level_count"),
         *("clock_time", "clock_frame", "clock_drift", "clock_version"),
     },
 }
@@ -1402,6 +1405,8 @@ OWN = {
         )
     ),
     *(("run_dry", word) for word in ("shortages",)),
+    *((f, "read") for f in ("carry_out_clears", "cut_voices", "is_held", "mix_voice")),
+    *((f, "level_count") for f in ("note_level", "note_point", "write_back")),
     *(("count_starved", word) for word in ("starved",)),
     *(("end_voice", word) for word in ("stop_count",)),
     *((f, "command_taken") for f in ("forget_done", "is_calm", "next_command", "obey")),
@@ -1430,7 +1435,7 @@ def test_shared_words_are_touched_by_atomics_alone() -> None:
     assert own - all_accesses() == set(), "no exception is left over"
 
 
-RECORDS = (BELL, CLOCK, COMMAND, STREAM, VOICE)
+RECORDS = (BELL, CLOCK, COMMAND, GROUP, STREAM, VOICE)
 
 
 def test_every_shared_word_is_one_of_the_records() -> None:

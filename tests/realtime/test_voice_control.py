@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream.realtime import commands
-from audiostream.realtime.envelope import EQUAL_POWER, EXPONENTIAL, LINEAR
+from audiostream.realtime import kinds
+from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR
+from audiostream.realtime.layout import COMMAND_BYTES, COMMANDS
 from tests.realtime.oracle import STEEP, Oracle
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 
@@ -83,29 +84,29 @@ class Both:
         self.oracle.tell(what, at, more.get("pan", value), frames, curve)
 
     def play(self, at: int = -1) -> None:
-        self.tell(commands.PLAY, "play", at, frames=self.ramp)
+        self.tell(kinds.PLAY, "play", at, frames=self.ramp)
 
     def pause(self, at: int = -1) -> None:
-        self.tell(commands.PAUSE, "pause", at, frames=self.ramp)
+        self.tell(kinds.PAUSE, "pause", at, frames=self.ramp)
 
     def resume(self, at: int = -1) -> None:
-        self.tell(commands.RESUME, "resume", at, frames=self.ramp)
+        self.tell(kinds.RESUME, "resume", at, frames=self.ramp)
 
     def stop(self, fade: int) -> None:
         self.clear(fade)
-        self.tell(commands.STOP, "stop")
+        self.tell(kinds.STOP, "stop")
 
     def stop_at(self, at: int, fade: int) -> None:
-        self.tell(commands.END, "end", at, frames=fade)
+        self.tell(kinds.END, "end", at, frames=fade)
 
     def gain(self, value: float, at: int = -1) -> None:
-        self.tell(commands.GAIN, "set_gain", at, value=value, frames=self.ramp, snap=True)
+        self.tell(kinds.GAIN, "set_gain", at, value=value, frames=self.ramp, snap=True)
 
     def fade(self, value: float, frames: int, curve: int = LINEAR, at: int = -1) -> None:
-        self.tell(commands.GAIN, "gain", at, value=value, frames=frames, curve=curve)
+        self.tell(kinds.GAIN, "gain", at, value=value, frames=frames, curve=curve)
 
     def mute(self, value: float, at: int = -1) -> None:
-        self.tell(commands.SILENCE, "mute", at, value=value, frames=self.ramp, snap=True)
+        self.tell(kinds.SILENCE, "mute", at, value=value, frames=self.ramp, snap=True)
 
     def pan(self, pan: float, at: int = -1) -> None:
         angle = (pan + 1) * math.pi / 4
@@ -113,7 +114,7 @@ class Both:
         if pan == 0:
             left = right = 1.0
         when = 0.0 if at < 0 else 1.0 + at / RATE
-        self.rig.give(commands.PAN, at=when, value=left, turn=right, frames=self.ramp, snap=1)
+        self.rig.give(kinds.PAN, at=when, value=left, turn=right, frames=self.ramp, snap=1)
         self.oracle.tell("pan", at, pan, self.ramp)
 
     def render(self, frames: int) -> np.ndarray:
@@ -165,7 +166,7 @@ def test_a_thousand_commands_at_odd_times(seed: int, ramp: int) -> None:
     both.play()
     told = 0
     while told < 1000:
-        if len(both.oracle.told) < commands.COMMANDS - 1:
+        if len(both.oracle.told) < COMMANDS - 1:
             some_command(both, rng)
             told += 1
         for _ in range(int(rng.integers(0, 3))):
@@ -220,9 +221,9 @@ def test_a_time_that_is_past_says_by_how_much(form: Form) -> None:
 def test_a_command_that_was_taken_back_does_nothing(form: Form) -> None:
     both = Both(form, slice=64)
     both.write(np.full(100, 0.25))
-    number = both.rig.give(commands.PLAY, at=1.0 + 10 / RATE)
-    address = both.rig.commands[0].address + number * commands.COMMAND_BYTES
-    assert form.swap_word(address, commands.PLAY, commands.NOTHING)
+    number = both.rig.give(kinds.PLAY, at=1.0 + 10 / RATE)
+    address = both.rig.commands[0].address + number * COMMAND_BYTES
+    assert form.swap_word(address, kinds.PLAY, kinds.NOTHING)
     assert not both.rig.render(64).any()
     assert int(both.rig.table[0]["command_taken"]) == 1, "and its place is free"
 

@@ -1,0 +1,122 @@
+"""Groups of an output's samples and sounds; event loop for what is awaited, else any thread."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import anyio.lowlevel
+
+from audiostream.aio.controls import Controlled
+from audiostream.engine.group import DEFAULT_RELEASE
+from audiostream.engine.group import Group as Engine
+from audiostream.engine.output import FADE
+
+if TYPE_CHECKING:
+    from audiostream.aio.output import AudioOutput
+
+__all__ = ("Group", "group_of")
+
+
+class Group(Controlled):
+    """Samples and sounds that are heard through one fader; made by :meth:`AudioOutput.group`.
+
+    What plays into it (``speaker.sample(group=...)``, ``sound.play(group=...)``) keeps its own
+    gain and pan; the group's come on top, as those of a mixing desk's bus.
+    """
+
+    def __init__(self, output: AudioOutput, gain: float = 1.0) -> None:
+        self._output = output
+        self.engine = self._control = Engine(output.engine, gain)
+
+    def duck(
+        self,
+        under: Group | None,
+        gain: float = 0.25,
+        *,
+        attack: float = 0.05,
+        hold: float = 0.2,
+        release: float = DEFAULT_RELEASE,
+    ) -> None:
+        """Be softer while anything plays in another group, from its very first frame on.
+
+        Parameters
+        ----------
+        under : Group or None
+            Which, of the same output; None: give way no more.
+        gain : float
+            How loud it is then, times its own :attr:`gain`.
+        attack, release : float
+            Seconds on the way there and on the way back, 0 to 10.
+        hold : float
+            Seconds that it stays soft after the other has fallen silent, so that it does not
+            come back between two sentences.
+
+        Raises
+        ------
+        FormatError
+            For a value that cannot be used.
+        AudioException
+            If one of the two is closed.
+        """
+        self.engine.duck(group_of(under), gain, attack, hold, release)
+
+    async def clear(self, fade: float = FADE) -> None:
+        """Drop all that is queued in the group and not heard yet, fading out as one.
+
+        All its samples and sounds are cut on the same frame, and every write that waits on one
+        of them is released, as by their own ``clear``; their counts tell what was heard.
+
+        Parameters
+        ----------
+        fade : float
+            Seconds of the fade, 0 to 10.
+
+        Raises
+        ------
+        FormatError
+            If `fade` is out of bounds.
+        StreamClosedError, DeviceError
+            If the output is closed, or closes, or its device is gone.
+        """
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        group = self.engine
+        number = group.clear(fade)
+        bell = self._output.bells.here()
+        group.use_bell(bell.bell)
+        while not group.arm_cleared(number):
+            group.output.check()
+            await bell.wait(group.slot)
+        group.output.check()
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    def clear_nowait(self, fade: float = FADE) -> None:
+        """Only ask for a :meth:`clear`; it happens within a block.  Any thread."""
+        self.engine.clear(fade)
+
+    def close(self) -> None:
+        """Take its samples and sounds off, fading out, and be gone; twice is harmless."""
+        self.engine.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """True once it is closed, or its output is."""
+        return self.engine.is_closed
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else f"gain {self.gain:g}"
+        return f"<Group: {state}>"
+
+
+def group_of(group: Any) -> Engine | None:
+    """The engine's side of a group that somebody has given.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a group nor None.
+    """
+    if group is None:
+        return None
+    if not isinstance(group, Group):
+        raise TypeError(f"a group is made by AudioOutput.group(), not {type(group).__name__}")
+    return group.engine

@@ -1,0 +1,144 @@
+"""What voices, one-shot sounds and groups can all be told: gain, pan, mute; any thread."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from audiostream.engine.commands import CURVES, Commands, check_number
+from audiostream.engine.meter import Level
+from audiostream.engine.output import FADE, Output
+from audiostream.engine.panning import sides_of
+from audiostream.errors import FormatError
+from audiostream.realtime.kinds import GAIN, PAN, SILENCE
+
+__all__ = ("MAX_GAIN", "Controls")
+
+MAX_GAIN = 1000.0
+"""60 dB."""
+
+MAX_FADE = 86400.0
+"""Seconds: a day."""
+
+
+class Controls:
+    """One who holds a slot of an output, and is told what to do by commands.
+
+    Parameters
+    ----------
+    output : Output
+        Open.
+    """
+
+    # Set by the output when it attaches it.
+    slot: int
+    address: int
+    commands: Commands
+
+    def __init__(self, output: Output) -> None:
+        self.output = output
+        self.lock = threading.RLock()
+        self._ramp = round(FADE * output.parameters.rate)
+        self._gain = 1.0
+        self._pan = 0.0
+        self._muted = False
+
+    def _frames(self, seconds: Any, name: str, most: float) -> int:
+        """Seconds from 0 to `most` as frames of the device's."""
+        seconds = check_number(seconds, name, 0, most, "seconds; try 0.005")
+        frames: int = round(seconds * self.output.parameters.rate)
+        return frames
+
+    def _may_tell(self) -> bool:
+        """False if there is nobody to tell any more; raises where that is a mistake."""
+        raise NotImplementedError
+
+    def tell(self, kind: int, at: float | None = None, **how: Any) -> float:
+        """Give a command; by how many seconds it is late already."""
+        with self.lock:
+            if not self._may_tell():
+                return 0.0
+            late = self.commands.give(kind, at, **how)
+            self.output.changed(self.slot)
+        return late
+
+    def cancel(self) -> int:
+        """Take back all that waits for its time; how much that was."""
+        with self.lock:
+            return self.commands.take_back() if self._may_tell() else 0
+
+    def level(self, seconds: float) -> Level:
+        """How loud it was during the last `seconds` that were heard; see meter.py."""
+        raise NotImplementedError
+
+    @property
+    def ramp(self) -> float:
+        """Seconds of the ways on which gain, pan, mute, pause and resume move."""
+        return self._ramp / self.output.parameters.rate
+
+    @ramp.setter
+    def ramp(self, seconds: float) -> None:
+        frames = self._frames(seconds, "ramp", 10)
+        with self.lock:
+            if self._may_tell():
+                self._set_ramp(frames)
+
+    def _set_ramp(self, frames: int) -> None:
+        self._ramp = frames
+
+    @property
+    def gain(self) -> float:
+        """Factor on the samples; 1.0 leaves them bit for bit."""
+        return self._gain
+
+    def set_gain(self, gain: float) -> None:
+        """Go to another gain: in a straight line over :attr:`ramp`, in silence at once.
+
+        Raises
+        ------
+        FormatError
+            If it is no number of at least 0.
+        """
+        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
+        with self.lock:
+            self.tell(GAIN, value=gain, frames=self._ramp, snap=True)
+            self._gain = gain
+
+    def fade(
+        self, gain: float, seconds: float, curve: str = "linear", at: float | None = None
+    ) -> float:
+        """Go to another gain on a curve, in silence, too."""
+        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
+        frames = self._frames(seconds, "seconds", MAX_FADE)
+        shape = CURVES.get(curve)
+        if shape is None:
+            raise FormatError(
+                f"curve={curve!r} is not known; try " + ", ".join(map(repr, CURVES))
+            )
+        with self.lock:
+            late = self.tell(GAIN, at, value=gain, frames=frames, curve=shape)
+            self._gain = gain
+        return late
+
+    @property
+    def pan(self) -> float:
+        """-1 left, 0 in the middle, 1 right."""
+        return self._pan
+
+    def set_pan(self, pan: float) -> None:
+        """Go elsewhere between left and right, over :attr:`ramp`; see panning.py."""
+        left, right = sides_of(pan, self.output.parameters.channels)
+        with self.lock:
+            self.tell(PAN, value=left, other=right, frames=self._ramp, snap=True)
+            self._pan = float(pan)
+
+    @property
+    def muted(self) -> bool:
+        """True while it plays without being heard."""
+        return self._muted
+
+    def set_muted(self, muted: bool) -> None:
+        """Have it play without being heard, or be heard again, over :attr:`ramp`."""
+        with self.lock:
+            self.tell(SILENCE, value=0.0 if muted else 1.0, frames=self._ramp, snap=True)
+            self._muted = bool(muted)

@@ -1,0 +1,173 @@
+"""Groups: voices with one fader, cleared as one, that give way to others; any thread.
+
+A group holds a slot of its output, as a voice does, but has a block in place of a ring (see
+realtime/group.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from audiostream.engine.bell import Bell
+from audiostream.engine.commands import check_number
+from audiostream.engine.controls import MAX_GAIN, Controls
+from audiostream.engine.meter import Level
+from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.errors import AudioException, FormatError
+
+__all__ = ("Group",)
+
+DEFAULT_RELEASE = 0.5
+"""Seconds in which a group that has given way comes back."""
+
+
+class Group(Controls):
+    """A group of an output's voices.
+
+    Parameters
+    ----------
+    output : Output
+        Open.
+    gain : float
+        To begin with.
+
+    Raises
+    ------
+    FormatError
+        If `gain` is no number from 0 to 1000.
+    AudioException
+        If the output has as many groups as may be.
+    """
+
+    # Set by the output when it attaches the group.
+    record: Any  # of dtype GROUP
+    record_address: int
+
+    def __init__(self, output: Output, gain: float = 1.0) -> None:
+        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
+        super().__init__(output)
+        self.is_closed = False
+        self._bell: Bell | None = None
+        output.attach_group(self, gain)
+        self._gain = gain
+
+    def _may_tell(self) -> bool:
+        self.check()
+        return True
+
+    def check(self) -> None:
+        """Raise if the group is closed, or its output closed or dead."""
+        self.output.check()
+        if self.is_closed:
+            raise AudioException("this group is closed; make another one with group()")
+
+    # --- clears ------------------------------------------------------------------
+
+    def clear(self, fade: float = FADE) -> int:
+        """Have all that its voices have queued dropped, fading out as one.
+
+        Returns
+        -------
+        int
+            The clear's number: it is done when :meth:`has_cleared` it.
+        """
+        frames = self._frames(fade, "fade", 10)
+        with self.lock:
+            self.check()
+            number = int(self.record["clear_count"]) + 1
+            self.record["clear_fade"] = frames
+            for voice in self.output.voices_of(self):
+                voice.clear_with_group(number)
+            # Now that all of them know; the audio thread begins when it sees this.
+            offset = self.record.dtype.fields["clear_count"][1]
+            self.output.kernels.store_word(self.record_address + offset, number)
+            self.output.changed(self.slot)
+        return number
+
+    def has_cleared(self, number: int) -> bool:
+        """True once a clear is done."""
+        return self.output.is_closed or self.output.word_of(self.slot, "read") >= number
+
+    def arm_cleared(self, number: int) -> bool:
+        """Have the bell rung when a clear is done; True if it is."""
+        if self.output.is_closed:
+            return True
+        wake, read = (self.address + VOICE_OFFSETS[name] for name in ("wake_read", "read"))
+        armed = self.output.address_of("armed")
+        return bool(self.output.kernels.arm(wake, read, number, armed))
+
+    def use_bell(self, bell: Bell) -> None:
+        """The bell that the audio thread rings for this group from now on."""
+        self._bell = bell
+        if not self.output.is_closed:
+            self.output.set_word_of(self.slot, "bell", bell.index)
+
+    # --- giving way --------------------------------------------------------------
+
+    def duck(
+        self, key: Group | None, gain: float, attack: float, hold: float, release: float
+    ) -> None:
+        """Be softer while any voice of another group sounds; None: no more.
+
+        Raises
+        ------
+        FormatError
+            For a value that cannot be used, or a group of another output.
+        """
+        gain = check_number(gain, "gain", 0, MAX_GAIN, "try 0.25")
+        lengths = {
+            "attack": self._frames(attack, "attack", 10),
+            "hold": self._frames(hold, "hold", 10),
+            "release": self._frames(release, "release", 10),
+        }
+        if key is self or (key is not None and key.output is not self.output):
+            raise FormatError("a group gives way to another group of its own output")
+        with self.lock:
+            self.check()
+            if key is not None:
+                key.check()
+            self.record["duck"] = gain
+            for name, frames in lengths.items():
+                self.record[name] = frames
+            offset = self.record.dtype.fields["key"][1]
+            address = 0 if key is None else key.record_address
+            self.output.kernels.store_word(self.record_address + offset, address)
+            self.output.keys[self.slot] = key
+            self.output.changed(self.slot)
+
+    def give_way_no_more(self) -> None:
+        """The group that it gave way to is gone."""
+        with contextlib.suppress(AudioException):  # it is closed, too, or its device gone
+            self.duck(None, 1.0, 0.0, 0.0, DEFAULT_RELEASE)
+
+    # --- how loud it is ----------------------------------------------------------
+
+    def level(self, seconds: float) -> Level:
+        """How loud it was during the last `seconds` that were heard."""
+        if self.is_closed or self.output.is_closed:
+            return Level(0.0, 0.0)
+        return self.output.group_level(self.slot, seconds)
+
+    # --- the end -----------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take its voices off, fading out; the group goes when they have.  Idempotent."""
+        with self.lock:
+            if self.is_closed or self.output.is_closed:
+                return
+            self.is_closed = True
+        self.output.close_group(self)
+
+    def is_over(self) -> bool:
+        """True if it needs its slot no more."""
+        return self.is_closed and not self.output.has_voices(self)
+
+    def give_back(self) -> None:
+        """Its slot is somebody else's from now on."""
+
+    def stream_closed(self) -> None:
+        """The stream has closed."""
+        self.is_closed = True
+        if self._bell is not None:
+            self._bell.ring_all()

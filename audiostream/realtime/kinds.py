@@ -1,0 +1,39 @@
+"""The numbers that stand for what a voice is told, what it does, and on what curve; any thread.
+
+Apart from the kernels, so that who only gives commands need not import numba, which takes half
+a second.
+"""
+
+from __future__ import annotations
+
+__all__ = (
+    "END",
+    "ENDING",
+    "EQUAL_POWER",
+    "EXPONENTIAL",
+    "GAIN",
+    "LINEAR",
+    "NOTHING",
+    "PAN",
+    "PAUSE",
+    "PAUSED",
+    "PAUSING",
+    "PLAY",
+    "PLAYING",
+    "RESUME",
+    "SILENCE",
+    "STOP",
+    "STOPPED",
+    "STOPPING",
+)
+
+STOPPED, PLAYING, STOPPING, PAUSING, PAUSED, ENDING = 0, 1, 2, 3, 4, 5
+"""A voice's transport: STOPPING plays until the clear that it came with is done, PAUSING and
+ENDING play until they have faded out."""
+
+NOTHING, PLAY, STOP, END, PAUSE, RESUME, GAIN, SILENCE, PAN = 0, 1, 2, 3, 4, 5, 6, 7, 8
+"""Kinds of commands.  STOP comes with a clear; END stops by itself, at its time.  SILENCE goes
+to ``value`` of mute; PAN to ``value`` on the left and ``turn`` on the right."""
+
+LINEAR, EXPONENTIAL, EQUAL_POWER = 0, 1, 2
+"""On what curve a gain moves; see envelope.py."""

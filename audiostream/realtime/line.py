@@ -1,0 +1,366 @@
+"""The line of the voices that just play on, summed four in a pass; audio thread.
+
+It is made anew when a voice is told something, or has got over it (:func:`refresh_line`), and
+looked at again when one of its voices may be short (:func:`look_again`).  In all other blocks
+its arrays are all that is touched (:data:`~audiostream.realtime.layout.LINE`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.atomics import (
+    doubles_at,
+    floats_at,
+    group_at,
+    load,
+    load_acquire,
+    load_seq,
+    store,
+    store_release,
+    voice_at,
+    words_at,
+)
+from audiostream.realtime.inlined import apart, inlined
+from audiostream.realtime.layout import (
+    NEVER,
+    PASS,
+    VOICE_BYTES,
+)
+from audiostream.realtime.numbers import smaller
+from audiostream.realtime.ring import source_of
+from audiostream.realtime.sums import begin_with_four, mix_four, mix_four_ramps
+from audiostream.realtime.voice import is_calm, note_level, note_point, obey
+
+__all__ = (
+    "are_short",
+    "look_again",
+    "mix_line",
+    "refresh_line",
+    "target_of",
+)
+
+ZERO = np.float32(0.0)
+
+
+# --- who is in it -----------------------------------------------------------------
+
+
+@inlined
+def target_of(stream: Any, voice: Any) -> int:
+    """Address of the block that a voice is summed into."""
+    if voice["group"] != 0:
+        return group_at(voice["group"])["mix"]
+    return stream["mix"]
+
+
+@inlined
+def line_up(stream: Any, voice: Any, address: int) -> None:
+    """Put a voice that is calm into the line, behind the others."""
+    i = stream["line_count"]
+    size = 4 * stream["channels"] * voice["capacity"]
+    words_at(stream["line"], i + 1)[i] = address
+    words_at(stream["here"], i + 1)[i] = voice["read"]
+    words_at(stream["until"], i + 1)[i] = voice["read"]
+    words_at(stream["sources"], i + 1)[i] = source_of(voice, voice["read"], stream["channels"])
+    words_at(stream["ends"], i + 1)[i] = voice["ring"] + size
+    words_at(stream["sizes"], i + 1)[i] = size
+    words_at(stream["targets"], i + 1)[i] = target_of(stream, voice)
+    floats_at(stream["gains"], i + 1)[i] = np.float32(voice["gain"])
+    floats_at(stream["steps"], i + 1)[i] = np.float32(voice["gain_step"])
+    doubles_at(stream["gains_now"], i + 1)[i] = voice["gain"]
+    doubles_at(stream["gain_steps"], i + 1)[i] = voice["gain_step"]
+    words_at(stream["gains_until"], i + 1)[i] = 0
+    note_level(voice, voice["read"], voice["gain"])
+    if voice["gain_left"] > 0:
+        until = voice["read"] + voice["gain_left"]
+        words_at(stream["gains_until"], i + 1)[i] = until
+        note_point(voice, voice["read"], voice["gain"])
+        note_point(voice, until, voice["gain_goal"])  # unless it is turned aside before
+        stream["ramping"] += 1
+    stream["line_count"] = i + 1
+
+
+@inlined
+def leave_free(stream: Any, i: int) -> None:
+    """Have silence summed in a place of the line: a voice of nobody's plays a ring of it."""
+    size = 4 * stream["channels"] * stream["slice"]
+    words_at(stream["line"], i + 1)[i] = stream["nobody"]
+    words_at(stream["here"], i + 1)[i] = 0
+    words_at(stream["until"], i + 1)[i] = NEVER
+    words_at(stream["sources"], i + 1)[i] = stream["silence"]
+    words_at(stream["ends"], i + 1)[i] = stream["silence"] + size
+    words_at(stream["sizes"], i + 1)[i] = size
+    floats_at(stream["gains"], i + 1)[i] = ZERO
+    floats_at(stream["steps"], i + 1)[i] = ZERO
+    doubles_at(stream["gains_now"], i + 1)[i] = 0.0
+    doubles_at(stream["gain_steps"], i + 1)[i] = 0.0
+    words_at(stream["gains_until"], i + 1)[i] = 0
+
+
+@inlined
+def fill_pass(stream: Any) -> None:
+    """Make up the line's last pass, so that the next voices begin one of their own."""
+    while stream["line_count"] & (PASS - 1) != 0:
+        leave_free(stream, stream["line_count"])
+        stream["line_count"] += 1
+
+
+@inlined
+def set_aside(stream: Any, address: int) -> None:
+    """Note a voice in use that is not calm."""
+    i = stream["other_count"]
+    words_at(stream["others"], i + 1)[i] = address
+    stream["other_count"] = i + 1
+
+
+@inlined
+def write_back(stream: Any, i: int) -> None:
+    """Note in the record of a voice in line how far its gain is on its way."""
+    until = words_at(stream["gains_until"], i + 1)[i]
+    if until == 0:
+        return
+    voice = voice_at(words_at(stream["line"], i + 1)[i])
+    left = until - words_at(stream["here"], i + 1)[i]
+    voice["gain_left"] = left
+    voice["gain"] = doubles_at(stream["gains_now"], i + 1)[i]
+    if left == 0:
+        voice["gain"] = voice["gain_goal"]
+        voice["gain_step"] = 0.0
+    store(voice, "level_count", voice["level_count"] - 1)  # line_up() had only foreseen it
+    note_point(voice, until - left, voice["gain"])
+
+
+@inlined
+def end_ramp(stream: Any, i: int) -> None:
+    """The gain of a voice in line is where it was to go."""
+    write_back(stream, i)
+    gain = voice_at(words_at(stream["line"], i + 1)[i])["gain"]
+    words_at(stream["gains_until"], i + 1)[i] = 0
+    doubles_at(stream["gains_now"], i + 1)[i] = gain
+    doubles_at(stream["gain_steps"], i + 1)[i] = 0.0
+    floats_at(stream["gains"], i + 1)[i] = np.float32(gain)
+    floats_at(stream["steps"], i + 1)[i] = ZERO
+    stream["ramping"] -= 1
+
+
+@inlined
+def becomes_calm(stream: Any, voice: Any, address: int) -> bool:
+    """Carry out what is due; True if that was all there was to do, such as a ramp's start."""
+    changes = load_acquire(voice, "changes")
+    obey(stream, voice, address, load(stream, "frames"), 0, 1)
+    if not is_calm(voice, address):
+        return False
+    voice["calm"] = changes
+    return True
+
+
+@inlined
+def sort_voice(stream: Any, voice: Any, address: int) -> None:
+    """Put a voice in use into the line if it is calm, else into the list of the others."""
+    if load_acquire(voice, "changes") == voice["calm"]:
+        line_up(stream, voice, address)
+    elif load_seq(voice, "active") != 0:
+        if becomes_calm(stream, voice, address):
+            line_up(stream, voice, address)
+        else:
+            set_aside(stream, address)
+
+
+@inlined
+def sort_voices(stream: Any) -> None:
+    """Look at every voice: those that are calm make up the line, the others in use a list.
+
+    In the line those of no group come first, then those of each group.
+    """
+    if stream["ramping"] > 0:
+        for i in range(stream["line_count"]):
+            write_back(stream, i)
+    stream["line_count"] = 0
+    stream["other_count"] = 0
+    stream["group_count"] = 0
+    stream["ramping"] = 0
+    end = load_acquire(stream, "voice_end")
+    address = stream["voices"]
+    for _ in range(end):
+        voice = voice_at(address)
+        if voice["bus"] != 0:
+            if load_seq(voice, "active") != 0:
+                groups = words_at(stream["groups"], stream["group_count"] + 1)
+                groups[stream["group_count"]] = voice["bus"]
+                stream["group_count"] += 1
+        elif voice["group"] == 0:
+            sort_voice(stream, voice, address)
+        address += VOICE_BYTES
+    fill_pass(stream)
+    stream["own_count"] = stream["line_count"]
+    groups = words_at(stream["groups"], stream["group_count"] + 1)
+    for k in range(stream["group_count"]):
+        address = stream["voices"]
+        for _ in range(end):
+            voice = voice_at(address)
+            if voice["group"] == groups[k]:
+                sort_voice(stream, voice, address)
+            address += VOICE_BYTES
+        fill_pass(stream)
+
+
+# --- what becomes of it -----------------------------------------------------------
+
+
+@inlined
+def refresh_line(stream: Any) -> None:
+    """Sort the voices if any of them was told something, or has got over it."""
+    changes = load_acquire(stream, "changes")
+    if changes != stream["lined_up"]:
+        stream["lined_up"] = changes
+        sort_voices(stream)
+
+
+@apart
+def are_short(here: Any, until: Any, frames: int, count: int) -> int:
+    """How many in line have, as far as is known, no `frames` frames to play on."""
+    short = 0
+    for i in range(count):
+        short += 1 if here[i] + frames > until[i] else 0
+    return short
+
+
+@inlined
+def leave_line(stream: Any, i: int) -> None:
+    """Take a voice out of the line; the next block's line has no gap any more."""
+    if words_at(stream["gains_until"], i + 1)[i] != 0:
+        write_back(stream, i)
+        stream["ramping"] -= 1
+    set_aside(stream, words_at(stream["line"], i + 1)[i])
+    leave_free(stream, i)
+    stream["lined_up"] = -1
+
+
+@inlined
+def look_again(stream: Any, frames: int) -> None:
+    """See how far those in line go now; who has no `frames` frames to play on leaves it."""
+    line = words_at(stream["line"], stream["line_count"] + 1)
+    here = words_at(stream["here"], stream["line_count"] + 1)
+    until = words_at(stream["until"], stream["line_count"] + 1)
+    gains_until = words_at(stream["gains_until"], stream["line_count"] + 1)
+    for i in range(stream["line_count"]):
+        if here[i] + frames > until[i]:
+            if gains_until[i] != 0 and gains_until[i] == here[i]:
+                end_ramp(stream, i)
+            until[i] = load_acquire(voice_at(line[i]), "write")
+            if gains_until[i] != 0:
+                until[i] = smaller(until[i], gains_until[i])
+            if here[i] + frames > until[i]:
+                leave_line(stream, i)
+
+
+# --- a block ----------------------------------------------------------------------
+
+
+@apart
+def follow_ramps(gains: Any, now: Any, steps: Any, frames: int, count: int) -> None:
+    """Note the gains of those in line for this block, within which no ramp ends.
+
+    It touches no record: those of many voices are more than the fastest cache holds.
+    """
+    for i in range(count):
+        gains[i] = np.float32(now[i])
+        now[i] += frames * steps[i]
+
+
+@apart
+def move_on(sources: Any, ends: Any, sizes: Any, step: int, count: int) -> None:
+    """Move addresses on by `step` bytes, from a ring's end back to its start."""
+    for i in range(count):
+        source = sources[i] + step
+        sources[i] = source - (sizes[i] if source >= ends[i] else 0)
+
+
+@inlined
+def take_frames(stream: Any, frames: int) -> None:
+    """Hand the next frames of those in line back, just before they are summed.
+
+    Their producers leave a slice of the ring alone (see ring.py).
+    """
+    count = stream["line_count"]
+    line = words_at(stream["line"], count + 1)
+    here = words_at(stream["here"], count + 1)
+    for i in range(count):
+        here[i] += frames
+    for i in range(count):
+        store_release(voice_at(line[i]), "read", here[i])
+
+
+@inlined
+def mix_pass(stream: Any, frames: int, first: int, ramps: bool, empty: bool) -> None:
+    """Sum the four in line from `first` on.
+
+    Parameters
+    ----------
+    ramps : bool
+        False: no gain in line moves.
+    empty : bool
+        The block holds nothing yet.
+    """
+    samples = frames * stream["channels"]
+    sources = words_at(stream["sources"], first + PASS)
+    gains = floats_at(stream["gains"], first + PASS)
+    steps = floats_at(stream["steps"], first + PASS)
+    block = floats_at(words_at(stream["targets"], first + 1)[first], samples)
+    a = floats_at(sources[first], samples)
+    b = floats_at(sources[first + 1], samples)
+    c = floats_at(sources[first + 2], samples)
+    d = floats_at(sources[first + 3], samples)
+    ga = gains[first]
+    gb = gains[first + 1]
+    gc = gains[first + 2]
+    gd = gains[first + 3]
+    sa = steps[first]
+    sb = steps[first + 1]
+    sc = steps[first + 2]
+    sd = steps[first + 3]
+    if not ramps or (sa == ZERO and sb == ZERO and sc == ZERO and sd == ZERO):
+        if empty:
+            begin_with_four(block, a, b, c, d, ga, gb, gc, gd, samples)
+        else:
+            mix_four(block, a, b, c, d, ga, gb, gc, gd, samples)
+    else:
+        ramp = floats_at(stream["ramp"], samples)
+        half = (frames >> 1) * stream["channels"]
+        mix_four_ramps(block, ramp, a, b, c, d, ga, gb, gc, gd, sa, sb, sc, sd, half, samples)
+
+
+@inlined
+def mix_line(stream: Any, frames: int, ramps: bool, empty: bool) -> None:
+    """Sum the next frames of all in line into the blocks that they are for.
+
+    Parameters
+    ----------
+    ramps : bool
+        False: no gain in line moves.
+    empty : bool
+        The stream's block holds nothing yet, and the first pass is for it.
+    """
+    count = stream["line_count"]
+    if ramps:
+        follow_ramps(
+            floats_at(stream["gains"], count + 1),
+            doubles_at(stream["gains_now"], count + 1),
+            doubles_at(stream["gain_steps"], count + 1),
+            frames,
+            count,
+        )
+    take_frames(stream, frames)
+    for first in range(0, count, PASS):
+        mix_pass(stream, frames, first, ramps, empty)
+        empty = False
+    move_on(
+        words_at(stream["sources"], count + 1),
+        words_at(stream["ends"], count + 1),
+        words_at(stream["sizes"], count + 1),
+        4 * stream["channels"] * frames,
+        count,
+    )

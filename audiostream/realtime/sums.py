@@ -1,0 +1,115 @@
+"""Inner loops over samples, where a mixer spends its time; audio thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.inlined import apart, inlined
+from audiostream.realtime.numbers import multiply_add
+
+__all__ = (
+    "add_one",
+    "begin_with_four",
+    "clear_block",
+    "mix_four",
+    "mix_four_ramps",
+    "scale_ramp",
+)
+
+ZERO = np.float32(0.0)
+
+
+@apart
+def mix_four(
+    mix: Any, a: Any, b: Any, c: Any, d: Any, ga: Any, gb: Any, gc: Any, gd: Any, count: int
+) -> None:
+    """Add four voices in one pass over the block, each at its own constant gain."""
+    for i in range(count):
+        ab = multiply_add(a[i], ga, multiply_add(b[i], gb, mix[i]))
+        mix[i] = multiply_add(c[i], gc, multiply_add(d[i], gd, ab))
+
+
+@apart
+def begin_with_four(
+    mix: Any, a: Any, b: Any, c: Any, d: Any, ga: Any, gb: Any, gc: Any, gd: Any, count: int
+) -> None:
+    """:func:`mix_four` into a block that holds nothing yet."""
+    for i in range(count):
+        ab = multiply_add(a[i], ga, b[i] * gb)
+        mix[i] = multiply_add(c[i], gc, multiply_add(d[i], gd, ab))
+
+
+@apart
+def mix_four_ramps(
+    mix: Any,
+    ramp: Any,
+    a: Any,
+    b: Any,
+    c: Any,
+    d: Any,
+    ga: Any,
+    gb: Any,
+    gc: Any,
+    gd: Any,
+    sa: Any,
+    sb: Any,
+    sc: Any,
+    sd: Any,
+    half: int,
+    count: int,
+) -> None:
+    """Add four voices in one pass, each gain moving by its step from frame to frame.
+
+    The second half of the block goes along with the first, its gains a sum away from those
+    there, since processors do fewer multiplications at a time than loads and additions.
+
+    Parameters
+    ----------
+    half : int
+        Samples of half of the block's frames, rounded down.
+    """
+    further = ramp[half] - ramp[0]
+    fa = sa * further
+    fb = sb * further
+    fc = sc * further
+    fd = sd * further
+    for i in range(half):
+        t = ramp[i]
+        k = i + half
+        la = multiply_add(t, sa, ga)
+        lb = multiply_add(t, sb, gb)
+        lc = multiply_add(t, sc, gc)
+        ld = multiply_add(t, sd, gd)
+        ab = multiply_add(a[i], la, multiply_add(b[i], lb, mix[i]))
+        cd = multiply_add(a[k], la + fa, multiply_add(b[k], lb + fb, mix[k]))
+        mix[i] = multiply_add(c[i], lc, multiply_add(d[i], ld, ab))
+        mix[k] = multiply_add(c[k], lc + fc, multiply_add(d[k], ld + fd, cd))
+    for i in range(2 * half, count):
+        t = ramp[i]
+        ab = multiply_add(b[i], multiply_add(t, sb, gb), mix[i])
+        ab = multiply_add(a[i], multiply_add(t, sa, ga), ab)
+        cd = multiply_add(d[i], multiply_add(t, sd, gd), ab)
+        mix[i] = multiply_add(c[i], multiply_add(t, sc, gc), cd)
+
+
+@apart
+def add_one(mix: Any, source: Any, gain: Any, count: int) -> None:
+    """Add one voice at a constant gain."""
+    for i in range(count):
+        mix[i] = multiply_add(source[i], gain, mix[i])
+
+
+@apart
+def scale_ramp(mix: Any, ramp: Any, gain: Any, step: Any, count: int) -> None:
+    """Scale the block by a gain that moves by its step from frame to frame."""
+    for i in range(count):
+        mix[i] *= multiply_add(ramp[i], step, gain)
+
+
+@inlined
+def clear_block(block: Any, count: int) -> None:
+    """Begin with silence."""
+    for i in range(count):
+        block[i] = ZERO
