@@ -50,6 +50,8 @@ LIMIT = "AVX2 by hand, four voices a pass"
 RTMIXER = "rtmixer"
 SUMS = "audiostream, sums"
 RENDER = "audiostream, render"
+UNMETERED = "audiostream, render without meters"
+GROUPED = "audiostream, render, four groups"
 
 
 class Job(ctypes.Structure):
@@ -222,6 +224,7 @@ class Bench:
     def _open_stream(self) -> None:
         """An output with its voices as the engine makes them, on our rings that never end."""
         from audiostream.device.manual import ManualDevice
+        from audiostream.engine.group import Group
         from audiostream.engine.output import Output
         from audiostream.engine.voice import Voice
         from audiostream.pcm import Format
@@ -229,6 +232,7 @@ class Bench:
         format = Format(48000, 2, 32)
         self.output = Output(format, FRAMES, ManualDevice(latency=0.01), self.voices)
         self.output.open()
+        self.groups = [Group(self.output) for _ in range(4)]
         self.played: list[Voice] = []
         self.risen = False
         self._close.callback(self.output.close)
@@ -240,6 +244,28 @@ class Bench:
             voice.play()
             self.played.append(voice)
         self.position = 0
+
+    def own_unmetered(self, blocks: int, ramp: bool) -> float:
+        """The same without its meter, to price that."""
+        record = self.output.record[0]
+        meter, record["meter"] = int(record["meter"]), 0
+        try:
+            return self.own_render(blocks, ramp)
+        finally:
+            record["meter"] = meter
+
+    def own_grouped(self, blocks: int, ramp: bool) -> float:
+        """The same with the voices in four groups, each with its meter."""
+        self._into([group.record_address for group in self.groups])
+        try:
+            return self.own_render(blocks, ramp)
+        finally:
+            self._into([0])
+
+    def _into(self, groups: list[int]) -> None:
+        for number, voice in enumerate(self.played):
+            self.output._table[voice.slot]["group"] = groups[number % len(groups)]
+            self.output.changed(voice.slot)
 
     def own_render(self, blocks: int, ramp: bool) -> float:
         job = self._prepare(blocks, ramp)
@@ -418,6 +444,8 @@ class Bench:
         found |= {
             SUMS: (self.own_sums, 1),
             RENDER: (self.own_render, 1),
+            UNMETERED: (self.own_unmetered, 1),
+            GROUPED: (self.own_grouped, 1),
             "numpy, voice by voice": (self.numpy_one_by_one, 0.05),
             "numpy, gains @ sources": (self.numpy_at_once, 0.2),
         }
@@ -535,6 +563,30 @@ def targets(found: Found) -> Table:
             lambda median: median <= 15,
             "%",
         )
+    for gain in GAINS:
+        row(
+            f"what its meter costs render, {gain}, 64 voices",
+            "2 % or less",
+            lambda layout, gain=gain: more(found[layout][gain]["64"], UNMETERED),
+            lambda median: median <= 2,
+            "%",
+        )
+    row(
+        "render with ramps, 64 voices, times render without",
+        "1.5 x or less",
+        lambda layout: Spread.of(
+            [
+                a / b
+                for a, b in zip(
+                    found[layout]["constant gain"]["64"][RENDER],
+                    found[layout]["gain ramp"]["64"][RENDER],
+                    strict=True,
+                )
+            ]
+        ),
+        lambda median: median <= 1.5,
+        "x",
+    )
     for voices in ("64", "256"):
         if RTMIXER in found["in cache"]["constant gain"][voices]:
             row(
@@ -549,10 +601,10 @@ def targets(found: Found) -> Table:
     return Table(["what", "target", *LAYOUTS], rows, "**Measured beside target**")
 
 
-def more(case: dict[str, list[float]]) -> Spread:
-    """Percent of CPU time that render takes beyond the sums."""
-    pairs = zip(case[SUMS], case[RENDER], strict=True)
-    return Spread.of([100 * (sums / render - 1) for sums, render in pairs])
+def more(case: dict[str, list[float]], than: str = SUMS) -> Spread:
+    """Percent of CPU time that render takes beyond another way."""
+    pairs = zip(case[than], case[RENDER], strict=True)
+    return Spread.of([100 * (other / render - 1) for other, render in pairs])
 
 
 def remarks(found: Found) -> list[str]:

@@ -312,3 +312,17 @@ def test_barge_in(tmp_path: Path) -> None:
     if len(gaps) == 1:  # no pause of the machine in what is said afterwards
         rest = sounding[-1] + 1 - sounding[gaps[0] + 1]
         assert rest / rate == pytest.approx(0.5, abs=0.003)
+
+
+def test_echo_cancel(tmp_path: Path) -> None:
+    """The agent's own voice is all that the microphone hears, and next to nothing is left."""
+    said = example("echo_cancel.py", "3", cwd=tmp_path)
+    lines = re.findall(
+        r"(\d) s: echo (-\d+\.\d) dB, left (-\d+\.\d) dB, attenuated by (\d+\.\d) dB; "
+        r"the speaker's peak: (-\d+) dB\n",
+        said,
+    )
+    assert [line[0] for line in lines] == ["1", "2", "3"], said
+    assert all(-40 < float(line[1]) < -15 for line in lines), "it heard the agent"
+    assert float(lines[-1][3]) > 30, "dB"
+    assert -20 < int(lines[-1][4]) < 0

@@ -61,6 +61,8 @@ def tick(clock: Any) -> None:
         call_back(clock["render"], 0, source, frames, times, 0, clock["render_user"])
         if clock["sink"] >= 0:
             pour(clock, source, frames * clock["frame_bytes"])
+        # A loopback hears a frame when the speaker's listener does.
+        times_at(times)["adc"] = times_at(times)["dac"]
     count = load_acquire(clock, "capture_count")
     captures = words_at(clock["captures"], 2 * count)
     for i in range(count):
