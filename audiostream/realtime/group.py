@@ -29,6 +29,7 @@ from audiostream.realtime.envelope import (
     add_levels,
     is_level,
     level_now,
+    pass_time,
     set_ramp,
     start_ramp,
 )
@@ -179,6 +180,10 @@ def add_group(stream: Any, group: Any, mix: int, offset: int, frames: int, index
     samples = frames * channels
     address = group["voice"]
     own = voice_at(address)
+    if group["members"] == 0:  # nothing was summed into its block
+        pass_time(stream, own, address, frames)
+        note_span(group["meter"], group["meter_mask"], index, 0.0, 0.0)
+        return
     found = floats_at(group["meter"] + 8 * (group["meter_mask"] + 1), 2)
     source = group["mix"] + offset
     if own["gain_left"] == 0 and is_level(address):

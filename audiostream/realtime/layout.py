@@ -301,9 +301,10 @@ GROUP: Final = _record(
     # gives way to, 0 for none, and how: to which level, over how many frames, how many frames
     # longer, and back over how many
     ("clear_count", "clear_fade", "key", "duck:f8", "attack", "hold", "release"),
-    # audio: how many of its voices sound, 1 if that changes in this piece; GIVEN_WAY and so
-    # on, and frames left of the hold; the last clear seen; the one under way, 0 for none
-    ("voices", "moving", "way", "hold_left", "asked", "clearing"),
+    # audio: how many voices are in use for it; how many of them sound, 1 if that changes in
+    # this piece; GIVEN_WAY and so on, and frames left of the hold; the last clear seen; the one
+    # under way, 0 for none
+    ("members", "voices", "moving", "way", "hold_left", "asked", "clearing"),
 )
 """Voices that are heard through one fader; its voice's ``read`` counts the clears done."""
 

@@ -198,11 +198,14 @@ def sort_voices(stream: Any) -> None:
     stream["own_count"] = stream["line_count"]
     groups = words_at(stream["groups"], stream["group_count"] + 1)
     for k in range(stream["group_count"]):
+        group = group_at(groups[k])
+        group["members"] = 0
         address = stream["voices"]
         for _ in range(end):
             voice = voice_at(address)
-            if voice["group"] == groups[k]:
+            if voice["group"] == groups[k] and load_seq(voice, "active") != 0:
                 sort_voice(stream, voice, address)
+                group["members"] += 1
             address += VOICE_BYTES
         fill_pass(stream)
 

@@ -59,7 +59,9 @@ def mix_block(stream: Any, frames: int) -> None:
         clear_block(floats_at(mix, samples), samples)
     groups = words_at(stream["groups"], stream["group_count"] + 1)
     for k in range(stream["group_count"]):
-        clear_block(floats_at(group_at(groups[k])["mix"], samples), samples)
+        group = group_at(groups[k])
+        if group["members"] > 0:
+            clear_block(floats_at(group["mix"], samples), samples)
     others = words_at(stream["others"], stream["other_count"] + 1)
     for i in range(stream["other_count"]):
         mix_other(stream, others[i], frames)

@@ -186,9 +186,14 @@ def test_where_nothing_can_be_kept_a_start_compiles_in_memory(copy: Copy) -> Non
 def test_programs_that_tests_start_find_the_kernels_compiled(tmp_path: Path) -> None:
     """conftest.py has seen to that, whatever their HOME is."""
     program = (
-        "import sys\n"
-        "from audiostream.engine.stream import load_kernels\n"
-        "load_kernels()\n"
+        "import sys, numpy\n"
+        "from audiostream.aio import get_output\n"
+        "from audiostream import AudioSample\n"
+        "with get_output(device='null') as speaker:\n"
+        "    music = speaker.group()\n"
+        "    speaker.sample(rate=16000, group=music).write_nowait(bytes(400))\n"
+        "    speaker.load(numpy.ones(10)).play(group=music)\n"
+        "    speaker.add_sample(AudioSample())\n"
         "print('numba' in sys.modules)\n"
     )
     done = subprocess.run(
