@@ -71,17 +71,30 @@ class Audit:
 
 
 def outputs(audit: Audit) -> dict[str, Any]:
-    """A speaker with eight voices that play, starve, ramp, are cleared, stop and ring."""
+    """A speaker with eight voices that play, starve, ramp, are cleared, stop and ring.
+
+    Half of them are in groups that are faded, cleared, and give way to one another, and beside
+    them a thousand one-shot sounds are played in every ten seconds.
+    """
     from audiostream.device.manual import ManualDevice
+    from audiostream.engine.group import Group
     from audiostream.engine.output import Output
+    from audiostream.engine.sound import Shot, SoundMemory
     from audiostream.engine.voice import Voice
     from audiostream.pcm import Format
     from audiostream.realtime.layout import TIME_INFO
 
-    output = Output(Format(48000, 2, 16), PERIOD, ManualDevice(), voices=16)
+    output = Output(Format(48000, 2, 16), PERIOD, ManualDevice(), voices=32)
     output.open()
     output.start()
-    voices = [Voice(output, Format(48000, 1 + n % 2, 16), 0.1) for n in range(8)]
+    groups = [Group(output) for _ in range(2)]
+    groups[0].duck(groups[1], 0.25, 0.01, 0.01, 0.01)
+    into = [None, None, *groups]
+    voices = [
+        Voice(output, Format(48000, 1 + n % 2, 16), 0.1, group=into[n % 4]) for n in range(8)
+    ]
+    click = SoundMemory(output, np.full((200, 2), 0.01, np.float32))
+    shots: list[Shot] = []
     bell = output.add_bell()
     for voice in voices:
         voice.use_bell(bell)
@@ -112,6 +125,16 @@ def outputs(audit: Audit) -> dict[str, Any]:
             if rng.random() < 0.5:
                 voice.arm_read(voice.write_index() - int(rng.integers(0, 2000)))
                 voice.arm_heard(voice.write_index() - int(rng.integers(0, 2000)))
+        for group in groups:
+            if rng.random() < 0.2:
+                group.clear(float(rng.choice([0.0, 0.005, 0.02])))
+            if rng.random() < 0.2:
+                group.fade(float(rng.random()), 0.01, "exponential")
+            if rng.random() < 0.2:
+                group.set_pan(float(rng.uniform(-1, 1)))
+        for _ in range(14):  # in the eighth of a second that a turn lasts
+            pan = float(rng.uniform(-1, 1))
+            shots.append(Shot(click, pan=pan, group=into[int(rng.integers(4))]))
         if done % (40 * TURN) == 0:
             record = output.record[0]
             record["master_target"], record["master_frames"] = float(rng.random()), 500
@@ -140,6 +163,8 @@ def outputs(audit: Audit) -> dict[str, Any]:
         "underruns": stats.underruns,
         "cuts": sum(output.word_of(voice.slot, "cut_count") for voice in voices),
         "heard": sum(output.word_of(voice.slot, "heard") for voice in voices),
+        "shots": sum(shot.is_over() for shot in shots),
+        "group clears": sum(output.word_of(group.slot, "read") for group in groups),
     }
     output.close()
     return {"counts": total, "happened": happened}

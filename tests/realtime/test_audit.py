@@ -78,6 +78,8 @@ def test_all_that_can_happen_did_happen(found: dict[str, Any], direction: str) -
     happened = found[direction]["happened"]
     assert 39_900 <= happened["callbacks"] <= 40_000  # some of an input's have no frames
     assert all(count > 100 for count in happened.values()), happened
+    if direction == "output":  # in 107 seconds
+        assert happened["shots"] >= 10_000
 
 
 @pytest.mark.parametrize(
