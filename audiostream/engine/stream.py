@@ -177,6 +177,7 @@ class Stream:
     def _allocate(self) -> None:
         record = self.record[0]
         p = self.parameters
+        record["address"] = self.address
         record["rate"] = p.rate
         record["channels"] = p.channels
         record["encoding"] = p.encoding

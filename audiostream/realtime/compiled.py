@@ -135,19 +135,25 @@ def optimise(module: Any, machine: Any) -> None:
 
 def compile_kernels(entries: Mapping[str, Callable[..., Any]] | None = None) -> bytes:
     """An object file with these entries, or with the library's; takes seconds."""
-    from audiostream.realtime.translate import ENTRIES, translate
+    from audiostream.realtime.translate import ENTRIES, FAR, translate
 
     machine = target_machine()
+    far = entries is not None
     with contextlib.ExitStack() as stack:
         helper = None
         if entries is None:
-            # The callback is half of the work; a second core does the other half meanwhile.
-            helper = stack.enter_context(Helper([name for name in ENTRIES if name != "render"]))
-            entries = {"render": ENTRIES["render"]}
-        module = translate(entries)
+            # The callbacks' short way is half of the work; a second core does the rest.
+            own = ("render", "capture", "run_clock")
+            names = [name for name in (*ENTRIES, *FAR) if name not in own]
+            helper = stack.enter_context(Helper(names))
+            entries = {name: ENTRIES[name] for name in own}
+        module = translate(entries, far=far)
         optimise(module, machine)
         if helper is not None:
             module.link_in(helper.module())
+            for function in module.functions:
+                if function.name not in ENTRIES and not function.is_declaration:
+                    function.linkage = "internal"
     return bytes(machine.emit_object(module))
 
 
@@ -187,10 +193,11 @@ class Helper:
 
 
 def optimised(names: Iterable[str]) -> Any:
-    """The LLVM module of some of the library's entries."""
-    from audiostream.realtime.translate import ENTRIES, translate
+    """The LLVM module of some of the library's entries and far functions."""
+    from audiostream.realtime.translate import ENTRIES, FAR, translate
 
-    module = translate({name: ENTRIES[name] for name in names})
+    every = {**ENTRIES, **FAR}
+    module = translate({name: every[name] for name in names}, far=False)
     optimise(module, target_machine())
     return module
 

@@ -23,13 +23,12 @@ from audiostream.realtime.atomics import (
     voice_at,
     words_at,
 )
+from audiostream.realtime.careful import add_at_levels, cut_voice, obey_now, rest
 from audiostream.realtime.envelope import (
     FLOW,
     RETURN,
-    add_levels,
     is_level,
     level_now,
-    pass_time,
     set_ramp,
     start_ramp,
 )
@@ -38,7 +37,6 @@ from audiostream.realtime.layout import SPAN, VOICE_BYTES
 from audiostream.realtime.line import refresh_line
 from audiostream.realtime.meter import add_measured, note_span, take_measure
 from audiostream.realtime.numbers import larger, smaller
-from audiostream.realtime.voice import cut, obey
 
 __all__ = ("carry_out_clears", "mix_groups")
 
@@ -58,7 +56,7 @@ def cut_voices(stream: Any, address: int) -> None:
         if voice["group"] == address and load_seq(voice, "active") != 0:
             to = load_acquire(voice, "group_skip")
             if to > voice["read"]:
-                cut(stream, voice, slot, to, load(stream, "frames"))
+                cut_voice(stream["address"], slot, to)
         slot += VOICE_BYTES
 
 
@@ -181,7 +179,7 @@ def add_group(stream: Any, group: Any, mix: int, offset: int, frames: int, index
     address = group["voice"]
     own = voice_at(address)
     if group["members"] == 0:  # nothing was summed into its block
-        pass_time(stream, own, address, frames)
+        rest(stream["address"], address, frames)
         note_span(group["meter"], group["meter_mask"], index, 0.0, 0.0)
         return
     found = floats_at(group["meter"] + 8 * (group["meter_mask"] + 1), 2)
@@ -195,7 +193,7 @@ def add_group(stream: Any, group: Any, mix: int, offset: int, frames: int, index
         return
     before = level_now(own, address)
     take_measure(found, floats_at(source, samples), samples)
-    add_levels(stream, own, address, mix + offset, source, frames, 1.0, 0.0)
+    add_at_levels(stream["address"], address, mix + offset, source, frames)
     after = level_now(own, address)
     power = found[1] * (before * before + before * after + after * after) / 3.0
     note_span(
@@ -207,11 +205,10 @@ def add_group(stream: Any, group: Any, mix: int, offset: int, frames: int, index
 def mix_group(stream: Any, group: Any, frames: int) -> None:
     """Add a group's block to the mix, carrying out its commands on their frames."""
     address = group["voice"]
-    own = voice_at(address)
     frame = load(stream, "frames")
     done = 0
     while done < frames:
-        until = obey(stream, own, address, frame, done, frames)
+        until = obey_now(stream["address"], address, done, frames)
         until = give_way(group, done, until)
         while done < until:
             index = frame + done

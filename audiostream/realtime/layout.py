@@ -176,9 +176,10 @@ VOICE: Final = _record(
 )
 
 STREAM: Final = _record(
-    # config: what the device runs at; slice is the most frames mixed in one go; ramp is
-    # the table of each sample's frame, from 1; silence a slice of it
+    # config: the record's own address; what the device runs at; slice is the most frames mixed
+    # in one go; ramp is the table of each sample's frame, from 1; silence two slices of it
     (
+        "address",
         "rate",
         "channels",
         "encoding",

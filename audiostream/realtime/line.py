@@ -15,7 +15,6 @@ from audiostream.realtime.atomics import (
     doubles_at,
     floats_at,
     group_at,
-    load,
     load_acquire,
     load_seq,
     store,
@@ -23,6 +22,7 @@ from audiostream.realtime.atomics import (
     voice_at,
     words_at,
 )
+from audiostream.realtime.careful import becomes_calm
 from audiostream.realtime.inlined import apart, inlined
 from audiostream.realtime.layout import (
     NEVER,
@@ -32,7 +32,7 @@ from audiostream.realtime.layout import (
 from audiostream.realtime.numbers import smaller
 from audiostream.realtime.ring import source_of
 from audiostream.realtime.sums import begin_with_four, mix_four, mix_four_ramps
-from audiostream.realtime.voice import is_calm, note_level, note_point, obey
+from audiostream.realtime.voice import note_level, note_point
 
 __all__ = (
     "are_short",
@@ -147,23 +147,12 @@ def end_ramp(stream: Any, i: int) -> None:
 
 
 @inlined
-def becomes_calm(stream: Any, voice: Any, address: int) -> bool:
-    """Carry out what is due; True if that was all there was to do, such as a ramp's start."""
-    changes = load_acquire(voice, "changes")
-    obey(stream, voice, address, load(stream, "frames"), 0, 1)
-    if not is_calm(voice, address):
-        return False
-    voice["calm"] = changes
-    return True
-
-
-@inlined
 def sort_voice(stream: Any, voice: Any, address: int) -> None:
     """Put a voice in use into the line if it is calm, else into the list of the others."""
     if load_acquire(voice, "changes") == voice["calm"]:
         line_up(stream, voice, address)
     elif load_seq(voice, "active") != 0:
-        if becomes_calm(stream, voice, address):
+        if becomes_calm(stream["address"], address):
             line_up(stream, voice, address)
         else:
             set_aside(stream, address)

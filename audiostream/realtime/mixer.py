@@ -21,12 +21,12 @@ from audiostream.realtime.atomics import (
     voice_at,
     words_at,
 )
+from audiostream.realtime.careful import mix_careful
 from audiostream.realtime.heard import follow_heard
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.line import are_short, look_again, mix_line, target_of
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.sums import clear_block, scale_ramp
-from audiostream.realtime.voice import mix_voice
 
 __all__ = (
     "apply_master",
@@ -39,7 +39,7 @@ def mix_other(stream: Any, address: int, frames: int) -> None:
     """Add a voice that is not in line; if it is calm by then, it is in the next block."""
     voice = voice_at(address)
     follow_heard(voice, stream["now_frame"])
-    mix_voice(stream, voice, address, target_of(stream, voice), frames, load(stream, "frames"))
+    mix_careful(stream["address"], address, target_of(stream, voice), frames)
     if voice["calm"] >= 0:
         stream["lined_up"] = -1
 

@@ -18,9 +18,9 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
 from audiostream.realtime import callback, clock, control, oscillator, remix, resample
-from audiostream.realtime.inlined import RETURNS, Modules, lower
+from audiostream.realtime.inlined import FAR, RETURNS, Modules, far_symbol, lower
 
-__all__ = ("ENTRIES", "translate")
+__all__ = ("ENTRIES", "FAR", "translate")
 
 ENTRIES: Mapping[str, Callable[..., Any]] = {
     "render": callback.render,
@@ -52,10 +52,15 @@ KNOWN = ("audiostream_", "llvm.")
 INT64 = ir.IntType(64)
 
 
-def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
+def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool = True) -> Any:
     """Type and lower the entries and all that they call; an LLVM module, not optimised.
 
     Only the entries can be seen from outside of it, under their names.
+
+    Parameters
+    ----------
+    far : bool
+        False: without the far functions that are called, but those among the entries.
     """
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
@@ -65,9 +70,13 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
     target.load_additional_registries = lambda: None
     library = Modules(target.codegen(), "audiostream")
     with global_compiler_lock, target.push_code_library(library):
-        inner = [
-            _add_entry(target, library, name, function) for name, function in entries.items()
-        ]
+        names = {_symbol(name, function): function for name, function in entries.items()}
+        inner = [_add_entry(target, library, name, names[name]) for name in names]
+        made = set(names)
+        while far and (missing := sorted(set(map(far_symbol, library.called)) - made)):
+            made.update(missing)
+            for name in missing:
+                _add_entry(target, library, name, FAR[name.removeprefix(far_symbol(""))])
     first, *others = [
         llvm.parse_assembly(cgutils.normalize_ir_text(text)) for text in library.texts
     ]
@@ -76,7 +85,7 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
     for name in inner:  # into its one caller, however large it is
         first.get_function(name).add_function_attribute("alwaysinline")
     for thing in (*first.functions, *first.global_variables):
-        if not thing.is_declaration and thing.name not in entries:
+        if not thing.is_declaration and thing.name not in names:
             thing.linkage = "internal"
         elif thing.is_declaration and not thing.name.startswith(KNOWN):
             raise TypeError(
@@ -85,6 +94,10 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
             )
     first.verify()
     return first
+
+
+def _symbol(name: str, function: Callable[..., Any]) -> str:
+    return far_symbol(name) if FAR.get(name) is function else name
 
 
 def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> str:

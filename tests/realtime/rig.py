@@ -50,7 +50,7 @@ ADDRESSES = {
     *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
     *LINE,
     *("others", "levels", "commands", "tail", "meter", "nobody", "groups", "group"),
-    *("bus", "one"),
+    *("bus", "one", "address"),
 }
 """Fields that differ from run to run: what the clock said, and where memory lies."""
 
@@ -214,6 +214,7 @@ class Rig:
         self.meter = Meter(1 << 15)
         self.times = Times()
         for name, value in {
+            "address": self.address,
             "rate": rate,
             "channels": channels,
             "encoding": encoding,

@@ -16,7 +16,7 @@ from audiostream.device.manual import ManualDevice
 from audiostream.engine.output import Output
 from audiostream.engine.voice import Voice
 from audiostream.pcm import Format
-from audiostream.realtime import callback, control, heard, mixer, voice
+from audiostream.realtime import callback, careful, control, heard, mixer, voice
 from audiostream.realtime import line as in_line
 from audiostream.realtime.layout import NEVER, PASS
 from tests.realtime.rig import PLAIN, Form, Rig, compiled, rings
@@ -109,7 +109,7 @@ def test_steady_voices_do_not_go_the_long_way(monkeypatch: pytest.MonkeyPatch) -
         real(stream, frames, first, *how)
 
     monkeypatch.setattr(in_line, "mix_pass", watched)
-    monkeypatch.setattr(mixer, "mix_voice", lambda *arguments: calls.append(1))
+    monkeypatch.setattr(mixer, "mix_careful", lambda *arguments: calls.append(1))
     rig.render(16)
     assert calls == []
     assert passes == [0, PASS, 2 * PASS]
@@ -560,7 +560,7 @@ def two_voices(others: str) -> Rig:
 def test_a_waiter_at_any_moment_of_a_block_is_told_or_rung(
     monkeypatch: pytest.MonkeyPatch, index: str, slot: int, others: str
 ) -> None:
-    order = Interleaved(monkeypatch, heard, in_line, mixer, voice, callback)
+    order = Interleaved(monkeypatch, careful, heard, in_line, mixer, voice, callback)
     moment = 0
     while True:
         rig = two_voices(others)
