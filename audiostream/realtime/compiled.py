@@ -135,39 +135,39 @@ def optimise(module: Any, machine: Any) -> None:
 
 def compile_kernels(entries: Mapping[str, Callable[..., Any]] | None = None) -> bytes:
     """An object file with these entries, or with the library's; takes seconds."""
-    from audiostream.realtime.translate import ENTRIES, FAR, translate
+    if entries is not None:
+        from audiostream.realtime.translate import translate
 
-    machine = target_machine()
-    far = entries is not None
-    with contextlib.ExitStack() as stack:
-        helper = None
-        if entries is None:
-            # The callbacks' short way is half of the work; a second core does the rest.
-            own = ("render", "capture", "run_clock")
-            names = [name for name in (*ENTRIES, *FAR) if name not in own]
-            helper = stack.enter_context(Helper(names))
-            entries = {name: ENTRIES[name] for name in own}
-        module = translate(entries, far=far)
-        optimise(module, machine)
-        if helper is not None:
+        module = translate(entries)
+        optimise(module, target_machine())
+    else:
+        with Helper(REST) as helper:  # before numba is imported here, which takes a while
+            module = optimised(SHORT_WAY)
             module.link_in(helper.module())
-            for function in module.functions:
-                if function.name not in ENTRIES and not function.is_declaration:
-                    function.linkage = "internal"
-    return bytes(machine.emit_object(module))
+        for function in module.functions:
+            if function.name not in NAMES and not function.is_declaration:
+                function.linkage = "internal"
+    return bytes(target_machine().emit_object(module))
+
+
+SHORT_WAY = "callbacks"
+"""What this interpreter compiles, the callbacks' short way, is half of the work ..."""
+
+REST = "rest"
+"""... and what a second one does meanwhile is the other half, where there is another core."""
 
 
 class Helper:
-    """Another interpreter that compiles some of the kernels; this one does where it cannot."""
+    """Another interpreter that compiles a part of the kernels; this one does if it cannot."""
 
-    def __init__(self, names: list[str]) -> None:
-        self._names = names
+    def __init__(self, part: str) -> None:
+        self._part = part
         self._process: subprocess.Popen[str] | None = None
         # Where Python is embedded, sys.executable is some other program.
         if Path(sys.executable or "").name.startswith("python"):
             with contextlib.suppress(OSError):
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "audiostream.realtime.translate", *names],
+                    [sys.executable, "-m", "audiostream.realtime.translate", part],
                     env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -181,7 +181,7 @@ class Helper:
             text, _ = self._process.communicate()
             if self._process.returncode == 0:
                 return llvm.parse_assembly(text)
-        return optimised(self._names)
+        return optimised(self._part)
 
     def __enter__(self) -> Helper:
         return self
@@ -192,12 +192,11 @@ class Helper:
             self._process.communicate()
 
 
-def optimised(names: Iterable[str]) -> Any:
-    """The LLVM module of some of the library's entries and far functions."""
-    from audiostream.realtime.translate import ENTRIES, FAR, translate
+def optimised(part: str) -> Any:
+    """The LLVM module of a part of the library's kernels."""
+    from audiostream.realtime.translate import part_of, translate
 
-    every = {**ENTRIES, **FAR}
-    module = translate({name: every[name] for name in names}, far=False)
+    module = translate(part_of(part), far=False)
     optimise(module, target_machine())
     return module
 

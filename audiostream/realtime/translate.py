@@ -6,8 +6,10 @@ PortAudio, ctypes and compiled code all call them alike.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -17,10 +19,18 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from audiostream.realtime import callback, clock, control, oscillator, remix, resample
+from audiostream.realtime import (
+    callback,
+    clock,
+    compiled,
+    control,
+    oscillator,
+    remix,
+    resample,
+)
 from audiostream.realtime.inlined import FAR, RETURNS, Modules, far_symbol, lower
 
-__all__ = ("ENTRIES", "FAR", "translate")
+__all__ = ("ENTRIES", "FAR", "part_of", "translate")
 
 ENTRIES: Mapping[str, Callable[..., Any]] = {
     "render": callback.render,
@@ -46,6 +56,9 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
 }
 """What is called from outside, by name."""
 
+SHORT_WAY = ("render", "capture", "run_clock", "put", "put_more", "take", "heard_at")
+"""Entries that are compiled together: what they call has much in common."""
+
 KNOWN = ("audiostream_", "llvm.")
 """Beginnings of the names that are defined elsewhere: ours, and LLVM's instructions."""
 
@@ -66,10 +79,12 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool 
     cpu_target.target_context.refresh()
     # Without numba's runtime: nothing here counts references.
     target = cpu_target.target_context.subtarget(enable_nrt=False)
-    # They are all there now; numba would go through its imports again for every function.
-    target.load_additional_registries = lambda: None
     library = Modules(target.codegen(), "audiostream")
-    with global_compiler_lock, target.push_code_library(library):
+    with (
+        global_compiler_lock,
+        _undisturbed(cpu_target.typing_context, target),
+        target.push_code_library(library),
+    ):
         names = {_symbol(name, function): function for name, function in entries.items()}
         inner = [_add_entry(target, library, name, names[name]) for name in names]
         made = set(names)
@@ -94,6 +109,33 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool 
             )
     first.verify()
     return first
+
+
+def part_of(name: str) -> dict[str, Callable[..., Any]]:
+    """The entries and far functions of a part: compiled.SHORT_WAY or compiled.REST."""
+    every = {**ENTRIES, **FAR}
+    short = name == compiled.SHORT_WAY
+    return {one: function for one, function in every.items() if (one in SHORT_WAY) == short}
+
+
+@contextlib.contextmanager
+def _undisturbed(*contexts: Any) -> Iterator[None]:
+    """Without what numba does again and again for nothing: a fifth of the time.
+
+    All that its contexts could look for is there, and none of the millions of objects that it
+    makes is in need of the garbage collector before the end.
+    """
+    collected = gc.isenabled()
+    gc.disable()
+    for context in contexts:
+        context.refresh = lambda: None
+    try:
+        yield
+    finally:
+        for context in contexts:
+            del context.refresh
+        if collected:
+            gc.enable()
 
 
 def _symbol(name: str, function: Callable[..., Any]) -> str:
@@ -125,4 +167,4 @@ def _add_entry(target: Any, library: Modules, name: str, function: Callable[...,
 if __name__ == "__main__":  # a helper of compiled.py's
     from audiostream.realtime.compiled import optimised
 
-    print(optimised(sys.argv[1:]))
+    print(optimised(sys.argv[1]))

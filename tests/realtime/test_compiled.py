@@ -523,11 +523,17 @@ def functions_of(module: object) -> set[str]:
     return {f.name for f in module.functions if not f.is_declaration}  # type: ignore[attr-defined]
 
 
-def test_another_interpreter_compiles_what_it_is_told() -> None:
-    with compiled.Helper(["load_word", "store_word"]) as helper:
+def test_another_interpreter_compiles_its_part() -> None:
+    from audiostream.realtime.translate import part_of
+
+    with compiled.Helper(compiled.REST) as helper:
         assert helper._process is not None
-        assert functions_of(helper.module()) == {"load_word", "store_word"}
+        visible = {name for name in functions_of(helper.module()) if not name.startswith("_Z")}
         assert helper._process.returncode == 0
+    rest, short = part_of(compiled.REST), part_of(compiled.SHORT_WAY)
+    assert {name.removeprefix("audiostream_far_") for name in visible} == set(rest)
+    assert not set(rest) & set(short)
+    assert set(compiled.NAMES) <= set(rest) | set(short)
 
 
 def test_where_the_helper_fails_the_work_is_done_here(
@@ -536,14 +542,17 @@ def test_where_the_helper_fails_the_work_is_done_here(
     broken = tmp_path / "python-broken"
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
+    asked: list[str] = []
+    monkeypatch.setattr(compiled, "optimised", asked.append)
     for executable in (str(broken), str(tmp_path / "python-gone"), "/usr/sbin/uwsgi", ""):
         monkeypatch.setattr(sys, "executable", executable)
-        with compiled.Helper(["load_word"]) as helper:
-            assert functions_of(helper.module()) == {"load_word"}
+        with compiled.Helper(compiled.REST) as helper:
+            helper.module()
+    assert asked == [compiled.REST] * 4
 
 
 def test_a_helper_that_is_not_wanted_any_more_is_ended() -> None:
-    with compiled.Helper(["put"]) as helper:
+    with compiled.Helper(compiled.REST) as helper:
         pass
     assert helper._process is not None
     assert helper._process.returncode is not None
