@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import select
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from audiostream.engine.intake import sliceable
 from audiostream.engine.lifetime import LIFETIME
@@ -16,10 +17,31 @@ if TYPE_CHECKING:
 
     from audiostream.aio.output import AudioOutput
 
-__all__ = ("RING_BYTES", "AudioSample")
+__all__ = ("RING_BYTES", "AudioSample", "Shadowed")
 
 RING_BYTES = 16384
 """Bytes of a sample's ring, as in the original; at least two buffers."""
+
+T = TypeVar("T")
+
+
+class Shadowed(Generic[T]):
+    """A property that an object may set an attribute of its own over.
+
+    The original had no such name, and a subclass that was written for it may use it: a
+    player's ``self.position = 0``, say.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Shadowed[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object, owner: type) -> Any:
+        return self if instance is None else self._compute(instance)
 
 
 class AudioSample:
@@ -121,7 +143,7 @@ class AudioSample:
         if voice is not None and not voice.is_gone and not voice.output.is_closed:
             voice.stop()
 
-    @property
+    @Shadowed
     def position(self) -> int:
         """Frames heard since it was added to its output; 0 while it is on none.
 

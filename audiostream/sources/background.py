@@ -17,9 +17,11 @@ from audiostream.aio.sources.source import Source
 from audiostream.errors import AudioException
 
 if TYPE_CHECKING:
+    from audiostream.aio.output import AudioOutput
+    from audiostream.engine.voice import Voice
     from audiostream.sources.thread import ThreadSource
 
-__all__ = ("LoopRun", "Run", "ThreadRun")
+__all__ = ("LoopRun", "Run", "ThreadRun", "output_and_voice")
 
 
 class _Portal:
@@ -92,8 +94,8 @@ class ThreadRun:
     def _work(self, source: ThreadSource) -> None:
         stopped = self._stopped
         try:
-            while not (stopped.is_set() or source.is_cut_off):
-                _, voice = source.output_and_voice()
+            while not (stopped.is_set() or is_cut_off(source)):
+                _, voice = output_and_voice(source)
                 epoch = voice.epoch
                 chunk = source.get_bytes()
                 if stopped.is_set() or chunk is None:
@@ -104,11 +106,11 @@ class ThreadRun:
                 else:
                     stopped.wait(source.buffersize / source.rate)
         except AudioException:
-            if not (stopped.is_set() or source.is_cut_off):
+            if not (stopped.is_set() or is_cut_off(source)):
                 raise
         finally:
             if not stopped.is_set():
-                source.over()
+                over(source)
 
     def stop(self) -> None:
         """See :class:`Run`."""
@@ -131,7 +133,7 @@ class _Asked(Source):
 
     async def get_bytes(self) -> Any:
         source = self._source
-        if source.is_cut_off:
+        if is_cut_off(source):
             return None
         if getattr(source.get_bytes, "never_blocks", False):
             return source.next_block()
@@ -151,7 +153,7 @@ class LoopRun:
 
     async def _work(self, source: ThreadSource, again: bool) -> None:
         try:
-            output, voice = source.output_and_voice()
+            output, voice = output_and_voice(source)
             if again:
                 # The run before may have written once more after it was stopped, before
                 # the loop cancelled it; which it has by now.
@@ -160,7 +162,7 @@ class LoopRun:
             await sample.write_from(_Asked(source), ahead=source.ahead)
         except (Exception, SystemExit, KeyboardInterrupt) as error:
             # None of them may get as far as the loop, which is the other sources', too.
-            if not (self._stopped or source.is_cut_off):
+            if not (self._stopped or is_cut_off(source)):
                 report(error)
         finally:
             self._ended.set()
@@ -177,6 +179,30 @@ class LoopRun:
     def join(self, timeout: float | None) -> None:
         """See :class:`Run`."""
         self._ended.wait(timeout)
+
+
+# Functions, not methods: the names in a source are left to whoever writes one.
+
+
+def is_cut_off(source: ThreadSource) -> bool:
+    """True if nothing can be heard of it any more, and that is no fault of its own."""
+    voice = source._voice
+    return voice is None or voice.is_gone or voice.output.is_closed
+
+
+def output_and_voice(source: ThreadSource) -> tuple[AudioOutput, Voice]:
+    """Where it plays."""
+    voice = source._attached("play")
+    assert source._output is not None
+    return source._output, voice
+
+
+def over(source: ThreadSource) -> None:
+    """The generator has ended by itself: to run dry now is no shortage."""
+    voice = source._voice
+    if voice is not None:
+        with contextlib.suppress(AudioException):
+            voice.end()
 
 
 def report(error: BaseException) -> None:

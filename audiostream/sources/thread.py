@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from audiostream.aio.sources.source import block_for
-from audiostream.compat.sample import AudioSample
-from audiostream.engine.voice import Voice
-from audiostream.errors import AudioException
+from audiostream.compat.sample import AudioSample, Shadowed
 from audiostream.pcm import check_whole
 from audiostream.sources.background import LoopRun, Run, ThreadRun, is_on_loop
 
@@ -77,12 +74,12 @@ class ThreadSource(AudioSample):
         self.encoding = stream.encoding
         stream.add_sample(self)
 
-    @property
+    @Shadowed
     def block(self) -> int:
         """Frames that the ready-made sources make at a time."""
         return block_for(self.rate // 10 if self.ahead is None else self.ahead)
 
-    @property
+    @Shadowed
     def sample(self) -> ThreadSource:
         """The sample that it writes to: itself."""
         return self
@@ -146,26 +143,7 @@ class ThreadSource(AudioSample):
         if self._run is not None:
             self._run.join(timeout)
 
-    # --- for what drives it, and what an output does -----------------------------
-
-    @property
-    def is_cut_off(self) -> bool:
-        """True if nothing can be heard of it any more, and that is no fault of its own."""
-        voice = self._voice
-        return voice is None or voice.is_gone or voice.output.is_closed
-
-    def output_and_voice(self) -> tuple[AudioOutput, Voice]:
-        """Where it plays."""
-        voice = self._attached("play")
-        assert self._output is not None
-        return self._output, voice
-
-    def over(self) -> None:
-        """The generator has ended by itself: to run dry now is no shortage."""
-        voice = self._voice
-        if voice is not None:
-            with contextlib.suppress(AudioException):
-                voice.end()
+    # --- for the ready-made sources, and what an output does ---------------------
 
     def encoded(self, block: np.ndarray) -> bytes:
         """Float32 (frames, channels) in the output's encoding."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiostream.aio.sources.waves import Sine
-from audiostream.sources.background import never_blocks
+from audiostream.sources.background import never_blocks, output_and_voice
 from audiostream.sources.thread import ThreadSource
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class SineSource(ThreadSource):
     ) -> None:
         self._sine = Sine(frequency, amplitude)
         super().__init__(stream, *args, ahead=ahead, **kwargs)
-        _, voice = self.output_and_voice()
+        _, voice = output_and_voice(self)
         self._sine.begin(voice.format, voice.output.kernels)
 
     @property

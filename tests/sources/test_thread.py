@@ -129,6 +129,31 @@ def test_arguments_of_the_original_are_taken(output: OpenOutput, kind: type[Thre
 
 
 @both
+@pytest.mark.parametrize("name", ["position", "block", "sample", "over", "is_cut_off"])
+def test_a_subclass_has_its_own_names(
+    output: OpenOutput, device: ManualDevice, kind: type[Threaded], name: str
+) -> None:
+    class Player(kind):  # type: ignore[misc, valid-type]
+        def __init__(self, stream: Any) -> None:
+            super().__init__(stream)
+            setattr(self, name, 0)
+
+        def chunk(self) -> bytes | None:
+            setattr(self, name, getattr(self, name) + 100)
+            return super().chunk() if getattr(self, name) <= 1000 else None
+
+    stream = output(channels=1)
+    source = Player(stream)
+    with told() as errors:
+        source.start()
+        source.join(LIMIT)
+    assert not source.is_alive()
+    assert not errors
+    assert np.array_equal(device.step(1000), ramp(1000))
+    assert stream.stats.starved == 0
+
+
+@both
 @pytest.mark.parametrize("ahead", [128, 1000])
 def test_no_more_than_the_limit_is_made_ahead(
     output: OpenOutput, device: ManualDevice, kind: type[Threaded], ahead: int
