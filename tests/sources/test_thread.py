@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import threading
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trio
 
 from audiostream import AudioException, AudioSample
 from audiostream.errors import DeviceError, StreamClosedError
@@ -344,7 +346,9 @@ def test_one_that_raises_is_told_of_once_and_others_play_on(
     good.stop()
 
 
-@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    "error", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError]
+)
 def test_an_exit_in_one_does_not_end_the_loop(
     output: OpenOutput, device: ManualDevice, error: type[BaseException]
 ) -> None:
@@ -363,6 +367,63 @@ def test_an_exit_in_one_does_not_end_the_loop(
     assert [type(each) for each in errors] == [error]
     assert np.array_equal(played(stream, device, 20000, good), ramp(20000))
     good.stop()
+
+
+def test_one_on_the_loop_starts_and_restarts_others_and_itself(
+    output: OpenOutput, device: ManualDevice
+) -> None:
+    stream = output(channels=1)
+    good = Looped(stream)
+
+    class First(Looped):
+        async def get_bytes(self) -> bytes | None:
+            if self.made < 1000:
+                return self.chunk()
+            good.start()
+            again.start()
+            again.stop()  # before it has begun
+            return None
+
+    again = Looped(stream)
+    first = First(stream)
+    with told() as errors:
+        first.start()
+        first.join(LIMIT)
+        again.join(LIMIT)
+    assert not first.is_alive()
+    assert not again.is_alive()
+    assert not again.made
+    assert not errors
+    eventually(lambda: full(stream, good))
+    assert np.array_equal(device.step(1000), 2 * ramp(1000))
+    good.stop()
+
+
+def test_one_on_the_loop_cannot_be_waited_for_there(output: OpenOutput) -> None:
+    class Waiting(Looped):
+        async def get_bytes(self) -> None:
+            self.join()
+
+    source = Waiting(output())
+    with told() as errors:
+        source.start()
+        source.join(LIMIT)
+    assert not source.is_alive()
+    assert [type(error) for error in errors] == [RuntimeError]
+
+
+def test_one_on_the_loop_is_started_from_trio(output: OpenOutput, device: ManualDevice) -> None:
+    stream = output(channels=1)
+    source = Looped(stream)
+
+    async def start() -> None:
+        source.start()
+
+    with told() as errors:
+        trio.run(start)
+        assert np.array_equal(played(stream, device, 20000, source), ramp(20000))
+    assert not errors
+    source.stop()
 
 
 @both
