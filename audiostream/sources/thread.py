@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ class ThreadSource(AudioSample):
 
     _run: Run | None
     _stopping: bool
+    _control: threading.RLock
     _give_back: weakref.finalize[..., ThreadSource] | None
     daemon: bool
     ahead: int | None
@@ -58,6 +60,8 @@ class ThreadSource(AudioSample):
         source = super().__new__(cls)
         source._run = None
         source._stopping = False
+        # One start or stop at a time: of two runs, a stop would end the last one only.
+        source._control = threading.RLock()
         source._give_back = None
         source.daemon = True
         source.ahead = None
@@ -105,7 +109,7 @@ class ThreadSource(AudioSample):
     # --- control -----------------------------------------------------------------
 
     def start(self) -> None:
-        """Generate and play.  Idempotent; works again after :meth:`stop`.
+        """Generate and play.  Idempotent; works again after :meth:`stop`.  Any thread.
 
         Raises
         ------
@@ -114,34 +118,42 @@ class ThreadSource(AudioSample):
         StreamClosedError, DeviceError
             If the output is closed or its device gone.
         """
-        if self.is_alive() and not self._stopping:
-            return
-        voice = self._attached("start")
-        voice.check()
-        self.play()
-        self._stopping = False
-        again = self._run is not None
-        self._run = LoopRun(self, again) if is_on_loop(self) else ThreadRun(self)
+        with self._control:
+            if self.is_alive() and not self._stopping:
+                return
+            voice = self._attached("start")
+            voice.check()
+            self.play()
+            self._stopping = False
+            again = self._run is not None
+            self._run = LoopRun(self, again) if is_on_loop(self) else ThreadRun(self)
 
     def stop(self) -> None:
-        """End the generator, fade out and drop what is queued.  Idempotent.
+        """End the generator, fade out and drop what is queued.  Idempotent; any thread.
 
         It ends even while it waits in ``write``; in the middle of ``get_bytes`` its answer
         is the last, and is not heard.  :meth:`join` waits for that.
         """
-        self._stopping = True
-        if self._run is not None:
-            self._run.stop()
-        super().stop()
+        with self._control:
+            self._stopping = True
+            if self._run is not None:
+                self._run.stop()
+            super().stop()
 
     def is_alive(self) -> bool:
         """True while the generator runs."""
-        return self._run is not None and self._run.is_alive()
+        run = self._latest_run()
+        return run is not None and run.is_alive()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the generator has ended; at most `timeout` seconds."""
-        if self._run is not None:
-            self._run.join(timeout)
+        run = self._latest_run()
+        if run is not None:
+            run.join(timeout)
+
+    def _latest_run(self) -> Run | None:
+        with self._control:  # what is just begun by another thread, too
+            return self._run
 
     # --- for the ready-made sources, and what an output does ---------------------
 

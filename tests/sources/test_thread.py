@@ -219,6 +219,34 @@ def test_start_is_idempotent_and_works_again(
         assert not device.step(1024).any()
 
 
+def test_started_by_two_threads_at_once_it_runs_once(
+    output: OpenOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Threaded(output(channels=1))
+    inside, go = threading.Event(), threading.Event()
+    play = source.play
+
+    def slow() -> None:
+        inside.set()
+        assert go.wait(LIMIT)
+        play()
+
+    monkeypatch.setattr(source, "play", slow)
+    first, second = (threading.Thread(target=source.start) for _ in range(2))
+    first.start()
+    assert inside.wait(LIMIT)
+    second.start()  # in the middle of the other's start
+    go.set()
+    first.join(LIMIT)
+    second.join(LIMIT)
+    eventually(lambda: source.made >= 1000)
+    assert len(source.threads) == 1
+    source.stop()
+    source.join(LIMIT)
+    assert not source.is_alive()
+    assert not any(thread.is_alive() for thread in source.threads)
+
+
 @both
 def test_stop_ends_one_that_is_blocked_in_write(
     output: OpenOutput, kind: type[Threaded]
