@@ -732,6 +732,42 @@ async def test_a_file_that_loops_has_no_gap(tmp_path: Path) -> None:
     assert np.array_equal(played[:, 0], np.resize(data[:, 0], len(played)))
 
 
+async def test_a_few_frames_that_loop_are_not_read_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "tiny.wav"
+    data = ramp(1, 7)
+    soundfile.write(path, data, 48000, subtype="PCM_16")
+    reads = []
+    read = soundfile.SoundFile.read
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        reads.append(args)
+        return read(self, *args, **kwargs)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    device = ManualDevice()
+    source = sources.file(path, loop=True)
+    async with speaker_on(device) as speaker, anyio.create_task_group() as group:
+        sample = speaker.sample(buffer=1.0)
+        await spawn(group, lambda: sample.write_from(source, ahead=30000))
+        await until(lambda: sample.buffered >= 30000)
+        group.cancel_scope.cancel()
+        heard = device.step(30000)[:, 0]
+    assert np.array_equal(heard, np.resize(data[:, 0], 30000))
+    assert len(reads) <= 4 * 3  # pieces of 12,000 frames
+
+
+async def test_a_damaged_file_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "cut.flac"
+    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 48000)
+    soundfile.write(path, noise, 48000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    source = sources.file(path)
+    with pytest.raises(AudioException, match=r"cut\.flac.* 0\.25 seconds"):
+        await whole(source)
+
+
 async def test_seek_position_and_duration(tmp_path: Path) -> None:
     path = tmp_path / "sound.wav"
     data = ramp(0, 24000)
@@ -826,6 +862,7 @@ async def test_closing_a_file_ends_its_play(tmp_path: Path) -> None:
         assert running.error is None
         assert sample.written == 12000  # the piece that was read
     assert source.duration == 30000 / 48000
+    assert source.position == 12000 / 48000
 
 
 # --------------------------------------------------------------------------------- patches

@@ -70,6 +70,7 @@ class File(Source):
         self.path = path
         self.loop = loop
         self._reading = threading.Lock()  # closing waits for it
+        self._next = 0  # the frame that is read next
         self._seek: int | None = None
         self._ended = False
         self.seek(start)
@@ -82,8 +83,8 @@ class File(Source):
     @property
     def position(self) -> float:
         """Seconds from the beginning of what is read next; ahead of what is heard."""
-        frame = self._file.tell() if self._seek is None else self._seek
-        return float(frame / self._file.samplerate)
+        seek = self._seek
+        return float((self._next if seek is None else seek) / self._file.samplerate)
 
     def seek(self, seconds: float) -> None:
         """Go on from `seconds` from the beginning; any thread.
@@ -110,7 +111,13 @@ class File(Source):
         self._ended = False
 
     async def get_bytes(self) -> Any:
-        """Read a piece; None at the end, until :meth:`seek`, and once it is closed."""
+        """Read a piece; None at the end, until :meth:`seek`, and once it is closed.
+
+        Raises
+        ------
+        AudioException
+            If the file is damaged there.
+        """
         if self._ended and self._seek is None:
             return None
         block = await anyio.to_thread.run_sync(self._read)
@@ -124,16 +131,32 @@ class File(Source):
         with self._reading:
             if file.closed:
                 return np.zeros((0, file.channels), np.float32)
-            if self._seek is not None:
-                seek, self._seek = self._seek, None
-                file.seek(seek)
-            frames = max(round(PIECE * file.samplerate), 1)
-            pieces = [file.read(frames, dtype="float32", always_2d=True)]
-            while self.loop and len(pieces[-1]) < frames and file.frames:
-                frames -= len(pieces[-1])
-                file.seek(0)
-                pieces.append(file.read(frames, dtype="float32", always_2d=True))
-            return np.concatenate(pieces)
+            try:
+                return self._read_on(max(round(PIECE * file.samplerate), 1))
+            except (OSError, RuntimeError) as error:
+                raise AudioException(
+                    f"{self.path}: cannot be read from {self.position:g} seconds on ({error}); "
+                    "it may be cut short: make it anew"
+                ) from error
+
+    def _read_on(self, frames: int) -> np.ndarray:
+        file = self._file
+        if self._seek is not None:
+            self._next, self._seek = self._seek, None
+            file.seek(self._next)
+        pieces = [file.read(frames, dtype="float32", always_2d=True)]
+        frames -= len(pieces[0])
+        while self.loop and frames:
+            file.seek(0)
+            piece = file.read(frames, dtype="float32", always_2d=True)
+            if not len(piece):
+                break  # a file of nothing, whatever its header says
+            # One that is shorter than what is missing is not read again and again.
+            times = frames // len(piece)
+            pieces += [piece] * times
+            frames -= times * len(piece)
+        self._next = file.tell()
+        return np.concatenate(pieces)
 
     def close(self) -> None:
         """Close the file, which ends a play of it.  Idempotent."""
