@@ -178,12 +178,12 @@ class Sine(Oscillator):
 
 def edge(phases: np.ndarray, step: float) -> np.ndarray:
     """What rounds an edge upwards by 2 where the phase passes a whole number (PolyBLEP)."""
-    rounding = np.zeros_like(phases)
-    if 0 < step < 0.5:
-        after = phases / step
-        rounding += np.where(after < 1, 2 * after - after * after - 1, 0)
-        before = (phases - 1) / step
-        rounding += np.where(before > -1, before * before + 2 * before + 1, 0)
+    if not 0 < step < 0.5:
+        return np.zeros_like(phases)
+    # In samples from the edge before and to the one after, 1 being as far as it is rounded.
+    after = np.minimum(phases, step) / step
+    before = np.maximum(phases - 1, -step) / step
+    rounding: np.ndarray = (before + 1) ** 2 - (after - 1) ** 2
     return rounding
 
 
