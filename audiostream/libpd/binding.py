@@ -8,7 +8,9 @@ the interpreter lock while it waits for libpd's, and a Python callback inside li
 for the interpreter, so both wait for ever (seen within a second).  So from opening a patch
 to closing it the module's functions are replaced by ones that take the engine's lock
 first.  What was imported by name before that (``from pylibpd import libpd_float``) is not
-reached; call the patch's own methods there.
+reached.  So that it does no harm beside a patch that only prints, as those of old code do, what
+is printed inside libpd is put down by a method that is not Python code: there the interpreter
+does not change threads.  Beside one whose messages are listened to, call its own methods.
 
 Opening a patch takes over pylibpd's print callback, and the first subscription to
 messages, or to MIDI, the callbacks of those.
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -40,6 +43,9 @@ from audiostream.libpd.protocol import (
 
 __all__ = ("BindingCarrier", "BindingEngine")
 
+FRAGMENTS = 1 << 16
+"""Printed fragments that wait at most, for a call of the engine's or through its lock."""
+
 
 class BindingEngine(Hooks):
     """pylibpd's global instance; see :class:`~audiostream.libpd.protocol.Engine`.
@@ -55,13 +61,20 @@ class BindingEngine(Hooks):
         # Re-entrant, since some of pylibpd's functions call others.
         self.lock: AbstractContextManager[Any] = threading.RLock()
         self._module = module
+        self._printed: deque[str] = deque(maxlen=FRAGMENTS)
         names = [name for name in dir(module) if name.startswith("libpd_")]
         self._originals = {name: getattr(module, name) for name in names}
         self._locked = {
             name: partial(self._call_locked, function)
             for name, function in self._originals.items()
         }
-        self._pd = SimpleNamespace(**self._originals)
+        # The engine's own way to them: what they print is passed on when they are done.
+        self._pd = SimpleNamespace(
+            **{
+                name: partial(self._call, function)
+                for name, function in self._originals.items()
+            }
+        )
         self._hooked = False
         self._guard = self._open_guard()
 
@@ -71,11 +84,18 @@ class BindingEngine(Hooks):
             path.write_text(GUARD, encoding="ascii")
             return self.open(path)
 
+    def _call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+        try:
+            return function(*arguments, **keywords)
+        finally:
+            while self._printed:
+                self.hear_print(self._printed.popleft())
+
     def _call_locked(
         self, function: Callable[..., Any], *arguments: Any, **keywords: Any
     ) -> Any:
         with self.lock:
-            return function(*arguments, **keywords)
+            return self._call(function, *arguments, **keywords)
 
     def listen(self, sink: Sink | None) -> None:
         super().listen(sink)
@@ -86,7 +106,7 @@ class BindingEngine(Hooks):
     # ---------------------------------------------------------------------- the patch
 
     def start(self, inputs: int, outputs: int, rate: int) -> None:
-        self._pd.libpd_set_print_callback(self.hear_print)
+        self._pd.libpd_set_print_callback(self._printed.append)
         self._hooked = False
         self._pd.libpd_init_audio(inputs, outputs, rate)
         self.send("pd", "dsp", (1.0,))

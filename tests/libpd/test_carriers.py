@@ -217,16 +217,23 @@ def test_the_systems_library_by_its_name(monkeypatch: pytest.MonkeyPatch) -> Non
 # --------------------------------------------------------------------------------- pylibpd
 
 
-@pytest.fixture
-def pylibpd(alone: Carriers, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """pylibpd where it is here, else its stand-in."""
+@pytest.fixture(scope="session")
+def _module() -> types.ModuleType:
+    """pylibpd where it is here, else its stand-in; looked for before the tests hide it."""
     try:
         module = support.carriers("pylibpd")[2]
     except Unavailable:
         module = support.carriers("stand-in")[2]
     assert module is not None
-    monkeypatch.setitem(sys.modules, "pylibpd", module)
     return module
+
+
+@pytest.fixture
+def pylibpd(
+    _module: types.ModuleType, alone: Carriers, monkeypatch: pytest.MonkeyPatch
+) -> types.ModuleType:
+    monkeypatch.setitem(sys.modules, "pylibpd", _module)
+    return _module
 
 
 def test_pylibpds_own_functions_steer_the_patch(pylibpd: types.ModuleType) -> None:
@@ -316,3 +323,53 @@ def test_pylibpd_called_beside_a_patch_that_speaks_does_not_hang(
             thread.join()
         assert len(queue) > 300
     assert pylibpd.libpd_float is float_function
+
+
+def test_what_prints_inside_pylibpd_is_no_python_code(
+    pylibpd: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callbacks = []
+    set_callback = pylibpd.libpd_set_print_callback
+
+    def noted(callback: object) -> None:
+        callbacks.append(callback)
+        set_callback(callback)
+
+    monkeypatch.setattr(pylibpd, "libpd_set_print_callback", noted)
+    with Patch(PATCHES / "talk.pd") as patch:
+        assert patch.prints.drain() == ["print: hello there"]
+        pylibpd.libpd_float("say", 5.0)
+        assert patch.prints.drain() == ["said: 5"]
+    (callback,) = callbacks
+    assert isinstance(callback, types.BuiltinMethodType)
+
+
+@pytest.mark.skipif("pylibpd" not in support.here(), reason="the stand-in's hooks are Python")
+def test_a_function_taken_from_pylibpd_before_does_not_hang_beside_prints(
+    pylibpd: types.ModuleType, tmp_path: Path
+) -> None:
+    path = tmp_path / "prints.pd"
+    path.write_text(
+        "#N canvas 0 0 1 1 12;\n#X obj 1 1 loadbang;\n#X obj 1 1 metro 1;\n"
+        "#X obj 1 1 print;\n#X obj 1 1 dac~;\n#X connect 0 0 1 0;\n#X connect 1 0 2 0;\n"
+    )
+    send = pylibpd.libpd_float  # not the one that takes the lock
+    interval = sys.getswitchinterval()
+    done = threading.Event()
+
+    def call() -> None:
+        while not done.is_set():
+            send("x", 1.0)
+
+    with Patch(path) as patch:
+        thread = threading.Thread(target=call)
+        sys.setswitchinterval(1e-6)
+        try:
+            thread.start()
+            for _ in range(1000):
+                patch.process(640)
+        finally:
+            done.set()
+            sys.setswitchinterval(interval)
+            thread.join()
+        assert len(patch.prints) == 1000
