@@ -6,6 +6,7 @@ inside the call.
 
 from __future__ import annotations
 
+import random
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Fault", "ManualDevice")
 
-Fault = Literal["underrun", "overrun", "stall", "resume", "die", "end"]
+Fault = Literal["underrun", "overrun", "jitter", "stall", "resume", "die", "end"]
 
 DEFAULT_PERIOD = 256
 
@@ -81,6 +82,7 @@ class ManualDevice(Device):
         self._frames = 0
         self._stalled = False
         self._dead = False
+        self._jitter: random.Random | None = None
         self._flags = {"output": 0, "input": 0}
         self._streams: dict[str, ManualStream] = {}
         self._feed: list[np.ndarray] = []
@@ -188,6 +190,12 @@ class ManualDevice(Device):
         self._frames += count
         self._time += count / rate
 
+    def lateness(self, frames: int, parameters: Parameters) -> float:
+        """Seconds by which a callback comes after its time."""
+        if self._jitter is None:
+            return 0.0
+        return self._jitter.uniform(0.0, min(frames / parameters.rate, parameters.latency))
+
     def _take_flags(self, direction: str) -> int:
         flags = self._flags[direction]
         self._flags[direction] = 0
@@ -265,6 +273,8 @@ class ManualDevice(Device):
         kind : str
             * ``"underrun"``: the next output callback is told that it came too late;
             * ``"overrun"``: the next input callback is told that frames were lost;
+            * ``"jitter"``: from now on callbacks come late, by up to their block and by no
+              more than the latency; what they play is heard in time all the same;
             * ``"stall"``: time passes but no callback comes, until ``"resume"``;
             * ``"die"``: the device ends by itself, for good;
             * ``"end"``: the microphone's material ends with what has been fed.
@@ -279,6 +289,8 @@ class ManualDevice(Device):
                 self._flags["output"] |= 4
             elif kind == "overrun":
                 self._flags["input"] |= 2
+            elif kind == "jitter":
+                self._jitter = random.Random(1)
             elif kind in ("stall", "resume"):
                 self._stalled = kind == "stall"
             elif kind == "die":
@@ -287,8 +299,8 @@ class ManualDevice(Device):
                 self._end = True
             else:
                 raise FormatError(
-                    f"fault({kind!r}): try 'underrun', 'overrun', 'stall', 'resume', "
-                    "'die' or 'end'"
+                    f"fault({kind!r}): try 'underrun', 'overrun', 'jitter', 'stall', "
+                    "'resume', 'die' or 'end'"
                 )
 
 
@@ -319,9 +331,10 @@ class ManualStream(DeviceStream):
 
     def call(self, source: int, target: int, frames: int, flags: int) -> None:
         """Call the callback now; both addresses may be 0."""
-        now = self.epoch + self._device.time
+        due = self.epoch + self._device.time
+        now = due + self._device.lateness(frames, self.parameters)
         latency = self.parameters.latency
-        self._times[0] = (now - latency, now, now + latency)
+        self._times[0] = (due - latency, now, due + latency)
         times = self._times.ctypes.data
         self._function(source, target, frames, times, flags, self._callback.user)
 

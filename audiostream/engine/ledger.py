@@ -141,6 +141,7 @@ class Ledger:
 
     def counts(self, heard: int) -> Counts:
         """The counts when the ring was heard up to `heard`."""
+        self.forget(heard)
         own = self._frontier(heard)
         cleared = self._forgotten + sum(segment.dropped or 0 for segment in self._segments)
         return Counts(self.written, own - self._forgotten, cleared)
@@ -151,17 +152,26 @@ class Ledger:
         gaps = sum(max(min(b, end) - max(a, begin), 0) for a, b in self._gaps)
         return max(end - begin - gaps, 0)
 
-    def _frontier(self, heard: int) -> int:
-        """The own frame, counted as written, up to which all was heard or cleared."""
+    def forget(self, heard: int) -> None:
+        """Let go of the stretches that were heard to their ends."""
         segments = self._segments
         while (
             len(segments) > 1 and segments[1].ring <= heard and segments[0].dropped is not None
         ):
             self._forgotten += segments.popleft().dropped or 0
-        first = segments[0]
-        own = first.own + self._own(first, heard)
-        if first.dropped is not None:
-            own = min(own, first.own_end - first.dropped)
+
+    def _frontier(self, heard: int) -> int:
+        """The own frame, counted as written, up to which all was heard or cleared."""
+        last = self._segments[0]
+        for segment in self._segments:
+            if segment.ring > heard:
+                break
+            last = segment
+            if segment.dropped is None:
+                break
+        own = last.own + self._own(last, heard)
+        if last.dropped is not None:
+            own = min(own, last.own_end - last.dropped)
         return own
 
     def heard_before(self, ring: int) -> int:

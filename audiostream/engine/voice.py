@@ -494,6 +494,7 @@ class Voice(Controls):
 
     def _begin_anew(self, *, whole: bool) -> None:
         """What is written next has nothing to do with what came before."""
+        self._ledger.forget(self._heard())
         self._ledger.close_segment(self._word("write"), whole=whole)
         self._conversion.clear()
 
@@ -507,6 +508,7 @@ class Voice(Controls):
                 self._take(of_bytes(frame, self.format))
                 self._carry = b""
             if self._conversion.is_under_way:
+                self._settle()
                 self._flow(self._conversion.flush())
                 self._begin_anew(whole=True)
             self._store(self._at("ended"), self._word("write"))

@@ -310,6 +310,26 @@ def test_mishaps_are_counted() -> None:
         assert speaker.stats.frames == 4096
 
 
+def test_jitter_has_callbacks_come_late_and_what_they_play_be_heard_in_time() -> None:
+    device = ManualDevice(latency=0.01)
+    player = Recorder(OUTPUT)
+    stream = device.open(OUTPUT, player.callback)
+    stream.start()
+    device.fault("jitter")
+    for _ in range(50):
+        device.step(100)
+    blocks = [
+        times for times, (frames, _) in zip(player.times, player.calls, strict=True) if frames
+    ]
+    late = []
+    for number, (_, now, heard) in enumerate(blocks):
+        due = stream.epoch + number * 100 / OUTPUT.rate
+        assert heard == pytest.approx(due + 0.01)
+        late.append(now - due)
+    assert 0 <= min(late) < max(late) <= 100 / OUTPUT.rate
+    assert len(set(late)) == 50
+
+
 def test_a_stalled_device_calls_nobody_and_comes_back() -> None:
     device = ManualDevice()
     with get_output(channels=1, device=device) as speaker:
