@@ -45,6 +45,8 @@ class Playing:
     def stop(self, at: float | None = None, *, fade: float = FADE) -> float:
         """Fade out over `fade` seconds and be over, at once or at a time; any thread.
 
+        Stopped before the time that it was to play at, it never starts.
+
         Returns
         -------
         float

@@ -99,6 +99,7 @@ class Shot(Controls):
         self.end_index = times * memory.frames
         self._bell: Bell | None = None
         self._heard: int | None = None  # once it is over
+        self._at = at
         if at is not None:
             output.when(at)  # refused before a slot is taken
         output.attach(self, memory=memory, group=group)
@@ -115,8 +116,15 @@ class Shot(Controls):
     # --- control -----------------------------------------------------------------
 
     def stop(self, at: float | None = None, fade: float = FADE) -> float:
-        """Fade out and be over."""
-        return self.tell(END, at, frames=self._frames(fade, "fade", 10))
+        """Fade out and be over; before its time has come it never starts."""
+        frames = self._frames(fade, "fade", 10)
+        with self.lock:
+            begins_later = self._at is not None and (at is None or at <= self._at)
+            if begins_later and self._may_tell() and self.commands.take_back((PLAY,)):
+                late = 0.0 if at is None else self.output.when(at)[1]
+                self.give_back()
+                return late
+            return self.tell(END, at, frames=frames)
 
     def pause(self, at: float | None = None) -> float:
         """Fade out and stand still."""
@@ -174,7 +182,7 @@ class Shot(Controls):
         self.stop()
 
     def give_back(self) -> None:
-        """Its slot is somebody else's from now on."""
+        """It is over: its slot is somebody else's from now on."""
         with self.lock:
             self._heard = self.end_index
         if self._bell is not None:

@@ -125,6 +125,39 @@ async def test_handles_pause_fade_and_move() -> None:
         assert not device.step(64)[:, 0].any()
 
 
+@pytest.mark.parametrize("stop_at", [None, -0.1, 0.005, 0.01])
+async def test_one_that_is_stopped_before_its_time_never_starts(stop_at: float | None) -> None:
+    device = ManualDevice()
+    async with (
+        speaker_on(device, encoding=32, voices=1) as speaker,
+        anyio.create_task_group() as group,
+    ):
+        playing = speaker.load(NOISE).play(at=speaker.time + 0.01)
+        finished = await spawn(group, playing.finished)
+        device.step(64)
+        at = None if stop_at is None else speaker.time - 64 / 48000 + stop_at
+        late = playing.stop(at)
+        assert late == pytest.approx(0.1 + 64 / 48000 if stop_at == -0.1 else 0.0, abs=1e-6)
+        assert not device.step(2000).any()
+        await settle()
+        assert finished.done
+        assert playing.is_finished
+        assert playing.stop() == 0.0
+        speaker.load(NOISE).play()  # its slot is free
+        np.testing.assert_array_equal(device.step(300), NOISE)
+
+
+async def test_one_that_is_stopped_after_it_will_have_started_is_cut_then() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        ones = np.full(2000, 0.5, np.float32)
+        playing = speaker.load(ones).play(at=speaker.time + 0.01)
+        assert playing.stop(at=speaker.time + 0.02, fade=0) == 0.0
+        played = device.step(3000)[:, 0]
+        assert np.flatnonzero(played)[[0, -1]].tolist() == [480, 959]
+        assert playing.is_finished
+
+
 async def test_a_thousand_of_them_in_ten_seconds() -> None:
     """Their slots come back by themselves; none is missing, none is left."""
     device = ManualDevice()
