@@ -505,7 +505,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Parameters
         ----------
         at : float, optional
-            Seconds on the output's clock, such as ``speaker.time + 0.5``.
+            Seconds on the output's clock, such as ``speaker.time + 0.5``.  Until then a sample
+            that is silent starts nothing; what sounds already goes on.
 
         Returns
         -------

@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from audiostream.errors import AudioException, FormatError
-from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR, NOTHING
+from audiostream.realtime.kinds import (
+    END,
+    EQUAL_POWER,
+    EXPONENTIAL,
+    GAIN,
+    HOLD,
+    LINEAR,
+    NOTHING,
+    PAN,
+    PAUSE,
+    PLAY,
+    RESUME,
+    SILENCE,
+    STOP,
+    WRITTEN,
+)
 from audiostream.realtime.layout import COMMANDS
 
 if TYPE_CHECKING:
     from audiostream.engine.output import Output
 
-__all__ = ("CURVES", "Commands", "check_number")
+__all__ = ("ALIKE", "CURVES", "Commands", "check_number")
 
 CURVES = {"linear": LINEAR, "exponential": EXPONENTIAL, "equal_power": EQUAL_POWER}
 """Names of the ways on which a gain moves; see realtime/envelope.py."""
+
+_TRANSPORT = (PLAY, STOP, PAUSE, RESUME, HOLD)
+
+ALIKE: dict[int, Collection[int]] = {
+    GAIN: (GAIN,),
+    SILENCE: (SILENCE,),
+    PAN: (PAN,),
+    **dict.fromkeys((*_TRANSPORT, END), _TRANSPORT),
+}
+"""What a command for now makes void of what was given for now before it."""
 
 STEEPNESS = math.log(1000.0)
 """Of the exponential curve: 60 dB."""
@@ -54,19 +79,25 @@ class Commands:
         curve: int = LINEAR,
         other: float = 0.0,
         snap: bool = False,
+        hold: bool = False,
+        over: Collection[int] = (),
     ) -> float:
         """Have the audio thread do something; the caller moves ``changes`` afterwards.
 
         Parameters
         ----------
         kind : int
-            See realtime/commands.py, for `value` and `other`, too.
+            See realtime/kinds.py, for `value` and `other`, too.
         at : float, optional
             Seconds on the stream's clock; in the next block if not given.
         frames, curve : int
             Of the way to `value`.
         snap : bool
             At once if nothing sounds then.
+        hold : bool
+            Until its time comes the voice is to start nothing.
+        over : collection of int
+            Where there is no room, put it in the place of one of these, whatever its time.
 
         Returns
         -------
@@ -81,22 +112,61 @@ class Commands:
             If too many wait for their time.
         """
         when, late = (0.0, 0.0) if at is None else self._output.when(at)
-        if self._given - self._taken() >= COMMANDS:
-            raise AudioException(
-                f"{COMMANDS} commands of this sample wait for their time; give it some of them "
-                "later, or cancel() them"
-            )
-        place = self._given % COMMANDS
         turn, turn_other = other, 0.0
         if frames > 0 and curve == EXPONENTIAL:
             turn, turn_other = math.exp(STEEPNESS / frames), math.exp(STEEPNESS)
         elif frames > 0 and curve == EQUAL_POWER:
             angle = math.pi / 2 / frames
             turn, turn_other = math.cos(angle), math.sin(angle)
-        self._table[place] = (kind, when, value, frames, curve, turn, turn_other, snap)
-        self._given += 1
-        self._output.set_word_of(self._slot, "command_count", self._given)
+        command = (kind, when, value, frames, curve, turn, turn_other, snap)
+        given = [command]
+        if hold and at is not None and not late:
+            given.insert(0, (HOLD, 0.0, 0.0, 0, LINEAR, 0.0, 0.0, False))
+        if self._given - self._taken() + len(given) <= COMMANDS:
+            for one in given:
+                self._table[self._given % COMMANDS] = one
+                self._given += 1
+            self._output.set_word_of(self._slot, "command_count", self._given)
+        elif at is not None or not self._replace(command, over):
+            self.refuse()
         return late
+
+    @property
+    def has_room(self) -> bool:
+        """False if as many as may be wait for their time, or for the next block."""
+        return self._given - self._taken() < COMMANDS
+
+    def refuse(self) -> NoReturn:
+        """Say that there is no room."""
+        raise AudioException(
+            f"{COMMANDS} commands of this sample wait for their time; give it some of them "
+            "later, or cancel() them"
+        )
+
+    def replaceable(self, kind: int, over: Collection[int]) -> list[tuple[int, int]]:
+        """Places, the last one first, and kinds of those that a command for now may replace.
+
+        All that is for now happens on one frame, so that only the last of its like is heard of.
+        """
+        found = []
+        for number in range(self._given - 1, self._taken() - 1, -1):
+            place = number % COMMANDS
+            other = int(self._table[place]["kind"])
+            of_now = self._table[place]["at"] == 0.0
+            if (of_now and other in ALIKE[kind]) or other in over:
+                found.append((place, other))
+        return found
+
+    def _replace(self, command: Any, over: Collection[int]) -> bool:
+        """Put a command for now in another one's place; False if there is none."""
+        kernels = self._output.kernels
+        for place, other in self.replaceable(command[0], over):
+            address = int(self._table[place : place + 1].ctypes.data)
+            if kernels.swap_word(address, other, WRITTEN):  # else it is done by now
+                self._table[place] = (WRITTEN, *command[1:])
+                kernels.store_word(address, command[0])
+                return True
+        return False
 
     def take_back(self, kinds: Collection[int] | None = None) -> int:
         """Take back what waits for its time, all of it or some kinds; how many there were."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from audiostream.engine.bell import Bell
-from audiostream.engine.commands import check_number
+from audiostream.engine.commands import ALIKE, check_number
 from audiostream.engine.controls import Controls
 from audiostream.engine.conversion import Conversion
 from audiostream.engine.intake import (
@@ -594,7 +595,8 @@ class Voice(Controls):
     def play(self, at: float | None = None) -> float:
         """Play what is queued, from the next block on or from a time on.
 
-        The times of this and the following methods are seconds on the stream's clock.
+        Until that time it starts nothing; what sounds already goes on.  The times of this and
+        the following methods are seconds on the stream's clock.
 
         Returns
         -------
@@ -611,7 +613,7 @@ class Voice(Controls):
         with self.lock:
             if not self.is_gone and not self.output.is_closed:
                 self._settle()
-            return self.tell(PLAY, at, frames=self._ramp)
+            return self.tell(PLAY, at, frames=self._ramp, hold=True)
 
     def stop(self, fade: float = FADE, at: float | None = None) -> float:
         """Fade out, drop what is queued, play no more.  Idempotent.
@@ -622,9 +624,19 @@ class Voice(Controls):
             self.check()
             if at is not None:
                 return self.tell(END, at, frames=self._frames(fade, "fade", 10))
-            self.commands.take_back(MOVES)
-            self.clear(fade)
-            return self.tell(STOP)
+            return self._stop(fade, MOVES)
+
+    def _stop(self, fade: float, kinds: Collection[int]) -> float:
+        """Stop at once; commands of these kinds whose time is still to come are taken back."""
+        commands = self.commands
+        if commands.has_room:
+            commands.take_back(kinds)
+        elif not commands.replaceable(STOP, kinds):
+            commands.refuse()
+        self.clear(fade)
+        late = self.tell(STOP, over=kinds)
+        commands.take_back(kinds)
+        return late
 
     def pause(self, at: float | None = None) -> float:
         """Fade out, and stand still; what is queued stays."""
@@ -738,7 +750,7 @@ class Voice(Controls):
             if self._final is not None or self.output.is_closed:
                 return
             with contextlib.suppress(AudioException):  # of a device that is gone
-                self.stop()
+                self._stop(FADE, ALIKE)
             self._finish()
         self.output.retire(self.slot)
         self.news()

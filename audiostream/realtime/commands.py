@@ -3,7 +3,8 @@
 A caller fills a command's record, publishes it by moving ``command_count``, and moves the
 voice's ``changes``.  The audio thread carries out what is due in the order of their times, and
 of their giving where these are equal.  Who swaps a command's kind for :data:`NOTHING` has it:
-the audio thread to carry it out, or a caller to take it back.
+the audio thread to carry it out, or a caller to take it back.  A caller who swaps it for
+:data:`WRITTEN` puts another command in its place.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from audiostream.realtime.envelope import (
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.kinds import (
     GAIN,
+    HOLD,
     NOTHING,
     PAN,
     PAUSE,
@@ -79,7 +81,7 @@ def next_command(stream: Any, voice: Any, frame: int) -> int:
     earliest = NEVER
     for number in range(voice["command_taken"], load_acquire(voice, "command_count")):
         command = command_at(voice["commands"] + COMMAND_BYTES * (number & (COMMANDS - 1)))
-        if load_seq(command, "kind") != NOTHING:
+        if load_seq(command, "kind") > NOTHING:
             due = -NEVER
             if command["at"] != 0.0:
                 due = frames_until(stream, command["at"], frame)
@@ -96,8 +98,8 @@ def perform(stream: Any, voice: Any, address: int, command: Any, frame: int) -> 
     That is STOP or END, which have to do with what is queued.
     """
     kind = load_seq(command, "kind")
-    if kind == NOTHING or not compare_and_swap(command, "kind", kind, NOTHING):
-        return NOTHING  # taken back
+    if kind <= NOTHING or not compare_and_swap(command, "kind", kind, NOTHING):
+        return NOTHING  # taken back, or another one is put in its place
     if command["at"] != 0.0:
         store(voice, "late", larger(-frames_until(stream, command["at"], frame), 0))
     frames = command["over"]
@@ -123,6 +125,9 @@ def perform(stream: Any, voice: Any, address: int, command: Any, frame: int) -> 
                 voice["transport"] = PAUSING
             else:
                 voice["transport"] = PAUSED
+    elif kind == HOLD:
+        if transport == PLAYING and not sounding:
+            voice["transport"] = PAUSED
     elif kind == GAIN and command["snap"] != 0 and command["value"] == voice["gain_goal"]:
         pass  # it is there, or on its way
     elif kind == GAIN:

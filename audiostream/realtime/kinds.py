@@ -12,6 +12,7 @@ __all__ = (
     "EQUAL_POWER",
     "EXPONENTIAL",
     "GAIN",
+    "HOLD",
     "LINEAR",
     "NOTHING",
     "PAN",
@@ -25,15 +26,20 @@ __all__ = (
     "STOP",
     "STOPPED",
     "STOPPING",
+    "WRITTEN",
 )
 
 STOPPED, PLAYING, STOPPING, PAUSING, PAUSED, ENDING = 0, 1, 2, 3, 4, 5
 """A voice's transport: STOPPING plays until the clear that it came with is done, PAUSING and
 ENDING play until they have faded out."""
 
-NOTHING, PLAY, STOP, END, PAUSE, RESUME, GAIN, SILENCE, PAN = 0, 1, 2, 3, 4, 5, 6, 7, 8
+NOTHING, PLAY, STOP, END, PAUSE, RESUME, GAIN, SILENCE, PAN, HOLD = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 """Kinds of commands.  STOP comes with a clear; END stops by itself, at its time.  SILENCE goes
-to ``value`` of mute; PAN to ``value`` on the left and ``turn`` on the right."""
+to ``value`` of mute; PAN to ``value`` on the left and ``turn`` on the right.  HOLD pauses where
+nothing sounds, until a PLAY that has a time."""
+
+WRITTEN = -1
+"""The kind of a command whose caller puts another one in its place just now."""
 
 LINEAR, EXPONENTIAL, EQUAL_POWER = 0, 1, 2
 """On what curve a gain moves; see envelope.py."""

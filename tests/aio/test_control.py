@@ -60,6 +60,47 @@ async def test_times_are_exact_at_any_latency_and_block_size(buffersize: int) ->
         assert begin + first / 48000 + 0.0123 == pytest.approx(heard_at, abs=0.5 / 48000)
 
 
+@pytest.mark.parametrize("block", [1, 7, 63, 480])
+async def test_a_sample_that_plays_and_is_given_a_time_starts_then(block: int) -> None:
+    """Whether it was written to before or after, and bit for bit from its first frame on."""
+    device = ManualDevice(latency=0.01)
+    async with speaker_on(device, encoding=32, buffersize=480) as speaker:
+        early, late = speaker.sample(encoding=32), speaker.sample(encoding=32)
+        noise = np.random.default_rng(1).integers(-8192, 8192, (2, 300)) / 32768
+        start = speaker.time + 0.01 + 1000 / 48000
+        early.write_nowait(noise[0].astype(np.float32))
+        early.play(at=start)
+        late.play(at=start)
+        heard = [device.step(block) for _ in range(500 // block)]
+        late.write_nowait(noise[1].astype(np.float32))
+        for voice in (early, late):
+            voice.end()
+        heard += [device.step(block) for _ in range(1000 // block)]
+        wanted = np.zeros(len(played := np.concatenate(heard)[:, 0]))
+        wanted[1000:1300] = noise.sum(axis=0)
+        np.testing.assert_array_equal(played, wanted)
+        assert (early.starved, late.starved, early.shortages) == (0, 0, 0)
+
+
+async def test_a_start_at_a_time_leaves_what_sounds_alone() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.write_nowait(ones(3000))
+        device.step(64)
+        assert voice.play(at=speaker.time + 0.01) == 0.0
+        assert (device.step(1000) == 0.5).all()
+        voice.clear_nowait(0)
+        device.step(64)
+        # Taken back, it is paused; what is past holds nothing.
+        voice.play(at=speaker.time + 0.01)
+        assert voice.cancel() == 1
+        voice.write_nowait(ones(100))
+        assert not device.step(1000).any()
+        voice.play(at=speaker.time - 0.01)
+        assert (device.step(100) == 0.5).all()
+
+
 async def test_a_time_that_is_past_says_by_how_much() -> None:
     device = ManualDevice(latency=0.01)
     async with speaker_on(device, encoding=32) as speaker:
@@ -210,6 +251,68 @@ async def test_too_many_commands_are_refused_and_lose_nothing() -> None:
         device.step(64)
         voice.gain = 0.5
         assert voice.gain == 0.5
+
+
+async def test_any_number_of_settings_fits_in_one_block_and_the_last_holds() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        voice = speaker.sample(channels=1, encoding=32)
+        voice.write_nowait(ones(5000))
+        device.step(64)
+        for number in range(200):
+            voice.gain = number / 400
+            voice.pan = -number / 400
+            voice.muted = number % 2 == 0
+            voice.pause()
+            voice.resume()
+        device.step(FADE)
+        gain = 0.5 * 199 / 400 * math.sqrt(2)
+        sides = [math.sin((1 + side * 199 / 400) * math.pi / 4) * gain for side in (1, -1)]
+        np.testing.assert_allclose(device.step(64), np.tile(sides, (64, 1)), atol=1e-6)
+        for _ in range(200):
+            voice.stop()
+            voice.stop(fade=0)
+        device.step(64)
+        assert voice.buffered == 0
+        voice.write_nowait(ones(100))
+        for _ in range(100):
+            voice.play()
+            voice.stop(fade=0)
+            voice.write_nowait(ones(10))
+        assert not device.step(64).any()
+        for _ in range(100):
+            voice.stop(fade=0)
+            voice.play()
+        voice.write_nowait(ones(100))
+        assert device.step(64).all()
+
+
+async def test_a_stop_finds_room_among_what_it_takes_back() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32, voices=1) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.write_nowait(ones(5000))
+        device.step(64)
+        for number in range(64):
+            voice.pause(at=speaker.time + 1 + number)
+        voice.stop(fade=0)
+        voice.write_nowait(ones(100))
+        assert not device.step(64).any()
+        assert voice.cancel() == 0
+        voice.play()
+        for number in range(63):
+            voice.fade(0.5, 0.1, at=speaker.time + 1 + number)
+        voice.write_nowait(ones(5000))
+        device.step(64)
+        voice.fade(0.5, 0.1, at=speaker.time + 64)
+        with pytest.raises(AudioException, match="64 commands"):
+            voice.stop()
+        assert (device.step(64) == 0.5).all(), "and nothing was cleared"
+        # Leaving the output needs no room: the slot comes free.
+        await voice.aclose()
+        device.step(480)
+        speaker.sample()
+        assert speaker.engine._retiring == {}
 
 
 @pytest.mark.parametrize(

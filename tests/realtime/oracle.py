@@ -253,6 +253,10 @@ class Oracle:
             else:
                 self.state = "paused"
 
+    def do_hold(self, told: Told) -> None:
+        if self.state == "playing" and not self.sounding:
+            self.state = "paused"
+
     def do_stop(self, told: Told) -> None:
         if self.read < self.skip:
             self.state = "stopping"

@@ -86,6 +86,10 @@ class Both:
     def play(self, at: int = -1) -> None:
         self.tell(kinds.PLAY, "play", at, frames=self.ramp)
 
+    def play_not_before(self, at: int) -> None:
+        self.tell(kinds.HOLD, "hold")
+        self.play(at)
+
     def pause(self, at: int = -1) -> None:
         self.tell(kinds.PAUSE, "pause", at, frames=self.ramp)
 
@@ -143,7 +147,9 @@ def some_command(both: Both, rng: np.random.Generator) -> None:
         ["play", "pause", "resume", "stop", "stop_at", "gain", "fade", "mute", "pan", "clear"],
         p=[0.2, 0.1, 0.13, 0.05, 0.07, 0.1, 0.13, 0.07, 0.1, 0.05],
     )
-    if what in ("play", "pause", "resume"):
+    if what == "play" and at >= 0 and rng.random() < 0.5:
+        both.play_not_before(at)
+    elif what in ("play", "pause", "resume"):
         getattr(both, what)(at)
     elif what in ("stop", "clear"):
         getattr(both, what)(frames)
@@ -166,7 +172,7 @@ def test_a_thousand_commands_at_odd_times(seed: int, ramp: int) -> None:
     both.play()
     told = 0
     while told < 1000:
-        if len(both.oracle.told) < COMMANDS - 1:
+        if len(both.oracle.told) < COMMANDS - 2:
             some_command(both, rng)
             told += 1
         for _ in range(int(rng.integers(0, 3))):
@@ -226,6 +232,19 @@ def test_a_command_that_was_taken_back_does_nothing(form: Form) -> None:
     assert form.swap_word(address, kinds.PLAY, kinds.NOTHING)
     assert not both.rig.render(64).any()
     assert int(both.rig.table[0]["command_taken"]) == 1, "and its place is free"
+
+
+def test_a_command_that_is_being_put_in_anothers_place_waits(form: Form) -> None:
+    both = Both(form, slice=64)
+    both.write(np.full(200, 0.25))
+    number = both.rig.give(kinds.PLAY)
+    address = both.rig.commands[0].address + number * COMMAND_BYTES
+    assert form.swap_word(address, kinds.PLAY, kinds.WRITTEN)
+    assert not both.rig.render(64).any()
+    assert int(both.rig.table[0]["command_taken"]) == 0
+    form.store_word(address, kinds.PLAY)
+    assert (both.rig.render(64) == 0.25).all()
+    assert int(both.rig.table[0]["command_taken"]) == 1
 
 
 @pytest.mark.parametrize("ramp", [20, 160])
