@@ -49,7 +49,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         self._writing = anyio.Lock(fast_acquire=True)
         self._unyielding = 0
         self._queued = 0  # writes that wait, for room or for one another
-        self._speaking: Utterance | None = None  # whose turn it is
+        self._speaking: Utterance | None = None  # whose turn it is, or is next
+        self._spoken: list[Utterance] = []  # of whom it is not settled yet how much was heard
 
     # --- what it is --------------------------------------------------------------
 
@@ -254,9 +255,22 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                     self._unyielding = 0
                     await anyio.lowlevel.cancel_shielded_checkpoint()
                 return taken
+        return await self._write_queued(sliceable(data), taken, epoch)
+
+    async def write_in(self, data: Any, epoch: int) -> bool:
+        """Write it all, as long as the voice's epoch is this one; True if it has waited."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        data = sliceable(data)
+        taken = 0 if self._queued else self._voice.write_in(data, epoch)
+        if taken == len(data) or self._voice.epoch != epoch:
+            return False
+        await self._write_queued(data, taken, epoch)
+        return True
+
+    async def _write_queued(self, data: Any, taken: int, epoch: int) -> int:
         self._queued += 1
         try:
-            return await self._write_rest(sliceable(data), taken, epoch)
+            return await self._write_rest(data, taken, epoch)
         finally:
             self._queued -= 1
 
@@ -280,7 +294,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                     voice.notice_stop()
                     if voice.epoch != epoch:
                         break
-                count = voice.write_nowait(rest)
+                count = voice.write_in(rest, epoch)
                 taken += count
                 if count == len(rest):
                     break

@@ -152,6 +152,10 @@ class Ledger:
         gaps = sum(max(min(b, end) - max(a, begin), 0) for a, b in self._gaps)
         return max(end - begin - gaps, 0)
 
+    def is_past(self, own: int, heard: int) -> bool:
+        """True if all before the own frame `own`, counted as written, was heard or cleared."""
+        return self._frontier(heard) >= own
+
     def forget(self, heard: int) -> None:
         """Let go of the stretches that were heard to their ends."""
         segments = self._segments

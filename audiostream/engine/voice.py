@@ -242,10 +242,11 @@ class Voice(Controls):
             self._settle()
             return self._ledger.counts(heard)
 
-    def heard_of(self, begin: int, end: int, *, cut: bool = False) -> int:
+    def heard_of(self, begin: int, end: int, *, cut: bool = False) -> tuple[int, bool]:
         """Of the own frames from `begin` to `end`, counted as written, those heard by now.
 
-        `cut`: what the device already has counts, too, since nothing can take it back.
+        And whether that is final.  `cut`: what the device already has counts, too, since
+        nothing can take it back.
         """
         with self.lock:
             if self._final is None:
@@ -253,7 +254,8 @@ class Voice(Controls):
                 self._settle()
             else:
                 heard = self._last_heard
-            return self._ledger.heard_of(begin, end, heard)
+            is_final = self._final is not None or self._ledger.is_past(end, heard)
+            return self._ledger.heard_of(begin, end, heard), is_final
 
     def _count(self, field: str) -> int:
         with self.lock:
@@ -386,6 +388,13 @@ class Voice(Controls):
                     "frame's other bytes, or end(), before an array"
                 )
             return self._take(what)
+
+    def write_in(self, data: Any, epoch: int) -> int:
+        """:meth:`write_nowait`, or nothing if a clear or a stop has come since `epoch`."""
+        with self.lock:
+            self.check()
+            self.notice_stop()
+            return self.write_nowait(data) if self.epoch == epoch else 0
 
     def write_whole(self, data: Any) -> bool:
         """:meth:`write_nowait`, all of it or nothing; True if it was written."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import anyio
 import numpy as np
 import pytest
@@ -107,6 +109,162 @@ async def test_a_write_that_waits_is_released_by_a_clear() -> None:
         device.step(512)
         await settle()
         assert writing.result is False
+
+
+async def test_a_write_that_waits_comes_before_the_next_utterance_and_the_end() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(encoding=32, buffer=0.05)
+        first, second, third = (voice.utterance(tag) for tag in "abc")
+        writes = [
+            await spawn(group, lambda u=u, level=level: u.write(ones(5000, level)))
+            for u, level in ((first, 0.25), (second, 0.5), (third, 0.75), (third, 0.875))
+        ]
+        assert first.is_ended
+        third.end()
+        assert third.is_ended
+        for ended in (first, third):
+            with pytest.raises(AudioException, match="ended"):
+                await ended.write(ones(1))
+        with pytest.raises(WouldBlock, match="another write"):
+            voice.utterance().write_nowait(ones(1))
+        with pytest.raises(AudioException, match="ended"):
+            third.write_nowait(ones(1))
+        waits = [await spawn(group, u.finished) for u in (first, second, third)]
+        heard = []
+        for _ in range(500):
+            heard.append(device.step(64)[:, 0])
+            await settle()
+        wanted = np.repeat([0.25, 0.5, 0.75, 0.875], 5000)
+        np.testing.assert_array_equal(np.concatenate(heard)[:20_000], wanted)
+        assert not np.concatenate(heard)[20_000:].any()
+        assert [write.result for write in writes] == [True] * 4
+        assert [wait.result for wait in waits] == [True] * 3
+        assert [u.heard for u in (first, second, third)] == [5000, 5000, 10_000]
+        assert voice.shortages == 0
+
+
+async def test_a_clear_releases_all_that_wait_their_turn() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(encoding=32, buffer=0.05)
+        first, second = voice.utterance(), voice.utterance()
+        writes = [
+            await spawn(group, lambda u=u: u.write(ones(9600))) for u in (first, second, second)
+        ]
+        device.step(640)
+        voice.clear_nowait(0)
+        following = voice.utterance()
+        assert following.write_nowait(ones(100, 0.25)), "nothing that was cut is in its way"
+        await settle()
+        assert [write.result for write in writes] == [False] * 3
+        device.step(64)
+        assert (first.heard, second.heard, second.written) == (640, 0, 0)
+        assert (device.step(36)[:, 0] == 0.25).all()
+        assert following.heard == 100
+        assert (first.is_cleared, second.is_cleared) == (True, True)
+
+
+async def test_a_write_that_is_cancelled_lets_the_next_utterance_on() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(encoding=32, buffer=0.05)
+        first, second = voice.utterance(), voice.utterance()
+        writing = await spawn(group, lambda: first.write(ones(9600, 0.25)))
+        waiting = await spawn(group, lambda: second.write(ones(100)))
+        assert not waiting.done
+        writing.scope.cancel()
+        await settle()
+        assert first.is_ended
+        device.step(64)
+        await settle()
+        assert (device.step(2336) == 0.25).all()
+        await settle()
+        assert waiting.result is True
+        assert (first.written, second.written) == (2400, 100)
+        assert (device.step(100) == 0.5).all()
+        assert (first.heard, second.heard) == (2400, 100)
+
+
+async def test_one_that_gives_up_its_turn_leaves_the_one_before_alone() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(encoding=32, buffer=0.05)
+        first, second, third = (voice.utterance() for _ in range(3))
+        await spawn(group, lambda: first.write(ones(5000, 0.25)))
+        waiting = await spawn(group, lambda: second.write(ones(100)))
+        later = await spawn(group, lambda: third.write(ones(5000, 0.75)))
+        waiting.scope.cancel()
+        await settle()
+        assert second.is_ended
+        fourth = voice.utterance()
+        last = await spawn(group, lambda: fourth.write(ones(100, 0.5)))
+        last.scope.cancel()
+        await settle()
+        fourth.end()
+        heard = []
+        for _ in range(200):
+            heard.append(device.step(64)[:, 0])
+            await settle()
+        assert later.result is True
+        wanted = np.repeat([0.25, 0.75], 5000)
+        np.testing.assert_array_equal(np.concatenate(heard)[:10_000], wanted)
+        written = [u.written for u in (first, second, third, fourth)]
+        assert written == [5000, 0, 5000, 0]
+        assert [u.heard for u in (first, second, third, fourth)] == written
+
+
+async def test_what_was_heard_of_one_is_not_forgotten() -> None:
+    """However many are cut after it."""
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        old = voice.utterance()
+        old.write_nowait(ones(1000))
+        device.step(500)
+        voice.clear_nowait(0)
+        device.step(1)
+        assert old.heard == 500
+        for _ in range(300):
+            u = voice.utterance()
+            u.write_nowait(ones(100))
+            device.step(10)
+            voice.clear_nowait(0)
+            device.step(1)
+        assert u.heard == 10
+        assert old.heard == 500
+        assert old.is_cleared
+
+
+async def test_a_clear_from_another_thread_is_never_followed_by_what_was_cut() -> None:
+    """Whenever it comes: between the look whether it was cut and the write there is none."""
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        u = voice.utterance()
+        u.write_nowait(ones(100))
+        look = voice._voice.notice_stop
+
+        def look_and_be_cut() -> None:
+            look()
+            voice._voice.notice_stop = look
+            thread = threading.Thread(target=voice.clear_nowait, args=(0,))
+            thread.start()
+            thread.join(0.05)  # it waits for the lock
+            threads.append(thread)
+
+        threads: list[threading.Thread] = []
+        for write in (u.write_nowait, None):
+            voice._voice.notice_stop = look_and_be_cut
+            if write is None:
+                u = voice.utterance()
+                await u.write(ones(100))
+            else:
+                write(ones(100))
+            threads[-1].join()
+            device.step(1)
+            assert voice.buffered == 0
+            assert not device.step(64).any()
 
 
 async def test_a_full_ring_refuses_all_of_it_and_says_so() -> None:
