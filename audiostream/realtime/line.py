@@ -149,13 +149,11 @@ def end_ramp(stream: Any, i: int) -> None:
 @inlined
 def sort_voice(stream: Any, voice: Any, address: int) -> None:
     """Put a voice in use into the line if it is calm, else into the list of the others."""
-    if load_acquire(voice, "changes") == voice["calm"]:
+    is_calm = load_acquire(voice, "changes") == voice["calm"]
+    if is_calm or becomes_calm(stream["address"], address):
         line_up(stream, voice, address)
-    elif load_seq(voice, "active") != 0:
-        if becomes_calm(stream["address"], address):
-            line_up(stream, voice, address)
-        else:
-            set_aside(stream, address)
+    else:
+        set_aside(stream, address)
 
 
 @inlined
@@ -175,11 +173,12 @@ def sort_voices(stream: Any) -> None:
     address = stream["voices"]
     for _ in range(end):
         voice = voice_at(address)
-        if voice["bus"] != 0:
-            if load_seq(voice, "active") != 0:
-                groups = words_at(stream["groups"], stream["group_count"] + 1)
-                groups[stream["group_count"]] = voice["bus"]
-                stream["group_count"] += 1
+        if load_seq(voice, "active") == 0:
+            pass  # a caller may be filling in its record
+        elif voice["bus"] != 0:
+            groups = words_at(stream["groups"], stream["group_count"] + 1)
+            groups[stream["group_count"]] = voice["bus"]
+            stream["group_count"] += 1
         elif voice["group"] == 0:
             sort_voice(stream, voice, address)
         address += VOICE_BYTES
@@ -192,7 +191,7 @@ def sort_voices(stream: Any) -> None:
         address = stream["voices"]
         for _ in range(end):
             voice = voice_at(address)
-            if voice["group"] == groups[k] and load_seq(voice, "active") != 0:
+            if load_seq(voice, "active") != 0 and voice["group"] == groups[k]:
                 sort_voice(stream, voice, address)
                 group["members"] += 1
             address += VOICE_BYTES

@@ -46,13 +46,13 @@ def steady(rig: Rig, frames: int = 1) -> list[bool]:
 
 def settled(form: Form, count: int, data: np.ndarray, **shape: Any) -> Rig:
     """`count` voices that are steady, 12 frames into `data` (voice, frame)."""
-    rig = Rig(form, voices=count, **{"capacity": 2048, "slice": 64, **shape})
+    rig = Rig(form, **{"voices": count, "capacity": 2048, "slice": 64, **shape})
     for slot in range(count):
         rig.write(data[slot], slot)
         rig.play(slot)
     for _ in range(3):
         rig.render(4)
-    assert steady(rig, 64) == [True] * count
+    assert steady(rig, 64)[:count] == [True] * count
     return rig
 
 
@@ -96,6 +96,15 @@ def test_what_makes_up_a_pass_is_silence_and_stays_so(form: Form) -> None:
     silence = range(rig.silence.address, rig.silence.address + 4 * 2 * rig.slice)
     assert all(source in silence for source in rig.lined_up["sources"].array[1:PASS].tolist())
     assert not rig.lined_up["gains"].array[1:].any()
+
+
+def test_a_slot_whose_record_is_being_filled_in_is_left_alone(form: Form) -> None:
+    """All zero, it would look like one that is calm, on a ring of no frames."""
+    rig = settled(form, 1, noise(1), channels=1, voices=2)
+    rig.table[1] = np.zeros((), rig.table.dtype)
+    rig.changed(0)
+    np.testing.assert_array_equal(rig.render(64)[:, 0], noise(1)[0, 12:76])
+    assert int(rig.stream["line_count"]) == 4
 
 
 def test_steady_voices_do_not_go_the_long_way(monkeypatch: pytest.MonkeyPatch) -> None:
