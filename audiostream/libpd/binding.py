@@ -18,6 +18,7 @@ messages, or to MIDI, the callbacks of those.
 
 from __future__ import annotations
 
+import ctypes
 import tempfile
 import threading
 from collections import deque
@@ -130,6 +131,10 @@ class BindingEngine(Hooks):
         self._pd.libpd_process_float(ticks, adc, dac)
 
     def send(self, receiver: str, selector: str, atoms: tuple[Atom, ...]) -> bool:
+        # Numbers as C takes them: beyond its float they are infinite, which SWIG refuses.
+        atoms = tuple(
+            atom if isinstance(atom, str) else ctypes.c_float(atom).value for atom in atoms
+        )
         return bool(self._pd.libpd_message(receiver, selector, *atoms) == 0)
 
     def bind(self, receiver: str) -> Any:

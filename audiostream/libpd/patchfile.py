@@ -33,10 +33,10 @@ def check(patchfile: str | os.PathLike[str]) -> Path:
         If `patchfile` is not a path.
     """
     path = Path(os.path.abspath(os.fsdecode(patchfile)))  # noqa: PTH100 - keeps symlinks
-    if path.is_dir():
-        raise PatchError(f"{path} is a folder; name the .pd file in it")
     try:
         text = path.read_bytes()
+    except IsADirectoryError as error:
+        raise PatchError(f"{path} is a folder; name the .pd file in it") from error
     except FileNotFoundError as error:
         raise PatchError(
             f"there is no patch {path}; a relative name is looked for in the current folder"

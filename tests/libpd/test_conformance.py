@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import threading
 import warnings
 from pathlib import Path
@@ -155,6 +156,7 @@ SENT = [
     ((np.float32(0.25),), ("float", (0.25,))),
     ((np.int64(7),), ("float", (7.0,))),
     ((True,), ("float", (1.0,))),
+    ((-1e300,), ("float", (-math.inf,))),
     (("word",), ("symbol", ("word",))),
     (("naïve ♪",), ("symbol", ("naïve ♪",))),
     ((1, "a", 2), ("list", (1.0, "a", 2.0))),

@@ -91,8 +91,9 @@ def test_names_are_made_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_unreadable(tmp_path: Path) -> None:
-    with pytest.raises(PatchError, match="cannot be read"):
-        check("a\0b.pd")
+    for name in ("a\0b.pd", 1000 * "a" + ".pd"):
+        with pytest.raises(PatchError, match="cannot be read"):
+            check(name)
     path = tmp_path / "secret.pd"
     path.write_bytes((PATCHES / "sine.pd").read_bytes())
     path.chmod(0)
