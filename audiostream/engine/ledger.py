@@ -117,9 +117,10 @@ class Ledger:
             if candidate.ring_end is None or own <= candidate.own_end:
                 segment = candidate
                 break
-        if segment.ring_end is not None and segment.whole and own == segment.own_end:
-            return segment.ring_end
-        return segment.ring + math.ceil((own - segment.own) / segment.ratio - 1e-9)
+        ring = segment.ring + math.ceil((own - segment.own) / segment.ratio - 1e-9)
+        if segment.ring_end is None:
+            return ring
+        return segment.ring_end if own >= segment.own_end else min(ring, segment.ring_end)
 
     def note_cut(self, start: int, to: int) -> None:
         """The audio thread has jumped from one ring index to another."""

@@ -10,7 +10,7 @@ import contextlib
 import math
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -218,14 +218,16 @@ class Voice(Controls):
         # In this order: a jump is told before the index that it led to.
         read = self._word("read")
         executed = self._word("cut_count")
+        stops = self._word("stop_count")
         for number in range(self._cuts_seen, executed):
             start, to = self.output.cut(self.slot, number)
+            if stops != self._stops_seen:
+                self._pull_marks(to)
             self._ledger.split(to)
             self._ledger.note_cut(start, to)
-            self._marks = deque(mark for mark in self._marks if not start < mark.index <= to)
+            self._marks = deque(mark for mark in self._marks if not start < mark.reached <= to)
         self._cuts_seen = executed
         self._ledger.note_read(read)
-        stops = self._word("stop_count")
         if stops != self._stops_seen:
             self._stops_seen = stops
             self.epoch += 1
@@ -296,14 +298,17 @@ class Voice(Controls):
     def mark(self, name: Any) -> int:
         """Mark the point behind what is written; the own frames written before it.
 
-        It is reached when all before it was heard; and where that is so already, as at the
-        beginning of an utterance, when the frame behind it is.
+        It is reached when all before it was heard; and where that is so already, or was cleared,
+        as at the beginning of an utterance, when the frame behind it is.
         """
         with self.lock:
             self.check()
+            self._settle()
             written = self._ledger.written
             index = self._ledger.ring_index(written)
-            reached = index + 1 if self._heard() >= index else index
+            cleared = (self._word(name) for name in ("skip", "group_skip", "clean"))
+            begins = index in cleared or self._heard() >= index
+            reached = index + 1 if begins else index
             self._marks.append(_Mark(name, written, index, reached))
         self.news()
         return written
@@ -318,7 +323,7 @@ class Voice(Controls):
                 while self._marks and self._marks[0].reached <= heard:
                     mark = self._marks.popleft()
                     position = self._ledger.heard_of(0, mark.written, heard)
-                    told.append(Mark(mark.name, position, self._time_of(mark.index)))
+                    told.append(Mark(mark.name, position, self._time_of(mark)))
         return told
 
     def arm_mark(self) -> bool:
@@ -328,10 +333,22 @@ class Voice(Controls):
                 return False
             return self.arm_heard(self._marks[0].reached)
 
-    def _time_of(self, index: int) -> float:
-        """When a ring index was heard; now, if that is too long ago to be known."""
-        frame = self.output.frame_of(self.slot, index)
-        return self.output.now() if frame is None else self.output.time_of(frame)
+    def _pull_marks(self, end: int) -> None:
+        """All that is marked by now lies before the ring index `end`.
+
+        Of what a resampler has held back, it was only known where it was to lie.
+        """
+        for number, mark in enumerate(self._marks):
+            if mark.index > end:
+                self._marks[number] = replace(mark, index=end, reached=end)
+
+    def _time_of(self, mark: _Mark) -> float:
+        """When a mark was reached; now, if that is too long ago to be known."""
+        # The end of the frame before it, or the beginning of the one behind it.
+        frame = self.output.frame_of(self.slot, mark.reached - 1)
+        if frame is None:
+            return self.output.now()
+        return self.output.time_of(frame + (mark.reached == mark.index))
 
     # --- writing -----------------------------------------------------------------
 
@@ -520,6 +537,7 @@ class Voice(Controls):
             if self._conversion.is_under_way:
                 self._settle()
                 self._flow(self._conversion.flush())
+                self._pull_marks(self._word("write"))
                 self._begin_anew(whole=True)
             self._store(self._at("ended"), self._word("write"))
         self.news()
@@ -582,6 +600,7 @@ class Voice(Controls):
         self._carry = b""
         write = self._word("write")
         self._begin_anew(whole=False)
+        self._pull_marks(write)
         self._store(self._at(field), write)
         self._changed()
         self.epoch += 1

@@ -454,6 +454,102 @@ async def test_marks_are_told_when_they_are_heard() -> None:
         assert listening.error is None
 
 
+def heard_of(voice: aio.AudioSample) -> list[tuple[str, int]]:
+    """Names of the marks that were reached, and when: in frames of the device's."""
+    return [(m.name, round(m.time * 48000)) for m in voice._voice.heard_marks()]
+
+
+@pytest.mark.parametrize("latency", [0, 480])
+async def test_marks_that_are_looked_at_late_say_when_they_were_heard(latency: int) -> None:
+    """After a pause, and after the next utterance has begun."""
+    device = ManualDevice(latency=latency / 48000)
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.mark("begin")
+        voice.write_nowait(ones(100))
+        voice.mark("end")
+        voice.end()
+        device.step(1000)
+        voice.mark("next")
+        voice.write_nowait(ones(100))
+        device.step(60)
+        voice.pause()
+        device.step(500)
+        voice.resume()
+        device.step(1000)
+        told = heard_of(voice)
+        assert told == [("begin", latency), ("end", latency + 100), ("next", latency + 1000)]
+
+
+@pytest.mark.parametrize("rate", [48000, 16000])
+async def test_marks_around_a_clear(rate: int) -> None:
+    """Whoever marks what nothing is heard of hears nothing; the next one is told of in time."""
+    device = ManualDevice(latency=0.01)
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(rate=rate, encoding=32)
+        own = rate / 48000
+        voice.mark("never heard")
+        voice.write_nowait(ones(round(600 * own)))
+        voice.clear_nowait(0)
+        voice.mark("first")  # before the audio thread has seen the clear
+        voice.write_nowait(ones(round(1200 * own)))
+        voice.mark("cut")
+        device.step(64)
+        assert heard_of(voice) == []
+        device.step(480)
+        assert heard_of(voice) == [("first", 480)]
+        voice.clear_nowait(0)
+        device.step(1)  # it is cut, and still in the air
+        voice.mark("second")
+        voice.write_nowait(ones(round(600 * own)))
+        voice.end()
+        device.step(400)
+        assert heard_of(voice) == []
+        device.step(200)
+        assert heard_of(voice) == [("second", 544 + 1 + 480)]
+        voice.mark("third")
+        voice.stop(at=speaker.time - 1)
+        device.step(1)
+        voice.mark("fourth")
+        voice.write_nowait(ones(round(300 * own)))
+        voice.end()
+        voice.play()
+        device.step(64)
+        assert heard_of(voice) == []
+        device.step(900)
+        (third, at), (fourth, _) = heard_of(voice)
+        assert (third, fourth) == ("third", "fourth")
+        assert at == 1145 + 1 + 480 - 1
+        assert voice.written == voice.position + voice.cleared
+
+
+@pytest.mark.parametrize("quality", ["high", "live", "soxr"])
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+async def test_marks_at_another_rate_are_where_their_frames_are(
+    rate: int, quality: str
+) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(rate=rate, encoding=32, quality=quality, buffer=1.0)
+        wanted, start = [], 0
+        for number, frames in enumerate((rate // 50 + 1, rate // 30, rate // 40 + 3)):
+            for part in range(3):
+                voice.mark(f"{number} {part}")
+                wanted.append(
+                    (f"{number} {part}", start + math.ceil(part * frames * 48000 / rate))
+                )
+                voice.write_nowait(ones(frames))
+            voice.mark(f"{number} end")
+            voice.end()
+            start = voice._voice.write_index()
+            wanted.append((f"{number} end", start))
+        device.step(48_000)
+        told = heard_of(voice)
+        assert [name for name, _ in told] == [name for name, _ in wanted]
+        times = np.array([[at for _, at in marks] for marks in (told, wanted)])
+        assert np.abs(np.diff(times, axis=0)).max() <= (1 if quality == "soxr" else 0)
+
+
 async def test_a_prebuffer_that_adapts_grows_and_shrinks() -> None:
     device = ManualDevice()
     async with speaker_on(device, encoding=32) as speaker:
