@@ -57,7 +57,7 @@ class Controlled:
 
     @property
     def ramp(self) -> float:
-        """Seconds over which gain, pan, muting, pausing and shortages move; 0.005."""
+        """Seconds over which gain, pan, muting, pausing, shortages and leaving move; 0.005."""
         return self._control.ramp
 
     @ramp.setter

@@ -374,9 +374,11 @@ class Stream:
 
     def now(self) -> float:
         """Seconds on the device's clock; where it stood once it is closed.  Never goes back."""
+        latest = self._latest
         if self.is_open and not self.is_closed:
-            self._latest = max(self._latest, self._stream().time())
-        return self._latest
+            # What another thread may put there meanwhile is not looked at again.
+            self._latest = latest = max(latest, self._stream().time())
+        return latest
 
     @property
     def is_realtime(self) -> bool:

@@ -298,8 +298,8 @@ class Voice(Controls):
     def mark(self, name: Any) -> int:
         """Mark the point behind what is written; the own frames written before it.
 
-        It is reached when all before it was heard; and where that is so already, or was cleared,
-        as at the beginning of an utterance, when the frame behind it is.
+        It is reached when all before it was heard; and where that is so already, or was
+        cleared, as at the beginning of an utterance, when the frame behind it is.
         """
         with self.lock:
             self.check()
@@ -778,7 +778,7 @@ class Voice(Controls):
             if self._final is not None or self.output.is_closed:
                 return
             with contextlib.suppress(AudioException):  # of a device that is gone
-                self._stop(FADE, ALIKE)
+                self._stop(self.ramp, ALIKE)
             self._finish()
         self.output.retire(self.slot)
         self.news()

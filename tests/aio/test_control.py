@@ -216,6 +216,12 @@ async def test_the_ramp_can_be_set() -> None:
         voice.pause()
         played = device.step(2000)[:, 0]
         assert np.flatnonzero(played)[-1] == 960 - 2
+        voice.resume()
+        device.step(1000)
+        await voice.aclose()
+        np.testing.assert_allclose(
+            device.step(2000)[:960, 0], 0.5 * (1 - np.arange(1, 961) / 960), atol=1e-6
+        )
 
 
 async def test_what_waits_for_its_time_can_be_taken_back() -> None:
