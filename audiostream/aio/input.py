@@ -14,6 +14,7 @@ from audiostream.aio.loopbell import LoopBell, LoopBells, on_event_loop, running
 from audiostream.aio.stream import AudioStream
 from audiostream.device.base import Device
 from audiostream.engine.capture import Capture
+from audiostream.engine.monitor import Monitor
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
 
@@ -68,6 +69,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         self._bells = LoopBells(self._stream)
         self._bell: LoopBell | None = None
         self._reading = False
+        self._is_dropped_at_will = False
         self.callback = callback
 
     # --- start and stop ----------------------------------------------------------
@@ -99,7 +101,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
             function()
 
     def _dropping_is_a_mistake(self) -> bool:
-        return self._async or self._stream.started
+        return not self._is_dropped_at_will and (self._async or self._stream.started)
 
     # --- by callback -------------------------------------------------------------
 
@@ -287,9 +289,15 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         return self
 
     async def __anext__(self) -> bytes:
+        if isinstance(self.source, Monitor) and not self._stream.is_open:
+            # `async for` over it is enough: no hardware is opened, none is to be given back.
+            self._is_dropped_at_will = True
+            self.open_blocking()
         try:
             return await self.read(self.buffersize)
         except EndOfStream:
+            if self._is_dropped_at_will:
+                await self.aclose()
             raise StopAsyncIteration from None
 
     # --- what it is --------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import anyio
 import numpy as np
 import pytest
@@ -57,6 +59,37 @@ async def test_a_monitor_converts_and_ends_with_its_output() -> None:
             assert rest.result > 0
             with pytest.raises(EndOfStream):
                 await ears.read(1)
+
+
+async def test_a_monitor_may_just_be_iterated_over() -> None:
+    device = ManualDevice()
+    async with speaker_on(device) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample()
+        voice.write_nowait(np.arange(1, 1001, dtype=np.int16))
+        heard: list[bytes] = []
+
+        async def listen(chunks: int) -> None:
+            async for chunk in speaker.monitor(buffersize=100):
+                heard.append(chunk)
+                if len(heard) == chunks:
+                    break
+
+        listening = await spawn(group, lambda: listen(3))
+        device.step(400)
+        await settle()
+        assert listening.done
+        assert np.frombuffer(b"".join(heard), np.int16).tolist() == list(range(1, 301))
+        gc.collect()  # what is left behind closes by itself, in the background
+        with anyio.fail_after(10):
+            while speaker.engine.word("monitor_count"):
+                await anyio.sleep(0.001)
+        listening = await spawn(group, lambda: listen(1000))
+        await speaker.aclose()
+        await settle()
+        with anyio.fail_after(10):
+            while not listening.done:
+                await anyio.sleep(0.001)
+        assert listening.error is None
 
 
 async def test_monitors_come_and_go() -> None:
