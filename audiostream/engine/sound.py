@@ -48,7 +48,8 @@ class SoundMemory:
         self.capacity = self.frames * -(-output.slice // self.frames)
         repeated = np.arange(self.capacity + output.slice) % self.frames
         self.samples = ring(len(repeated) * channels, 0)
-        self.samples.reshape(-1, channels)[:] = samples[repeated]
+        sane = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
+        self.samples.reshape(-1, channels)[:] = sane[repeated]
 
 
 class Shot(Controls):

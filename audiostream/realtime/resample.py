@@ -17,6 +17,7 @@ import numpy as np
 
 from audiostream.realtime.atomics import floats_at, resampler_at
 from audiostream.realtime.inlined import inlined, reordered
+from audiostream.realtime.samples import sane
 
 __all__ = ("resample",)
 
@@ -60,7 +61,8 @@ def resample(address: int, source: int, frames: int, target: int) -> int:
         samples = floats_at(source, frames * channels)
         output = floats_at(target, 1 << 40 if target != 0 else 0)
         for i in range(frames):
-            buffer[state["filled"] + i] = samples[i * channels + c] if source != 0 else 0.0
+            value = sane(samples[i * channels + c]) if source != 0 else ZERO
+            buffer[state["filled"] + i] = value
         index = state["index"]
         phase = state["phase"]
         made = 0

@@ -10,7 +10,7 @@ from audiostream.realtime.atomics import floats_at, samples8_at, samples16_at
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.numbers import larger, smaller
 
-__all__ = ("decode", "decode_to_both", "encode", "sample_at")
+__all__ = ("decode", "decode_to_both", "encode", "sample_at", "sane")
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
@@ -20,6 +20,9 @@ PART8 = np.float32(1.0 / 128.0)
 PART16 = np.float32(1.0 / 32768.0)
 TOP8 = np.float32(127.0)
 TOP16 = np.float32(32767.0)
+LARGEST = np.float32(2.0**20)
+"""What floats that come in are limited to: 120 dB above full scale."""
+
 ROUND = np.float32(12582912.0)
 """1.5 * 2**23: adding and taking it away rounds a float32 to the nearest integer, ties
 to even, without a call (valid below 2**22)."""
@@ -31,6 +34,16 @@ def limited(value: Any, low: Any, high: Any) -> Any:
     if value != value:
         return ZERO
     return smaller(larger(value, low), high)
+
+
+@inlined
+def sane(value: Any) -> Any:
+    """A float that came from outside; NaN is silence, and infinity a large number.
+
+    One voice's NaN would silence all that it is mixed with, for as long as a filter or a tail
+    that it came into.
+    """
+    return limited(value, -LARGEST, LARGEST)
 
 
 @inlined
@@ -72,7 +85,7 @@ def decode(source: int, target: Any, encoding: int, count: int) -> None:
     else:
         floats = floats_at(source, count)
         for i in range(count):
-            target[i] = floats[i]
+            target[i] = sane(floats[i])
 
 
 @inlined
@@ -93,8 +106,9 @@ def decode_to_both(source: int, target: Any, encoding: int, count: int) -> None:
     else:
         floats = floats_at(source, count)
         for i in range(count):
-            target[2 * i] = floats[i]
-            target[2 * i + 1] = floats[i]
+            value = sane(floats[i])
+            target[2 * i] = value
+            target[2 * i + 1] = value
 
 
 @inlined
@@ -104,4 +118,4 @@ def sample_at(source: int, encoding: int, index: int) -> float:
         return float(np.float32(samples16_at(source, index + 1)[index]) * PART16)
     if encoding == 8:
         return float(np.float32(samples8_at(source, index + 1)[index]) * PART8)
-    return float(floats_at(source, index + 1)[index])
+    return float(sane(floats_at(source, index + 1)[index]))

@@ -251,6 +251,35 @@ async def test_the_mix_saturates() -> None:
         assert device.step(3)[:, 0].tolist() == [32767, -32768, 15]
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e38, np.float64(1e300)])
+@pytest.mark.parametrize(("rate", "channels"), [(48000, 1), (48000, 2), (16000, 1)])
+async def test_what_is_no_number_harms_no_other_voice(
+    bad: float, rate: int, channels: int
+) -> None:
+    """Not in the tail behind a shortage, nor in a filter, nor ever after."""
+    device = ManualDevice()
+    async with speaker_on(device, channels=channels, encoding=32) as speaker:
+        voice = speaker.sample(rate=rate, channels=1, encoding=32, buffer=1.0)
+        other = speaker.sample(channels=1, encoding=32, buffer=1.0)
+        other.write_nowait(np.full(20_000, 0.25, np.float32))
+        data = np.full(1600, 0.25, np.float64 if isinstance(bad, np.float64) else np.float32)
+        data[-1] = bad
+        voice.write_nowait(data)
+        played = device.step(5800)
+        assert np.isfinite(played).all()
+        if np.isnan(bad):
+            assert (played >= 0.25 - 1e-6).all()
+        voice.write_nowait(np.full(1600, 0.25, np.float32))
+        device.step(3600)
+        voice.write_nowait(np.full(1600, 0.25, np.float32))
+        assert (device.step(4000)[1000:] >= 0.25 - 1e-6).all()
+        # The last frame of a shortage still dies away.
+        device.step(2000)
+        voice.write_nowait(np.full(1600, 0.25, np.float32))
+        assert np.abs(np.diff(device.step(6000), axis=0)).max() < 0.01
+        assert voice.shortages >= 2
+
+
 @pytest.mark.parametrize(
     ("data", "error"),
     [

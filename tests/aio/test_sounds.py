@@ -206,6 +206,15 @@ async def test_arrays_and_files_of_other_rates_and_channels(
             np.testing.assert_array_equal(played[:, 0], played[:, 1])
 
 
+async def test_what_is_no_number_in_a_sound_harms_nothing_else() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        for _ in range(2):
+            speaker.load(np.array([np.nan, 0.5, np.inf, -np.inf], np.float32)).play()
+            speaker.load(np.full(4, 0.25, np.float32)).play()
+        assert device.step(4)[:, 0].tolist() == [0.5, 1.0, 1.0, -1.0]
+
+
 @pytest.mark.parametrize(
     ("what", "error"),
     [
