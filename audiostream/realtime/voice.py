@@ -177,6 +177,7 @@ def cut(stream: Any, voice: Any, address: int, to: int, frame: int) -> None:
     voice["clean"] = to
     set_sounding(stream, voice, 0, frame)
     voice["dry"] = 0
+    voice["filling"] = 1
     set_ramp(ramp_at(address + RETURN), 1.0)
     if voice["transport"] != PLAYING:
         set_ramp(ramp_at(address + FLOW), 1.0)
@@ -348,6 +349,7 @@ def stop_voice(
             begin_tail(stream, voice, address)
         note_silence(stream, voice, frame)
         voice["transport"] = STOPPED
+        voice["filling"] = 1
 
 
 @inlined

@@ -580,6 +580,36 @@ async def test_a_prebuffer_that_adapts_grows_and_shrinks() -> None:
         assert voice.prebuffer < grown
 
 
+@pytest.mark.parametrize("block", [1, 7, 63, 480])
+@pytest.mark.parametrize("how", ["clear", "stop", "stop of nothing", "stop at"])
+async def test_what_follows_a_cut_fills_its_prebuffer_again(how: str, block: int) -> None:
+    """Also if its first frames come before the audio thread has seen the cut."""
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32, buffersize=480) as speaker:
+        voice = speaker.sample(encoding=32, prebuffer=480 / 48000, buffer=0.1)
+        voice.write_nowait(ones(480 if "nothing" in how else 2000))
+        for _ in range(480 // block):
+            device.step(block)
+        device.step(480 % block)
+        if how == "clear":
+            voice.clear_nowait(0)
+        elif how == "stop at":
+            voice.stop(at=speaker.time - 1, fade=0)
+            device.step(1)
+            voice.play()
+        else:
+            voice.stop(fade=0)
+            voice.play()
+        voice.write_nowait(ones(479, -0.25))
+        waited = np.concatenate([device.step(block) for _ in range(3)] + [device.step(FADE)])
+        assert (waited >= 0).all()  # where nothing was queued, the last frame dies away
+        assert not device.step(480).any()
+        assert voice.starved == 0
+        voice.write_nowait(ones(1, -0.25))
+        assert (device.step(480) == -0.25).all()
+        assert voice.shortages == 0
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"prebuffer": 0.3}, {"prebuffer": -1}, {"prebuffer": "much"}, {"on_starve": "wait"}],
