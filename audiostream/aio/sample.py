@@ -128,10 +128,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         voice = self._voice
 
         def look() -> int | None:
-            counts = voice.counts()
-            missing = frames - counts.position
-            # What was cleared before is not heard, but counted as written.
-            return None if missing <= 0 else voice.ring_index(frames + counts.cleared)
+            return None if voice.counts().position >= frames else voice.index_of(frames)
 
         await self._until(look)
 

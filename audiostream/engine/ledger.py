@@ -122,6 +122,20 @@ class Ledger:
             return ring
         return segment.ring_end if own >= segment.own_end else min(ring, segment.ring_end)
 
+    def index_of(self, position: int) -> int:
+        """The ring index that is heard when so many own frames were heard in all."""
+        left = position - (self._segments[0].own - self._forgotten)
+        for segment in self._segments:
+            ring = segment.ring + math.ceil(left / segment.ratio - 1e-9)
+            if segment.ring_end is None:
+                break
+            ring = min(ring, segment.ring_end)
+            heard = segment.own_end - segment.own - (segment.dropped or 0)
+            if left <= heard:
+                return segment.ring_end if left == heard and not segment.dropped else ring
+            left -= heard
+        return ring
+
     def note_cut(self, start: int, to: int) -> None:
         """The audio thread has jumped from one ring index to another."""
         for segment in self._segments:

@@ -293,6 +293,11 @@ class Voice(Controls):
         with self.lock:
             return self._ledger.ring_index(own)
 
+    def index_of(self, position: int) -> int:
+        """The ring index that is heard when `position` is so many frames."""
+        with self.lock:
+            return self._ledger.index_of(position)
+
     # --- marks -------------------------------------------------------------------
 
     def mark(self, name: Any) -> int:

@@ -408,6 +408,47 @@ async def test_wait_position() -> None:
         assert isinstance(late.error, StreamClosedError)
 
 
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+@pytest.mark.parametrize("latency", [0.0, 0.01])
+async def test_wait_position_is_over_when_the_position_is_there(
+    rate: int, latency: float
+) -> None:
+    """Neither before nor after: with clears, stops and ends on the way."""
+    device = ManualDevice(latency=latency)
+    async with (
+        speaker_on(device, encoding=32, buffersize=63) as speaker,
+        anyio.create_task_group() as group,
+    ):
+        voice = speaker.sample(rate=rate, encoding=16, buffer=1.0)
+        rng = np.random.default_rng(rate)
+        told: dict[int, int] = {}
+
+        async def wait(frames: int) -> None:
+            await voice.wait_position(frames)
+            told[frames] = voice.position
+
+        targets = sorted({int(target) for target in rng.integers(1, rate // 3, 20)})
+        for target in targets:
+            group.start_soon(wait, target)
+        await settle()
+        while voice.position < targets[-1]:
+            what = rng.random()
+            if what < 0.3:
+                voice.write_nowait(bytes(2 * int(rng.integers(1, rate // 100))))
+            elif what < 0.33:
+                voice.clear_nowait(float(rng.choice([0, 0.002])))
+            elif what < 0.38:
+                voice.end()
+            elif what < 0.39:
+                voice.stop()
+                voice.play()
+            device.step(int(rng.integers(1, 100)))
+            await settle()
+            there = [target for target in targets if target <= voice.position]
+            assert sorted(told) == there
+        assert all(target <= position for target, position in told.items())
+
+
 async def test_marks_are_told_when_they_are_heard() -> None:
     device = ManualDevice(latency=0.02)
     async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
