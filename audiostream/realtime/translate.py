@@ -56,7 +56,7 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
 }
 """What is called from outside, by name."""
 
-SHORT_WAY = ("render", "capture", "run_clock", "put", "put_more", "take", "heard_at")
+SHORT_WAY = ("render", "capture", "run_clock")
 """Entries that are compiled together: what they call has much in common."""
 
 KNOWN = ("audiostream_", "llvm.")
@@ -119,21 +119,31 @@ def part_of(name: str) -> dict[str, Callable[..., Any]]:
 
 
 @contextlib.contextmanager
-def _undisturbed(*contexts: Any) -> Iterator[None]:
-    """Without what numba does again and again for nothing: a fifth of the time.
+def _undisturbed(typing: Any, target: Any) -> Iterator[None]:
+    """Without what numba does again and again for nothing.
 
-    All that its contexts could look for is there, and none of the millions of objects that it
-    makes is in need of the garbage collector before the end.
+    All that its contexts could look for is there; what an operator returns depends on nothing
+    but the types that go in, of which there are few; and none of the millions of objects that
+    it makes is in need of the garbage collector before the end.
     """
+    resolve, known = typing.resolve_function_type, {}
+
+    def resolve_once(function: Any, args: Any, kws: Any) -> Any:
+        key = getattr(function, "typing_key", None), args
+        if kws or getattr(key[0], "__module__", "") != "_operator":
+            return resolve(function, args, kws)
+        if key not in known:
+            known[key] = resolve(function, args, kws)
+        return known[key]
+
     collected = gc.isenabled()
     gc.disable()
-    for context in contexts:
-        context.refresh = lambda: None
+    typing.refresh = target.refresh = lambda: None
+    typing.resolve_function_type = resolve_once
     try:
         yield
     finally:
-        for context in contexts:
-            del context.refresh
+        del typing.refresh, target.refresh, typing.resolve_function_type
         if collected:
             gc.enable()
 
