@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from audiostream.errors import AudioException, FormatError
@@ -190,11 +191,8 @@ def check_number(value: Any, name: str, least: float, most: float, try_: str) ->
     FormatError
         If it is none.
     """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not math.isfinite(value)
-        or not least <= value <= most
-    ):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)  # numpy's, too
+    number = float(value) if is_number else math.nan
+    if not (math.isfinite(number) and least <= number <= most):
         raise FormatError(f"{name}={value!r} is no number from {least:g} to {most:g}; {try_}")
-    return float(value)
+    return number

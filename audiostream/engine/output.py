@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -398,14 +399,16 @@ class Output(Stream):
         FormatError
             If it is no finite number.
         """
-        if isinstance(at, bool) or not isinstance(at, int | float) or not math.isfinite(at):
+        if isinstance(at, bool) or not isinstance(at, Real) or not math.isfinite(at):
             raise FormatError(
                 f"at={at!r} is no time; give seconds on the stream's clock, such as "
                 "stream.time + 0.5"
             )
-        time = at + self.epoch
-        next_heard = self.kernels.heard_at(self.address, self.word("frames"))
-        late = next_heard * 1e-9 - time if next_heard >= 0 else 0.0
+        time = float(at) + self.epoch
+        next_heard = self.kernels.heard_at(self.address, self.word("frames")) * 1e-9
+        if next_heard < 0:  # there was no block yet
+            next_heard = self.now() + self.epoch + self.parameters.latency
+        late = next_heard - time
         # A nanosecond is forgiven to the clock's floating point; 0 would be "now".
         return time or -1.0, late if late > 1e-9 else 0.0
 

@@ -111,6 +111,36 @@ async def test_a_time_that_is_past_says_by_how_much() -> None:
         assert (device.step(64) == 0.25).all()
 
 
+async def test_a_time_that_is_past_before_the_first_block_is_late_too() -> None:
+    device = ManualDevice(latency=0.01)
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        voice.write_nowait(ones(64))
+        voice.end()
+        assert voice.play(at=speaker.time - 0.05) == pytest.approx(0.06)
+        assert voice.fade(1.0, 0.0, at=speaker.time + 0.01) == 0.0
+        assert (device.step(64) == 0.5).all()
+        playing = speaker.load(ones(64)).play(at=speaker.time - 1)
+        assert playing.late == pytest.approx(1.01)
+        assert (device.step(64) == 0.5).all()
+
+
+async def test_numbers_may_be_numpys() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        voice = speaker.sample(channels=1, encoding=32, prebuffer=np.float32(0.001))
+        voice.gain = np.float32(0.5)
+        voice.pan = np.int64(-1)
+        voice.ramp = np.float64(0.01)
+        voice.play(at=np.float32(0.01))
+        voice.fade(np.float32(1.0), np.float32(0.1), at=np.float64(1))
+        voice.stop(at=np.int64(2), fade=np.float32(0))
+        voice.write_nowait(ones(480))
+        assert np.flatnonzero(device.step(960)[:, 0])[0] == pytest.approx(480, abs=1)
+        with pytest.raises(FormatError):
+            voice.gain = np.bool_(True)
+
+
 async def test_pause_and_resume_keep_what_is_queued() -> None:
     device = ManualDevice()
     async with speaker_on(device, encoding=32) as speaker:
