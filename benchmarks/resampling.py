@@ -7,8 +7,9 @@ back, the signal's time that went in less the time that has come out, looked at 
 chunk; and by how much what comes out is shifted, from the correlation of noise below 3 kHz
 with an exact resampling of it all.  SNR is a tone's power over that of everything else that
 comes out, images above all, at 0.4 of the lower rate, where a filter has most to do.  Ripple is
-by how much the loudest of twenty tones up to there is louder than the quietest.  Aliases are
-what comes out of tones that 48 kHz cannot hold, over what went in, from 96 kHz.
+by how much the loudest of twenty tones up to there is louder than the quietest.  Images are
+what comes out of tones beyond, up to 0.49, but these tones themselves, over what went in;
+aliases what comes out of tones that 48 kHz cannot hold, from 96 kHz.
 """
 
 from __future__ import annotations
@@ -235,6 +236,14 @@ def aliases(make: Callable[[int], Any]) -> float:
     return float(10 * np.log10(np.mean(middle**2) / np.mean(signal.astype(float) ** 2)))
 
 
+def images(make: Callable[[int], Any], rate: int) -> float:
+    """dB: what comes of tones from 0.41 to 0.49 of the rate but they, over what went in."""
+    frequencies = np.linspace(0.41, 0.49, 9) * rate
+    signal = tones(frequencies, rate)
+    _, rest = fitted(through(make, rate, signal)[0], frequencies)
+    return float(10 * np.log10(np.mean(rest**2) / np.mean(signal.astype(float) ** 2)))
+
+
 def delay(make: Callable[[int], Any], rate: int) -> tuple[float, float, float]:
     """Milliseconds: held back at the most, held back in the mean, shifted."""
     import soxr
@@ -255,7 +264,7 @@ def delay(make: Callable[[int], Any], rate: int) -> tuple[float, float, float]:
 
 
 Found = dict[int, dict[str, dict[str, Any]]]
-"""Rate -> way -> "speed" (a Spread), "delay" (three figures), "snr", "ripple" (dB)."""
+"""Rate -> way -> "speed" (a Spread), "delay" (three figures), "snr" and so on (dB)."""
 
 
 def measure(seconds: float, rounds: int) -> Found:
@@ -266,6 +275,7 @@ def measure(seconds: float, rounds: int) -> Found:
                 "delay": delay(make, rate),
                 "snr": snr(make, rate),
                 "ripple": ripple(make, rate),
+                "images": images(make, rate),
             }
             for name, make in WAYS.items()
         }
@@ -300,6 +310,10 @@ def tables(found: Found, folded: dict[str, float]) -> list[Table]:
         of(
             "**Ripple** of the pass band up to 0.4 of the lower rate, dB",
             lambda f: f"{f['ripple']:.5f}",
+        ),
+        of(
+            "**Images** of tones from 0.41 to 0.49 of the lower rate, dB",
+            lambda f: f"{f['images']:.0f}",
         ),
         Table(
             ["way", "dB"],
@@ -345,7 +359,8 @@ def verdict(found: Found, folded: dict[str, float]) -> str:
     return (
         'Targets of quality="live", and its worst figures: at most 3 ms of delay, '
         f"{max(map(latency, mine)):.2f}; SNR of at least 90 dB, "
-        f"{min(f['snr'] for f in mine):.0f}; aliases below -80 dB, {folded[LIVE]:.0f}; "
+        f"{min(f['snr'] for f in mine):.0f}; aliases below -80 dB, {folded[LIVE]:.0f}, "
+        f"and images {max(f['images'] for f in mine):.0f}; "
         "at least 500 times real time, "
         f"{min(f['speed'].median for f in mine):.0f} for all of a write "
         f"and {min(alone):.0f} for the filter alone."

@@ -7,7 +7,8 @@ name   what it is                                           holds back
 ====== ==================================================== =====================
 high   our own filter of 128 taps at the lower rate, 120 dB 64 to 80 frames there
 live   our own filter of 64 taps at the lower rate, 95 dB;  at most 3 ms
-       46 where that would be more than 3 ms
+       where half of that would be more than 3 ms, it looks
+       further back than ahead, and has 90 dB
 soxr   soxr's HQ                                            up to 175 ms
 ====== ==================================================== =====================
 
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from audiostream.engine.lookahead import AHEAD, short_filter
 from audiostream.engine.memory import records, zeros
 from audiostream.errors import FormatError
 from audiostream.realtime.compiled import Kernels
@@ -48,13 +50,6 @@ MAX_PHASES = 2048
 CHUNK = 4096
 """Most frames that are taken in at once."""
 
-PASS = 0.4
-"""The pass band reaches at least so far, as a share of the lower rate."""
-
-SHORTEST = 23
-"""Frames, at the lower rate, that half a filter has at least: below 8 kHz a delay of 3 ms would
-leave too few."""
-
 ROUND = 32
 """Taps in one round of the vectorised loop."""
 
@@ -77,6 +72,10 @@ class Design:
     attenuation: float
     delay: float = math.inf
 
+    def is_short(self, source: int, target: int) -> bool:
+        """True if half of its frames would take too long; see lookahead.py."""
+        return self.taps / 2 > self.delay * min(source, target)
+
     def size(self, source: int, target: int) -> tuple[int, int]:
         """Taps of each phase, and how many of them are ahead of an output's place.
 
@@ -84,8 +83,8 @@ class Design:
         """
         lower = min(source, target)
         taps = -(-self.taps * source // (lower * ROUND)) * ROUND
-        most = max(self.delay * lower, SHORTEST) * source / lower
-        return taps, min(taps // 2, math.floor(min(most, taps)))
+        ahead = AHEAD * source // lower if self.is_short(source, target) else taps // 2
+        return taps, ahead
 
 
 HIGH = Design(taps=128, attenuation=120.0)
@@ -97,9 +96,7 @@ def filter_phases(source: int, target: int, design: Design = HIGH) -> np.ndarray
     """The filter as float32 (phases, taps): a windowed sinc, cut for each output phase.
 
     Kaiser's window and his formula for the width of the transition (Oppenheim and Schafer,
-    "Discrete-Time Signal Processing", 7.5.3).  The stop band begins at half the lower rate, or
-    a little behind it where a short filter would leave less than PASS to the pass band: what
-    aliases then stays above PASS.
+    "Discrete-Time Signal Processing", 7.5.3).  The stop band begins at half the lower rate.
 
     Parameters
     ----------
@@ -109,12 +106,15 @@ def filter_phases(source: int, target: int, design: Design = HIGH) -> np.ndarray
     phases, _ = _ratio(source, target)
     taps, ahead = design.size(source, target)
     lower = min(1.0, target / source)  # the lower rate, as a share of the source's
-    width = (design.attenuation - 8) / (2.285 * 2 * math.pi * 2 * ahead)
-    cutoff = max(0.5 * lower - width / 2, PASS * lower + width / 2)
-    beta = 0.1102 * (design.attenuation - 8.7)
     at = np.arange(taps) - (taps - ahead - 1) - np.arange(phases)[:, None] / phases
-    window = np.i0(beta * np.sqrt(np.maximum(1 - (at / ahead) ** 2, 0))) / np.i0(beta)
-    table = np.sinc(2 * cutoff * at) * np.where(np.abs(at) <= ahead, window, 0)
+    if design.is_short(source, target):
+        table = short_filter(at * lower)
+    else:
+        width = (design.attenuation - 8) / (2.285 * 2 * math.pi * 2 * ahead)
+        cutoff = 0.5 * lower - width / 2
+        beta = 0.1102 * (design.attenuation - 8.7)
+        window = np.i0(beta * np.sqrt(np.maximum(1 - (at / ahead) ** 2, 0))) / np.i0(beta)
+        table = np.sinc(2 * cutoff * at) * np.where(np.abs(at) <= ahead, window, 0)
     table /= table.sum(axis=1, keepdims=True)
     return table.astype(np.float32)
 
