@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 import wave
 from pathlib import Path
 
@@ -281,25 +282,21 @@ def test_patch_asyncio(anyio_backend: str, tmp_path: Path) -> None:
     plays_the_notes(tmp_path / "heard.wav", 48000)
 
 
-def test_barge_in(tmp_path: Path) -> None:
-    """The milliseconds that are sent back are those that the recording has."""
+def someone_interrupts(folder: Path) -> dict[str, str]:
+    """Devices that are files: somebody is silent, speaks for a second, and is silent again."""
     silence = np.zeros(16000, np.int16)
-    soundfile.write(
-        tmp_path / "said.wav",
-        np.concatenate([silence, soundfile.read(SPEECH, dtype="int16")[0][:16000], silence]),
-        16000,
-        subtype="PCM_16",
-    )
-    said = example(
-        "barge_in.py",
-        cwd=tmp_path,
-        AUDIOSTREAM_INPUT="file:said.wav",
-        AUDIOSTREAM_OUTPUT="file:heard.wav",
-    )
-    told = re.fullmatch(r"'long' was heard for (\d+) ms\n", said)
+    words = soundfile.read(SPEECH, dtype="int16")[0][:16000]
+    said = np.concatenate([silence, words, silence])
+    soundfile.write(folder / "said.wav", said, 16000, subtype="PCM_16")
+    return {"AUDIOSTREAM_INPUT": "file:said.wav", "AUDIOSTREAM_OUTPUT": "file:heard.wav"}
+
+
+def check_barge_in(folder: Path, printed: str) -> None:
+    """The milliseconds that were sent back are those that the recording has."""
+    told = re.fullmatch(r"'long' was heard for (\d+) ms\n", printed)
     assert told is not None
     heard_ms = int(told[1])
-    played, rate = heard(tmp_path / "heard.wav")
+    played, rate = heard(folder / "heard.wav")
     assert rate == 48000
     # Two stretches of sound: what was cut, and the few words after it.
     sounding = np.flatnonzero(played)
@@ -312,6 +309,42 @@ def test_barge_in(tmp_path: Path) -> None:
     if len(gaps) == 1:  # no pause of the machine in what is said afterwards
         rest = sounding[-1] + 1 - sounding[gaps[0] + 1]
         assert rest / rate == pytest.approx(0.5, abs=0.003)
+
+
+def test_barge_in(tmp_path: Path) -> None:
+    printed = example("barge_in.py", cwd=tmp_path, **someone_interrupts(tmp_path))
+    check_barge_in(tmp_path, printed)
+
+
+def test_the_barge_in_of_the_readme_is_short_and_runs(tmp_path: Path) -> None:
+    shown = []
+    for page in ("README.md", "docs/control.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        shown += [block for block in blocks if "async def converse" in block]
+    assert len(shown) == 2
+    assert shown[0] == shown[1]
+    assert len(shown[0].splitlines()) < 40
+    # It leaves what is to come after the last message to its reader.
+    program = (
+        shown[0]
+        + "        await voice.drain()\n"
+        + textwrap.dedent(
+            f"""
+        async def main():
+            import sys
+            sys.path.insert(0, {str(EXAMPLES)!r})
+            from barge_in_server import serving
+            async with serving() as url:
+                await converse(url)
+
+        asyncio.run(main())
+        """
+        )
+    )
+    devices = someone_interrupts(tmp_path)
+    printed = run(sys.executable, "-W", "error", "-c", program, cwd=tmp_path, **devices)
+    check_barge_in(tmp_path, printed.stdout)
 
 
 def test_echo_cancel(tmp_path: Path) -> None:
