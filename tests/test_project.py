@@ -139,7 +139,7 @@ def test_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> None:
         inside = set(archive.namelist())
     expected = {
         path.relative_to(ROOT).as_posix()
-        for suffix in ("*.py", "*.wav", "*.md", "py.typed")
+        for suffix in ("*.py", "*.wav", "*.md", "*.xz", "py.typed")
         for path in PACKAGE.rglob(suffix)
     }
     assert "audiostream/py.typed" in expected

@@ -26,6 +26,8 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from audiostream.realtime.shipped import translated
+
 __all__ = ("FOLDER", "Kernels", "build", "kernels")
 
 FOLDER = "AUDIOSTREAM_CACHE"
@@ -139,6 +141,8 @@ def compile_kernels(entries: Mapping[str, Callable[..., Any]] | None = None) -> 
         from audiostream.realtime.translate import translate
 
         module = translate(entries)
+        optimise(module, target_machine())
+    elif (module := translated()) is not None:
         optimise(module, target_machine())
     else:
         with Helper(REST) as helper:  # before numba is imported here, which takes a while

@@ -99,6 +99,9 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool 
         first.link_in(module)
     for name in inner:  # into its one caller, however large it is
         first.get_function(name).add_function_attribute("alwaysinline")
+    for thing in first.functions:
+        if thing.name.startswith(far_symbol("")):
+            thing.add_function_attribute("noinline")  # far, also where all is in one module
     for thing in (*first.functions, *first.global_variables):
         if not thing.is_declaration and thing.name not in names:
             thing.linkage = "internal"
