@@ -199,7 +199,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Returns
         -------
         int
-            What was taken: bytes of bytes-like data, frames of an array.
+            What was taken: bytes of bytes-like data, frames of an array.  Nothing while a
+            :meth:`write` waits, whose chunk comes first.
 
         Raises
         ------
@@ -212,6 +213,10 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         DeviceError
             If the output's device is gone.
         """
+        if self._queued:  # what a write waits with comes first, all of it
+            self._voice.check()
+            sliceable(data)
+            return 0
         return self._voice.write_nowait(data)
 
     async def write(self, data: Any) -> int:

@@ -49,8 +49,8 @@ def translated(file: Path = FILE) -> Any:
 def write(file: Path = FILE) -> None:
     """Have numba translate the kernels, and keep that in the file.
 
-    In a process of its own, with PYTHONHASHSEED=0, it is the same every time: numba numbers what
-    it compiles, and goes through sets.
+    In a process of its own, with PYTHONHASHSEED=0, it is the same every time: numba numbers
+    what it compiles, and goes through sets.
     """
     import numba
 

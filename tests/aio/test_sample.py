@@ -454,3 +454,23 @@ async def test_two_hundred_tasks_on_the_null_device() -> None:
                 group.start_soon(play, voice)
         for voice in voices:
             assert (voice.written, voice.position, voice.cleared) == (57600, 57600, 0)
+
+
+async def test_what_is_written_without_waiting_never_gets_into_a_waiting_chunk() -> None:
+    device = ManualDevice()
+    async with speaker_on(device) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(buffer=0.01)
+        waiting = await spawn(group, lambda: voice.write(np.full(2000, 100, np.int16)))
+        played = []
+        while not waiting.done:
+            played.append(device.step(64))
+            assert voice.write_nowait(np.full(10, 200, np.int16)) == 0
+            with pytest.raises(TypeError):
+                voice.write_nowait("text")
+            await settle()
+        assert voice.write_nowait(np.full(10, 200, np.int16)) == 10
+        voice.end()
+        played.append(device.step(1000))
+        whole = np.concatenate(played)[:, 0]
+        assert (whole[:2000] == 100).all()
+        assert (whole[2000:2010] == 200).all()
