@@ -350,7 +350,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Parameters
         ----------
         source : Source, async iterable or iterable
-            Of chunks as for :meth:`write`.
+            Of chunks as for :meth:`write`.  After an empty one it is asked again a buffer
+            later.
         ahead : int, optional
             Frames that are made ahead of what the device is given; two of its blocks at
             least, the ring at most.  What changes in the source (a frequency, say) is heard
@@ -406,6 +407,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         try:
             async for chunk in chunks:
                 await self.write(chunk)
+                if not len(chunk):  # nothing to say now, as of a Source
+                    await anyio.sleep(self._output.buffersize / self._output.rate)
         finally:
             with anyio.CancelScope(shield=True):
                 await chunks.aclose()

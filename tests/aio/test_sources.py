@@ -309,6 +309,29 @@ async def test_a_source_with_nothing_to_say_is_asked_once_a_buffer(
         assert np.array_equal(device.step(30), ramp(0, 30))
 
 
+async def test_a_generator_with_nothing_to_say_is_asked_once_a_buffer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        await anyio.lowlevel.checkpoint()
+
+    async def shy() -> AsyncIterator[Any]:
+        for chunk in (b"", np.zeros((0, 1), np.float32), ramp(0, 30), b""):
+            yield chunk
+
+    device = ManualDevice()
+    async with speaker_on(device, buffersize=480) as speaker:
+        sample = speaker.sample()
+        with monkeypatch.context() as patch:
+            patch.setattr("audiostream.aio.sample.anyio.sleep", sleep)
+            assert await sample.write_from(shy()) == 30
+        assert slept == [0.01] * 3
+        assert np.array_equal(device.step(30), ramp(0, 30))
+
+
 # -------------------------------------------------------------------------- ends and errors
 
 
