@@ -22,6 +22,9 @@ from audiostream.realtime.kinds import PLAYING, STOPPED
 from audiostream.realtime.layout import (
     COMMAND,
     COMMANDS,
+    COURSE,
+    CURVE,
+    CURVES,
     CUTS,
     GROUP,
     HISTORY,
@@ -29,6 +32,7 @@ from audiostream.realtime.layout import (
     LINE,
     NEVER,
     PASS,
+    PATTERN,
     TIME_INFO,
     VOICE,
 )
@@ -144,12 +148,20 @@ class Output(Stream):
         self._keep += [mix, silence, ramp, nobody]
         record = self.record[0]
         record["nobody"] = nobody.ctypes.data
+        # Some more, to make up full passes with silence, for each group and for each way.
+        places = self.slots + PASS * (2 * MAX_GROUPS + 1) + PASS * (CURVES + 2)
+        curves = records(CURVE, CURVES)
+        tables = [ring(self.slice * channels, 0) for _ in range(2 * CURVES)]
+        curves["first"] = [table.ctypes.data for table in tables[:CURVES]]
+        curves["second"] = [table.ctypes.data for table in tables[CURVES:]]
+        self._keep += tables
+        record["places"] = places
         arrays = {
-            # Some more, to make up full passes with silence, for each group and for no group.
-            **{
-                name: zeros(self.slots + PASS * (2 * MAX_GROUPS + 1), dtype)
-                for name, dtype in LINE.items()
-            },
+            **{name: zeros(places, dtype) for name, dtype in LINE.items()},
+            "courses": records(COURSE, places),
+            "patterns": ring(2 * PATTERN * places, 0),
+            "curves": curves,
+            "shaped": zeros(self.slots, np.int64),
             "groups": zeros(2 * MAX_GROUPS, np.int64),
             "others": zeros(self.slots, np.int64),
             "levels": zeros(self.slice, np.float32),

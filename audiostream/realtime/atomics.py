@@ -30,6 +30,8 @@ from audiostream.realtime.layout import (
     BELL,
     CLOCK,
     COMMAND,
+    COURSE,
+    CURVE,
     GROUP,
     PRODUCER,
     RAMP,
@@ -46,6 +48,8 @@ __all__ = (
     "clock_at",
     "command_at",
     "compare_and_swap",
+    "course_at",
+    "curve_at",
     "doubles_at",
     "emits",
     "fence_acquire",
@@ -262,6 +266,16 @@ def command_at(address: int) -> Any:
     return _plain_view(address, 1, COMMAND)[0]
 
 
+def curve_at(address: int) -> Any:
+    """The CURVE record at `address`."""
+    return _plain_view(address, 1, CURVE)[0]
+
+
+def course_at(address: int) -> Any:
+    """The COURSE record at `address`."""
+    return _plain_view(address, 1, COURSE)[0]
+
+
 def ramp_at(address: int) -> Any:
     """The RAMP record at `address`."""
     return _plain_view(address, 1, RAMP)[0]
@@ -341,6 +355,8 @@ _emit_pointer(words_at, np.int64)
 _emit_record(voice_at, VOICE)
 _emit_record(command_at, COMMAND)
 _emit_record(group_at, GROUP)
+_emit_record(curve_at, CURVE)
+_emit_record(course_at, COURSE)
 _emit_record(ramp_at, RAMP)
 _emit_record(bell_at, BELL)
 _emit_record(stream_at, STREAM)

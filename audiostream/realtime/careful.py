@@ -58,6 +58,6 @@ def add_at_levels(
 
 
 @far
-def rest(stream_address: int, address: int, frames: int) -> None:
+def rest(address: int, frames: int) -> None:
     """Move along all ways of a voice by frames in which nothing sounds."""
-    pass_time(stream_at(stream_address), voice_at(address), address, frames)
+    pass_time(voice_at(address), address, frames)

@@ -60,6 +60,7 @@ def set_ramp(ramp: Any, value: float) -> None:
     """Be at a value, and stay there."""
     ramp["value"] = value
     ramp["goal"] = value
+    ramp["step"] = 0.0
     ramp["to_go"] = 0
 
 
@@ -142,20 +143,86 @@ def start_gain(
 
 
 @inlined
-def next_gain(voice: Any) -> float:
-    """The gain a frame further on its curve."""
+def turn_on(record: Any, frames: int) -> None:
+    """Move a voice's place on its curve, or a CURVE's, on by so many frames.
+
+    The factor of a frame is raised to their number by squaring.
+    """
+    factor = record["turn"]
+    if record["shape"] == EXPONENTIAL:
+        while frames > 0:
+            if frames & 1 != 0:
+                record["curve"] *= factor
+            factor *= factor
+            frames >>= 1
+        return
+    other = record["turn_other"]
+    while frames > 0:
+        if frames & 1 != 0:
+            cosine = record["curve"]
+            sine = record["curve_other"]
+            record["curve"] = cosine * factor - sine * other
+            record["curve_other"] = sine * factor + cosine * other
+        square = factor * factor - other * other
+        other *= 2.0 * factor
+        factor = square
+        frames >>= 1
+
+
+@inlined
+def gain_on_curve(voice: Any) -> float:
+    """The gain where the voice is on its curve."""
     begin = voice["gain_from"]
     goal = voice["gain_goal"]
     if voice["shape"] == EXPONENTIAL:
-        voice["curve"] *= voice["turn"]
         return begin + (goal - begin) * (voice["curve"] - 1.0) / voice["span"]
-    cosine = voice["curve"]
-    sine = voice["curve_other"]
-    voice["curve"] = cosine * voice["turn"] - sine * voice["turn_other"]
-    voice["curve_other"] = sine * voice["turn"] + cosine * voice["turn_other"]
     low = begin * voice["curve"]
     high = goal * voice["curve_other"]
     return square_root(low * low + high * high)
+
+
+@inlined
+def advance_gain(voice: Any, frames: int) -> None:
+    """Move the gain on by so many frames, which may be more than its way is long."""
+    left = voice["gain_left"]
+    if left == 0:
+        return
+    if frames >= left:
+        voice["gain"] = voice["gain_goal"]
+        voice["gain_step"] = 0.0
+        voice["gain_left"] = 0
+        voice["shape"] = LINEAR
+        return
+    voice["gain_left"] = left - frames
+    if voice["shape"] == LINEAR:
+        voice["gain"] += frames * voice["gain_step"]
+    else:
+        turn_on(voice, frames)
+        voice["gain"] = gain_on_curve(voice)
+
+
+@inlined
+def fill_curve(voice: Any, levels: Any, count: int) -> None:
+    """Take the next frames' gain on its curve as their levels; the gain stays where it is."""
+    begin = voice["gain_from"]
+    goal = voice["gain_goal"]
+    cosine = voice["curve"]
+    turn = voice["turn"]
+    if voice["shape"] == EXPONENTIAL:
+        scale = (goal - begin) / voice["span"]
+        for i in range(count):
+            cosine *= turn
+            levels[i] = np.float32(begin + scale * (cosine - 1.0))
+        return
+    sine = voice["curve_other"]
+    turn_other = voice["turn_other"]
+    for i in range(count):
+        before = cosine
+        cosine = cosine * turn - sine * turn_other
+        sine = sine * turn + before * turn_other
+        low = begin * cosine
+        high = goal * sine
+        levels[i] = np.float32(square_root(low * low + high * high))
 
 
 @inlined
@@ -170,18 +237,11 @@ def fill_gain(voice: Any, levels: Any, count: int) -> None:
         step = voice["gain_step"]
         for i in range(count):
             levels[i] = np.float32(value + (i + 1) * step)
-        value += count * step
     else:
-        for i in range(count):
-            value = next_gain(voice)
-            levels[i] = np.float32(value)
-    voice["gain"] = value
-    voice["gain_left"] -= count
+        fill_curve(voice, levels, count)
+    advance_gain(voice, count)
     if voice["gain_left"] == 0:
-        voice["gain"] = voice["gain_goal"]
-        voice["gain_step"] = 0.0
-        voice["shape"] = LINEAR
-        levels[count - 1] = np.float32(voice["gain_goal"])
+        levels[count - 1] = np.float32(voice["gain"])
 
 
 # --- all together ------------------------------------------------------------------
@@ -292,9 +352,9 @@ def add_levels(
                 samples,
                 levels,
                 np.float32(left["value"]),
-                np.float32(left["step"]) if left["to_go"] > 0 else np.float32(0.0),
+                np.float32(left["step"]),
                 np.float32(right["value"]),
-                np.float32(right["step"]) if right["to_go"] > 0 else np.float32(0.0),
+                np.float32(right["step"]),
                 count,
             )
             advance(left, count)
@@ -305,13 +365,11 @@ def add_levels(
 
 
 @inlined
-def pass_time(stream: Any, voice: Any, address: int, frames: int) -> None:
-    """Move along all ways by frames, at most a slice, in which nothing sounds."""
+def pass_time(voice: Any, address: int, frames: int) -> None:
+    """Move along all ways by frames that were summed elsewhere, or in which nothing sounds."""
+    advance_gain(voice, frames)
     advance(ramp_at(address + MUTE), frames)
     advance(ramp_at(address + FLOW), frames)
     advance(ramp_at(address + RETURN), frames)
     advance(ramp_at(address + LEFT), frames)
     advance(ramp_at(address + RIGHT), frames)
-    if voice["gain_left"] > 0:
-        count = smaller(frames, voice["gain_left"])
-        fill_gain(voice, floats_at(stream["levels"], count), count)

@@ -179,7 +179,7 @@ def add_group(stream: Any, group: Any, mix: int, offset: int, frames: int, index
     address = group["voice"]
     own = voice_at(address)
     if group["members"] == 0:  # nothing was summed into its block
-        rest(stream["address"], address, frames)
+        rest(address, frames)
         note_span(group["meter"], group["meter_mask"], index, 0.0, 0.0)
         return
     found = floats_at(group["meter"] + 8 * (group["meter_mask"] + 1), 2)

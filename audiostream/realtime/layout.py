@@ -22,13 +22,20 @@ __all__ = (
     "COMMAND",
     "COMMANDS",
     "COMMAND_BYTES",
+    "COURSE",
+    "COURSE_BYTES",
+    "CURVE",
+    "CURVES",
+    "CURVE_BYTES",
     "CUTS",
     "GROUP",
     "HISTORY",
     "LEVELS",
     "LINE",
+    "NEAR",
     "NEVER",
     "PASS",
+    "PATTERN",
     "PRODUCER",
     "RAMP",
     "RESAMPLER",
@@ -63,8 +70,18 @@ SPAN: Final = 256
 LEVELS: Final = 256
 """Points of a voice's way from level to level that its meter remembers (a power of two)."""
 
+NEAR: Final = 128
+"""Frames within which a voice's way from level to level is remembered as a straight one."""
+
 PASS: Final = 4
 """Voices that the mixer sums in one pass over the block."""
+
+PATTERN: Final = 16
+"""Samples after which what a voice's channels are multiplied by is the same again: some
+vectors of stereo frames."""
+
+CURVES: Final = 8
+"""Curves that voices in line may be on at a time; who is on another one is mixed by itself."""
 
 
 def _ramp(name: str) -> tuple[str, ...]:
@@ -159,7 +176,8 @@ VOICE: Final = _record(
         "tail",
         "level_count",
     ),
-    # audio: how the gain moves (see envelope.py), from where, and where on its curve it is
+    # audio: how the gain moves (see envelope.py), from where, and where on its curve it is;
+    # how it is summed in line (see course.py)
     (
         "shape",
         "gain_from:f8",
@@ -168,6 +186,7 @@ VOICE: Final = _record(
         "turn:f8",
         "turn_other:f8",
         "span:f8",
+        "way",
     ),
     # audio: factors that are usually 1
     _ramp("mute") + _ramp("flow"),
@@ -198,7 +217,11 @@ STREAM: Final = _record(
     # config: addresses of the line's arrays (see LINE), and of the addresses of the other
     # voices in use (int64); of the levels of a slice's frames (float32)
     ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps"),
-    ("gains_now", "gain_steps", "gains_until", "targets", "others", "levels"),
+    ("gains_now", "gain_steps", "since", "moving_until", "targets", "others", "levels"),
+    # config: how many places the line has; addresses of the ways that voices are summed by in
+    # each place (int64), of the COURSEs, of the patterns (float32 (pass, 2, PASS, PATTERN)), of
+    # the CURVEs, and of the addresses of the voices that are to be lined up by way
+    ("places", "ways", "courses", "patterns", "curves", "shaped"),
     # config: address of those of the groups in use (int64), and of the record that fills gaps
     # in the line; the meter of what is played or captured
     ("groups", "nobody", "meter", "meter_mask"),
@@ -280,18 +303,48 @@ LINE: Final = {
     "steps": np.dtype(np.float32),
     "gains_now": np.dtype(np.float64),
     "gain_steps": np.dtype(np.float64),
-    "gains_until": np.dtype(np.int64),
+    "since": np.dtype(np.int64),
+    "moving_until": np.dtype(np.int64),
     "targets": np.dtype(np.int64),
+    "ways": np.dtype(np.int64),
 }
 """The line of the voices that just play on, as arrays: all that a block needs to know of them.
 
 Addresses of the voices' records; read indices, and those up to which nothing else is to be
 done; addresses of this block's frames, those at which the rings end, and the rings' sizes in
-bytes; gains, and their steps from frame to frame; the same in full precision, and the indices
-at which gains cease to move, 0 where they do not; addresses of the blocks that they are summed
-into.  Voices of one group stand together, in full passes that silence makes up.  The audio
-thread alone touches them.
+bytes; gains, and their steps from frame to frame; the same in full precision; the indices at
+which what their records tell of them was true, and those at which they cease to move, 0 where
+they do not; addresses of the blocks that they are summed into; ways (see course.py).  Voices of
+one group and way stand together, in full passes that silence makes up.  The audio thread alone
+touches them.
 """
+
+COURSE: Final = _record(
+    # audio: what the tables of its way are multiplied by; what the left and the right channel
+    # are, and by how much that moves from frame to frame; the index that its meter was told of
+    (
+        "first:f8",
+        "second:f8",
+        "to_left:f8",
+        "to_right:f8",
+        "left_step:f8",
+        "right_step:f8",
+        "noted",
+    ),
+)
+"""What a voice in line that is not summed evenly is multiplied by (see course.py)."""
+
+CURVE: Final = _record(
+    # config: addresses of its tables, float32 (slice, channels)
+    ("first", "second"),
+    # audio: whether a voice in line is on it; as in a voice's record, but that "curve" is
+    # where it is behind so many frames
+    ("used", "shape", "turn:f8", "turn_other:f8", "curve:f8", "curve_other:f8", "behind"),
+)
+"""A curve that voices in line are on, from the frame before a block (see course.py)."""
+
+CURVE_BYTES: Final = CURVE.itemsize
+COURSE_BYTES: Final = COURSE.itemsize
 
 GROUP: Final = _record(
     # config: address of the VOICE that holds its gain, its place between left and right and its

@@ -23,8 +23,24 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.careful import becomes_calm
+from audiostream.realtime.course import (
+    CURVED,
+    EVEN,
+    SIDED,
+    follow_course,
+    forget_curves,
+    is_to_note,
+    leave_course,
+    mix_courses,
+    moves_for,
+    set_course,
+    step_of,
+    way_of,
+)
+from audiostream.realtime.envelope import level_now, pass_time
 from audiostream.realtime.inlined import apart, inlined
 from audiostream.realtime.layout import (
+    CURVES,
     NEVER,
     PASS,
     VOICE_BYTES,
@@ -44,6 +60,9 @@ __all__ = (
 
 ZERO = np.float32(0.0)
 
+SPARE = PASS * (CURVES + 2)
+"""Places that one pass of each way may need beyond those of the voices."""
+
 
 # --- who is in it -----------------------------------------------------------------
 
@@ -57,34 +76,52 @@ def target_of(stream: Any, voice: Any) -> int:
 
 
 @inlined
-def line_up(stream: Any, voice: Any, address: int) -> None:
+def set_level(stream: Any, voice: Any, address: int, i: int, way: int) -> None:
+    """Have a place of the line go on at a voice's level as its record says."""
+    level = 0.0
+    step = 0.0
+    if way == EVEN:
+        level = level_now(voice, address)
+        step = step_of(voice, address)
+    else:
+        set_course(stream, voice, address, i, way)
+    floats_at(stream["gains"], i + 1)[i] = np.float32(level)
+    floats_at(stream["steps"], i + 1)[i] = np.float32(step)
+    doubles_at(stream["gains_now"], i + 1)[i] = level
+    doubles_at(stream["gain_steps"], i + 1)[i] = step
+
+
+@inlined
+def line_up(stream: Any, voice: Any, address: int, way: int) -> None:
     """Put a voice that is calm into the line, behind the others."""
     i = stream["line_count"]
+    here = voice["read"]
     size = 4 * stream["channels"] * voice["capacity"]
     words_at(stream["line"], i + 1)[i] = address
-    words_at(stream["here"], i + 1)[i] = voice["read"]
-    words_at(stream["until"], i + 1)[i] = voice["read"]
-    words_at(stream["sources"], i + 1)[i] = source_of(voice, voice["read"], stream["channels"])
+    words_at(stream["here"], i + 1)[i] = here
+    words_at(stream["until"], i + 1)[i] = here
+    words_at(stream["since"], i + 1)[i] = here
+    words_at(stream["sources"], i + 1)[i] = source_of(voice, here, stream["channels"])
     words_at(stream["ends"], i + 1)[i] = voice["ring"] + size
     words_at(stream["sizes"], i + 1)[i] = size
     words_at(stream["targets"], i + 1)[i] = target_of(stream, voice)
-    floats_at(stream["gains"], i + 1)[i] = np.float32(voice["gain"])
-    floats_at(stream["steps"], i + 1)[i] = np.float32(voice["gain_step"])
-    doubles_at(stream["gains_now"], i + 1)[i] = voice["gain"]
-    doubles_at(stream["gain_steps"], i + 1)[i] = voice["gain_step"]
-    words_at(stream["gains_until"], i + 1)[i] = 0
-    note_level(voice, voice["read"], voice["gain"])
-    if voice["gain_left"] > 0:
-        until = voice["read"] + voice["gain_left"]
-        words_at(stream["gains_until"], i + 1)[i] = until
-        note_point(voice, voice["read"], voice["gain"])
-        note_point(voice, until, voice["gain_goal"])  # unless it is turned aside before
+    words_at(stream["ways"], i + 1)[i] = way
+    words_at(stream["moving_until"], i + 1)[i] = 0
+    set_level(stream, voice, address, i, way)
+    level = level_now(voice, address)
+    note_level(voice, here, level)
+    left = moves_for(voice, address)
+    if left > 0:
+        words_at(stream["moving_until"], i + 1)[i] = here + left
+        note_point(voice, here, level)
+        if way < CURVED:  # unless it is turned aside before
+            note_point(voice, here + left, level + left * step_of(voice, address))
         stream["ramping"] += 1
     stream["line_count"] = i + 1
 
 
 @inlined
-def leave_free(stream: Any, i: int) -> None:
+def leave_free(stream: Any, i: int, way: int) -> None:
     """Have silence summed in a place of the line: a voice of nobody's plays a ring of it."""
     size = 4 * stream["channels"] * stream["slice"]
     words_at(stream["line"], i + 1)[i] = stream["nobody"]
@@ -93,18 +130,20 @@ def leave_free(stream: Any, i: int) -> None:
     words_at(stream["sources"], i + 1)[i] = stream["silence"]
     words_at(stream["ends"], i + 1)[i] = stream["silence"] + size
     words_at(stream["sizes"], i + 1)[i] = size
+    words_at(stream["moving_until"], i + 1)[i] = 0
     floats_at(stream["gains"], i + 1)[i] = ZERO
     floats_at(stream["steps"], i + 1)[i] = ZERO
     doubles_at(stream["gains_now"], i + 1)[i] = 0.0
     doubles_at(stream["gain_steps"], i + 1)[i] = 0.0
-    words_at(stream["gains_until"], i + 1)[i] = 0
+    if way != EVEN:
+        leave_course(stream, i)
 
 
 @inlined
-def fill_pass(stream: Any) -> None:
+def fill_pass(stream: Any, way: int) -> None:
     """Make up the line's last pass, so that the next voices begin one of their own."""
     while stream["line_count"] & (PASS - 1) != 0:
-        leave_free(stream, stream["line_count"])
+        leave_free(stream, stream["line_count"], way)
         stream["line_count"] += 1
 
 
@@ -118,42 +157,101 @@ def set_aside(stream: Any, address: int) -> None:
 
 @inlined
 def write_back(stream: Any, i: int) -> None:
-    """Note in the record of a voice in line how far its gain is on its way."""
-    until = words_at(stream["gains_until"], i + 1)[i]
+    """Note in the record of a voice in line how far its level is on its way."""
+    until = words_at(stream["moving_until"], i + 1)[i]
     if until == 0:
         return
-    voice = voice_at(words_at(stream["line"], i + 1)[i])
-    left = until - words_at(stream["here"], i + 1)[i]
-    voice["gain_left"] = left
-    voice["gain"] = doubles_at(stream["gains_now"], i + 1)[i]
-    if left == 0:
-        voice["gain"] = voice["gain_goal"]
-        voice["gain_step"] = 0.0
-    store(voice, "level_count", voice["level_count"] - 1)  # line_up() had only foreseen it
-    note_point(voice, until - left, voice["gain"])
+    address = words_at(stream["line"], i + 1)[i]
+    voice = voice_at(address)
+    here = words_at(stream["here"], i + 1)[i]
+    pass_time(voice, address, here - words_at(stream["since"], i + 1)[i])
+    words_at(stream["since"], i + 1)[i] = here
+    if words_at(stream["ways"], i + 1)[i] < CURVED:
+        store(voice, "level_count", voice["level_count"] - 1)  # line_up() had only foreseen it
+    note_point(voice, here, level_now(voice, address))
+
+
+@inlined
+def is_over(stream: Any, i: int) -> bool:
+    """True if the level of a voice in line has moved, and is where it was to go."""
+    until = words_at(stream["moving_until"], i + 1)[i]
+    return until != 0 and until == words_at(stream["here"], i + 1)[i]
 
 
 @inlined
 def end_ramp(stream: Any, i: int) -> None:
-    """The gain of a voice in line is where it was to go."""
+    """The level of a voice in line is where it was to go, in a straight line."""
     write_back(stream, i)
-    gain = voice_at(words_at(stream["line"], i + 1)[i])["gain"]
-    words_at(stream["gains_until"], i + 1)[i] = 0
-    doubles_at(stream["gains_now"], i + 1)[i] = gain
-    doubles_at(stream["gain_steps"], i + 1)[i] = 0.0
-    floats_at(stream["gains"], i + 1)[i] = np.float32(gain)
-    floats_at(stream["steps"], i + 1)[i] = ZERO
+    address = words_at(stream["line"], i + 1)[i]
+    words_at(stream["moving_until"], i + 1)[i] = 0
+    set_level(stream, voice_at(address), address, i, words_at(stream["ways"], i + 1)[i])
     stream["ramping"] -= 1
 
 
 @inlined
-def sort_voice(stream: Any, voice: Any, address: int) -> None:
-    """Put a voice in use into the line if it is calm, else into the list of the others."""
+def is_ready(stream: Any, voice: Any, address: int) -> bool:
+    """True if a voice may stand in line, for all that it does."""
     is_calm = load_acquire(voice, "changes") == voice["calm"]
-    if is_calm or becomes_calm(stream["address"], address):
-        line_up(stream, voice, address)
-    else:
-        set_aside(stream, address)
+    return is_calm or becomes_calm(stream["address"], address)
+
+
+@inlined
+def line_up_group(stream: Any, group: int, end: int) -> int:
+    """Put those voices of a group, or of none, that are calm into the line, by their ways.
+
+    Those in use that are not calm make up a list.
+
+    Parameters
+    ----------
+    group : int
+        Address of its record; 0: the voices that are in no group, and note the groups, too.
+
+    Returns
+    -------
+    int
+        How many are in use.
+    """
+    shaped = words_at(stream["shaped"], end)
+    waiting = 0
+    ways = 0
+    members = 0
+    address = stream["voices"]
+    for _ in range(end):
+        voice = voice_at(address)
+        if load_seq(voice, "active") == 0 or voice["group"] != group:
+            pass  # a caller may be filling in its record
+        elif voice["bus"] != 0:
+            groups = words_at(stream["groups"], stream["group_count"] + 1)
+            groups[stream["group_count"]] = voice["bus"]
+            stream["group_count"] += 1
+        else:
+            members += 1
+            way = EVEN
+            has_place = stream["line_count"] + waiting + SPARE < stream["places"]
+            if has_place and is_ready(stream, voice, address):
+                way = way_of(stream, voice, address)
+                if way == EVEN:
+                    line_up(stream, voice, address, EVEN)
+                elif way > EVEN:
+                    shaped[waiting] = address
+                    waiting += 1
+                    ways |= 1 << way
+                else:
+                    set_aside(stream, address)
+            else:
+                set_aside(stream, address)
+            voice["way"] = way
+        address += VOICE_BYTES
+    fill_pass(stream, EVEN)
+    way = SIDED
+    while ways >> way != 0:
+        for k in range(waiting):
+            voice = voice_at(shaped[k])
+            if voice["way"] == way:
+                line_up(stream, voice, shaped[k], way)
+        fill_pass(stream, way)
+        way += 1
+    return members
 
 
 @inlined
@@ -169,33 +267,13 @@ def sort_voices(stream: Any) -> None:
     stream["other_count"] = 0
     stream["group_count"] = 0
     stream["ramping"] = 0
+    forget_curves(stream)
     end = load_acquire(stream, "voice_end")
-    address = stream["voices"]
-    for _ in range(end):
-        voice = voice_at(address)
-        if load_seq(voice, "active") == 0:
-            pass  # a caller may be filling in its record
-        elif voice["bus"] != 0:
-            groups = words_at(stream["groups"], stream["group_count"] + 1)
-            groups[stream["group_count"]] = voice["bus"]
-            stream["group_count"] += 1
-        elif voice["group"] == 0:
-            sort_voice(stream, voice, address)
-        address += VOICE_BYTES
-    fill_pass(stream)
+    line_up_group(stream, 0, end)
     stream["own_count"] = stream["line_count"]
     groups = words_at(stream["groups"], stream["group_count"] + 1)
     for k in range(stream["group_count"]):
-        group = group_at(groups[k])
-        group["members"] = 0
-        address = stream["voices"]
-        for _ in range(end):
-            voice = voice_at(address)
-            if load_seq(voice, "active") != 0 and voice["group"] == groups[k]:
-                sort_voice(stream, voice, address)
-                group["members"] += 1
-            address += VOICE_BYTES
-        fill_pass(stream)
+        group_at(groups[k])["members"] = line_up_group(stream, groups[k], end)
 
 
 # --- what becomes of it -----------------------------------------------------------
@@ -222,11 +300,11 @@ def are_short(here: Any, until: Any, frames: int, count: int) -> int:
 @inlined
 def leave_line(stream: Any, i: int) -> None:
     """Take a voice out of the line; the next block's line has no gap any more."""
-    if words_at(stream["gains_until"], i + 1)[i] != 0:
+    if words_at(stream["moving_until"], i + 1)[i] != 0:
         write_back(stream, i)
         stream["ramping"] -= 1
     set_aside(stream, words_at(stream["line"], i + 1)[i])
-    leave_free(stream, i)
+    leave_free(stream, i, words_at(stream["ways"], i + 1)[i])
     stream["lined_up"] = -1
 
 
@@ -236,14 +314,15 @@ def look_again(stream: Any, frames: int) -> None:
     line = words_at(stream["line"], stream["line_count"] + 1)
     here = words_at(stream["here"], stream["line_count"] + 1)
     until = words_at(stream["until"], stream["line_count"] + 1)
-    gains_until = words_at(stream["gains_until"], stream["line_count"] + 1)
+    ways = words_at(stream["ways"], stream["line_count"] + 1)
+    moving_until = words_at(stream["moving_until"], stream["line_count"] + 1)
     for i in range(stream["line_count"]):
         if here[i] + frames > until[i]:
-            if gains_until[i] != 0 and gains_until[i] == here[i]:
+            if is_over(stream, i) and ways[i] < CURVED:
                 end_ramp(stream, i)
             until[i] = load_acquire(voice_at(line[i]), "write")
-            if gains_until[i] != 0:
-                until[i] = smaller(until[i], gains_until[i])
+            if moving_until[i] != 0:
+                until[i] = smaller(until[i], moving_until[i])
             if here[i] + frames > until[i]:
                 leave_line(stream, i)
 
@@ -313,7 +392,10 @@ def mix_pass(stream: Any, frames: int, first: int, ramps: bool, empty: bool) -> 
     sb = steps[first + 1]
     sc = steps[first + 2]
     sd = steps[first + 3]
-    if not ramps or (sa == ZERO and sb == ZERO and sc == ZERO and sd == ZERO):
+    way = words_at(stream["ways"], first + 1)[first]
+    if way != EVEN:
+        mix_courses(stream, way, first, block, a, b, c, d, samples)
+    elif not ramps or (sa == ZERO and sb == ZERO and sc == ZERO and sd == ZERO):
         if empty:
             begin_with_four(block, a, b, c, d, ga, gb, gc, gd, samples)
         else:
@@ -325,15 +407,33 @@ def mix_pass(stream: Any, frames: int, first: int, ramps: bool, empty: bool) -> 
 
 
 @inlined
+def follow_courses(stream: Any, frames: int) -> None:
+    """Move on the levels of those in line that are not EVEN, behind a block."""
+    count = stream["line_count"]
+    line = words_at(stream["line"], count + 1)
+    ways = words_at(stream["ways"], count + 1)
+    here = words_at(stream["here"], count + 1)
+    moving_until = words_at(stream["moving_until"], count + 1)
+    for first in range(0, count, PASS):
+        way = ways[first]
+        if way != EVEN:
+            for i in range(first, first + PASS):
+                if moving_until[i] != 0:
+                    level = follow_course(stream, i, way, frames)
+                    if way >= CURVED and is_to_note(stream, i, moving_until[i], here[i]):
+                        note_point(voice_at(line[i]), here[i], level)
+
+
+@inlined
 def mix_line(stream: Any, frames: int, ramps: bool, empty: bool) -> None:
     """Sum the next frames of all in line into the blocks that they are for.
 
     Parameters
     ----------
     ramps : bool
-        False: no gain in line moves.
+        False: no level in line moves.
     empty : bool
-        The stream's block holds nothing yet, and the first pass is for it.
+        The stream's block holds nothing yet, and the first pass, an EVEN one, is for it.
     """
     count = stream["line_count"]
     if ramps:
@@ -348,6 +448,8 @@ def mix_line(stream: Any, frames: int, ramps: bool, empty: bool) -> None:
     for first in range(0, count, PASS):
         mix_pass(stream, frames, first, ramps, empty)
         empty = False
+    if ramps:
+        follow_courses(stream, frames)
     move_on(
         words_at(stream["sources"], count + 1),
         words_at(stream["ends"], count + 1),

@@ -22,8 +22,10 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.careful import mix_careful
+from audiostream.realtime.course import EVEN
 from audiostream.realtime.heard import follow_heard
 from audiostream.realtime.inlined import inlined
+from audiostream.realtime.kinds import LINEAR
 from audiostream.realtime.line import are_short, look_again, mix_line, target_of
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.sums import clear_block, scale_ramp
@@ -36,11 +38,14 @@ __all__ = (
 
 @inlined
 def mix_other(stream: Any, address: int, frames: int) -> None:
-    """Add a voice that is not in line; if it is calm by then, it is in the next block."""
+    """Add a voice that is not in line; if it is calm by then, it is in the next block.
+
+    Unless it is on one curve too many.
+    """
     voice = voice_at(address)
     follow_heard(voice, stream["now_frame"])
     mix_careful(stream["address"], address, target_of(stream, voice), frames)
-    if voice["calm"] >= 0:
+    if voice["calm"] >= 0 and (voice["way"] >= EVEN or voice["shape"] == LINEAR):
         stream["lined_up"] = -1
 
 
@@ -53,7 +58,8 @@ def mix_block(stream: Any, frames: int) -> None:
     if are_short(here, until, frames, stream["line_count"]) > 0:
         look_again(stream, frames)
     ramps = stream["ramping"] > 0
-    empty = not ramps and stream["other_count"] == 0 and stream["own_count"] > 0
+    is_even = stream["own_count"] > 0 and words_at(stream["ways"], 1)[0] == EVEN
+    empty = is_even and not ramps and stream["other_count"] == 0
     samples = frames * stream["channels"]
     if not empty:
         clear_block(floats_at(mix, samples), samples)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from audiostream.realtime.inlined import apart, inlined
+from audiostream.realtime.layout import PATTERN
 from audiostream.realtime.numbers import multiply_add
 
 __all__ = (
@@ -14,11 +15,19 @@ __all__ = (
     "begin_with_four",
     "clear_block",
     "mix_four",
+    "mix_four_along",
     "mix_four_ramps",
+    "mix_four_turning",
     "scale_ramp",
+    "set_pattern",
 )
 
 ZERO = np.float32(0.0)
+
+SECOND = PATTERN
+THIRD = 2 * PATTERN
+FOURTH = 3 * PATTERN
+"""Where the patterns of a pass's other voices begin, behind the first one's."""
 
 
 @apart
@@ -92,6 +101,87 @@ def mix_four_ramps(
         ab = multiply_add(a[i], multiply_add(t, sa, ga), ab)
         cd = multiply_add(d[i], multiply_add(t, sd, gd), ab)
         mix[i] = multiply_add(c[i], multiply_add(t, sc, gc), cd)
+
+
+@apart
+def set_pattern(pattern: Any, left: Any, right: Any) -> None:
+    """Fill a pattern with what the left and the right channel are to be multiplied by."""
+    for j in range(0, PATTERN, 2):
+        pattern[j] = left
+        pattern[j + 1] = right
+
+
+@apart
+def mix_four_along(
+    mix: Any, table: Any, a: Any, b: Any, c: Any, d: Any, first: Any, second: Any, count: int
+) -> None:
+    """Add four voices in one pass, each at ``first + second * table``.
+
+    Parameters
+    ----------
+    table : float32 (count,)
+        One for all.
+    first, second : float32 (PASS, PATTERN)
+        Each voice's, which repeat.  They fit into registers.
+    """
+    whole = count - count % PATTERN
+    for i in range(0, whole, PATTERN):
+        for j in range(PATTERN):
+            k = i + j
+            t = table[k]
+            la = multiply_add(t, second[j], first[j])
+            lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
+            lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
+            ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
+            ab = multiply_add(a[k], la, multiply_add(b[k], lb, mix[k]))
+            mix[k] = multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
+    for k in range(whole, count):
+        j = k - whole
+        t = table[k]
+        la = multiply_add(t, second[j], first[j])
+        lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
+        lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
+        ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
+        ab = multiply_add(a[k], la, multiply_add(b[k], lb, mix[k]))
+        mix[k] = multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
+
+
+@apart
+def mix_four_turning(
+    mix: Any,
+    cosine: Any,
+    sine: Any,
+    a: Any,
+    b: Any,
+    c: Any,
+    d: Any,
+    first: Any,
+    second: Any,
+    count: int,
+) -> None:
+    """:func:`mix_four_along`, each at ``first * cosine + second * sine``."""
+    whole = count - count % PATTERN
+    for i in range(0, whole, PATTERN):
+        for j in range(PATTERN):
+            k = i + j
+            s = sine[k]
+            t = cosine[k]
+            la = multiply_add(s, second[j], t * first[j])
+            lb = multiply_add(s, second[SECOND + j], t * first[SECOND + j])
+            lc = multiply_add(s, second[THIRD + j], t * first[THIRD + j])
+            ld = multiply_add(s, second[FOURTH + j], t * first[FOURTH + j])
+            ab = multiply_add(a[k], la, multiply_add(b[k], lb, mix[k]))
+            mix[k] = multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
+    for k in range(whole, count):
+        j = k - whole
+        s = sine[k]
+        t = cosine[k]
+        la = multiply_add(s, second[j], t * first[j])
+        lb = multiply_add(s, second[SECOND + j], t * first[SECOND + j])
+        lc = multiply_add(s, second[THIRD + j], t * first[THIRD + j])
+        ld = multiply_add(s, second[FOURTH + j], t * first[FOURTH + j])
+        ab = multiply_add(a[k], la, multiply_add(b[k], lb, mix[k]))
+        mix[k] = multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
 
 
 @apart

@@ -30,6 +30,7 @@ from audiostream.realtime.commands import (
     next_command,
     perform,
 )
+from audiostream.realtime.course import is_steady
 from audiostream.realtime.envelope import (
     FLOW,
     LEFT,
@@ -47,7 +48,6 @@ from audiostream.realtime.inlined import inlined
 from audiostream.realtime.kinds import (
     END,
     ENDING,
-    LINEAR,
     NOTHING,
     PAUSED,
     PAUSING,
@@ -60,6 +60,7 @@ from audiostream.realtime.layout import (
     COMMANDS,
     CUTS,
     LEVELS,
+    NEAR,
     NEVER,
 )
 from audiostream.realtime.numbers import larger, smaller
@@ -74,9 +75,6 @@ __all__ = (
     "note_point",
     "obey",
 )
-
-NEAR = 128
-"""Frames within which a voice's way from level to level is remembered as a straight one."""
 
 
 @inlined
@@ -396,7 +394,7 @@ def play_on(stream: Any, voice: Any, address: int, mix: int, frames: int, frame:
         if voice["dry"] != 0 and transport == PLAYING:
             count_starved(stream, voice, frames)
         add_tail(stream, voice, mix, frames)
-        pass_time(stream, voice, address, frames)
+        pass_time(voice, address, frames)
         return
     here = voice["read"]
     done = smaller(load_acquire(voice, "write") - here, frames)
@@ -420,7 +418,7 @@ def play_on(stream: Any, voice: Any, address: int, mix: int, frames: int, frame:
             set_ramp(ramp_at(address + FLOW), 1.0)
     come_to_rest(stream, voice, address, frame + done)
     add_tail(stream, voice, mix + 4 * stream["channels"] * done, frames - done)
-    pass_time(stream, voice, address, frames - done)
+    pass_time(voice, address, frames - done)
 
 
 @inlined
@@ -480,7 +478,6 @@ def is_calm(voice: Any, address: int) -> bool:
         and voice["command_taken"] == load_acquire(voice, "command_count")
         and load_acquire(voice, "skip") <= voice["read"]
         and not is_held(voice)
-        and voice["shape"] == LINEAR
         and voice["tail_left"] == 0
-        and is_level(address)
+        and is_steady(voice, address)
     )

@@ -27,12 +27,16 @@ from audiostream.realtime.layout import (
     BELL,
     COMMAND,
     COMMANDS,
+    COURSE,
+    CURVE,
+    CURVES,
     CUTS,
     HISTORY,
     LEVELS,
     LINE,
     NEVER,
     PASS,
+    PATTERN,
     STREAM,
     TIME_INFO,
     VOICE,
@@ -49,6 +53,7 @@ CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
 ADDRESSES = {
     *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
     *LINE,
+    *("courses", "patterns", "curves", "shaped"),
     *("others", "levels", "commands", "tail", "meter", "nobody", "groups", "group"),
     *("bus", "one", "address"),
 }
@@ -197,10 +202,17 @@ class Rig:
         self.bells: dict[int, Bell] = {}
         self.noted = self._memory(bells, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
+        places = voices + PASS * (groups + 1) + PASS * (CURVES + 2)
         self.lined_up = {
-            name: self._memory(voices + PASS * (groups + 1), dtype)
-            for name, dtype in LINE.items()
+            **{name: self._memory(places, dtype) for name, dtype in LINE.items()},
+            "courses": self._memory(places, COURSE),
+            "patterns": self._memory(2 * PATTERN * places, np.float32),
+            "curves": self._memory(CURVES, CURVE),
+            "shaped": self._memory(voices, np.int64),
         }
+        for curve in self.lined_up["curves"].array:
+            for table in ("first", "second"):
+                curve[table] = self._memory(slice * channels, np.float32).address
         self.others = self._memory(voices, np.int64)
         self.levels = self._memory(slice, np.float32)
         self.one = self._memory(1, np.int64)
@@ -226,6 +238,7 @@ class Rig:
             "noted": self.noted.address,
             "mix": self.mix.address,
             **{name: memory.address for name, memory in self.lined_up.items()},
+            "places": places,
             "ramp": self.ramp.address,
             "silence": self.silence.address,
             "others": self.others.address,
@@ -353,9 +366,9 @@ class Rig:
         """
         line = {name: memory.array for name, memory in self.lined_up.items()}
         for i in range(int(self.stream["line_count"])):
-            if line["line"][i] == self.voice_address(slot) and line["gains_until"][i]:
+            if line["line"][i] == self.voice_address(slot) and line["moving_until"][i]:
                 return float(line["gains_now"][i]), int(
-                    line["gains_until"][i] - line["here"][i]
+                    line["moving_until"][i] - line["here"][i]
                 )
         return float(self.table[slot]["gain"]), int(self.table[slot]["gain_left"])
 
