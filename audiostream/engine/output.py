@@ -150,12 +150,13 @@ class Output(Stream):
         record["nobody"] = nobody.ctypes.data
         # Some more, to make up full passes with silence, for each group and for each way.
         places = self.slots + PASS * (2 * MAX_GROUPS + 1) + PASS * (CURVES + 2)
-        curves = records(CURVE, CURVES)
-        tables = [ring(self.slice * channels, 0) for _ in range(2 * CURVES)]
-        curves["first"] = [table.ctypes.data for table in tables[:CURVES]]
-        curves["second"] = [table.ctypes.data for table in tables[CURVES:]]
-        self._keep += tables
         record["places"] = places
+        curves = records(CURVE, CURVES)
+        for curve in curves:
+            # Where no load of theirs is taken for one of what was just added to the mix.
+            first, second = (ring(self.slice * channels, 16 * (1 + k)) for k in range(2))
+            curve["first"], curve["second"] = first.ctypes.data, second.ctypes.data
+            self._keep += [first, second]
         arrays = {
             **{name: zeros(places, dtype) for name, dtype in LINE.items()},
             "courses": records(COURSE, places),

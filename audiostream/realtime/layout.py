@@ -321,7 +321,8 @@ touches them.
 
 COURSE: Final = _record(
     # audio: what the tables of its way are multiplied by; what the left and the right channel
-    # are, and by how much that moves from frame to frame; the index that its meter was told of
+    # are, and by how much that moves from frame to frame; on a curve the
+    # index that its meter was told of last, and frames until it is told again
     (
         "first:f8",
         "second:f8",
@@ -330,6 +331,7 @@ COURSE: Final = _record(
         "left_step:f8",
         "right_step:f8",
         "noted",
+        "note_after",
     ),
 )
 """What a voice in line that is not summed evenly is multiplied by (see course.py)."""

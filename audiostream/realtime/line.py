@@ -420,7 +420,7 @@ def follow_courses(stream: Any, frames: int) -> None:
             for i in range(first, first + PASS):
                 if moving_until[i] != 0:
                     level = follow_course(stream, i, way, frames)
-                    if way >= CURVED and is_to_note(stream, i, moving_until[i], here[i]):
+                    if way >= CURVED and is_to_note(stream, i, here[i]):
                         note_point(voice_at(line[i]), here[i], level)
 
 

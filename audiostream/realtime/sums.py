@@ -150,7 +150,7 @@ def mix_four_along(
 def mix_four_turning(
     mix: Any,
     cosine: Any,
-    sine: Any,
+    tangent: Any,
     a: Any,
     b: Any,
     c: Any,
@@ -159,29 +159,31 @@ def mix_four_turning(
     second: Any,
     count: int,
 ) -> None:
-    """:func:`mix_four_along`, each at ``first * cosine + second * sine``."""
+    """:func:`mix_four_along`, each at ``cosine * (first + second * tangent)``."""
     whole = count - count % PATTERN
     for i in range(0, whole, PATTERN):
         for j in range(PATTERN):
             k = i + j
-            s = sine[k]
-            t = cosine[k]
-            la = multiply_add(s, second[j], t * first[j])
-            lb = multiply_add(s, second[SECOND + j], t * first[SECOND + j])
-            lc = multiply_add(s, second[THIRD + j], t * first[THIRD + j])
-            ld = multiply_add(s, second[FOURTH + j], t * first[FOURTH + j])
-            ab = multiply_add(a[k], la, multiply_add(b[k], lb, mix[k]))
-            mix[k] = multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
+            t = tangent[k]
+            la = multiply_add(t, second[j], first[j])
+            lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
+            lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
+            ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
+            ab = multiply_add(a[k], la, b[k] * lb)
+            mix[k] = multiply_add(
+                cosine[k], multiply_add(c[k], lc, multiply_add(d[k], ld, ab)), mix[k]
+            )
     for k in range(whole, count):
         j = k - whole
-        s = sine[k]
-        t = cosine[k]
-        la = multiply_add(s, second[j], t * first[j])
-        lb = multiply_add(s, second[SECOND + j], t * first[SECOND + j])
-        lc = multiply_add(s, second[THIRD + j], t * first[THIRD + j])
-        ld = multiply_add(s, second[FOURTH + j], t * first[FOURTH + j])
-        ab = multiply_add(a[k], la, multiply_add(b[k], lb, mix[k]))
-        mix[k] = multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
+        t = tangent[k]
+        la = multiply_add(t, second[j], first[j])
+        lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
+        lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
+        ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
+        ab = multiply_add(a[k], la, b[k] * lb)
+        mix[k] = multiply_add(
+            cosine[k], multiply_add(c[k], lc, multiply_add(d[k], ld, ab)), mix[k]
+        )
 
 
 @apart
