@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import course_at, curve_at, floats_at, ramp_at
+from audiostream.realtime.atomics import course_at, curve_at, floats_at, ramp_at, words_at
 from audiostream.realtime.envelope import FLOW, LEFT, MUTE, RETURN, RIGHT, level_now, turn_on
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR
@@ -36,7 +36,7 @@ from audiostream.realtime.layout import (
     PASS,
     PATTERN,
 )
-from audiostream.realtime.numbers import larger
+from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.sums import mix_four_along, mix_four_turning, set_pattern
 
 __all__ = (
@@ -57,6 +57,9 @@ __all__ = (
 
 EVEN, SIDED, CURVED = 0, 1, 2
 """The ways; see above."""
+
+TOP = 1e9
+"""An exponential curve ends far below; its table may go on."""
 
 POINTS = 64
 """Of a curve, that a meter is told of: an exponential one then is off by 0.15 % at most."""
@@ -128,7 +131,7 @@ def draw(stream: Any, curve: Any, voice: Any) -> None:
         for c in range(channels):
             k = i * channels + c
             if curve["shape"] == EXPONENTIAL:
-                second[k] = np.float32(curve["curve"])
+                second[k] = np.float32(smaller(curve["curve"], TOP))
             else:
                 first[k] = np.float32(curve["curve"])
                 second[k] = np.float32(curve["curve_other"] / curve["curve"])
@@ -228,7 +231,7 @@ def leave_course(stream: Any, i: int) -> None:
 def set_course(stream: Any, voice: Any, address: int, i: int, way: int) -> None:
     """Have a place of the line go on as its steady voice's record says; not if EVEN."""
     course = course_at(stream["courses"] + i * COURSE_BYTES)
-    course["noted"] = voice["read"]
+    course["noted"] = words_at(stream["here"], i + 1)[i]
     course["note_after"] = larger(NEAR, voice["gain_left"] // POINTS)
     level = level_now(voice, address)
     if way == SIDED:

@@ -261,6 +261,7 @@ class Rig:
         self.histories = []
         self.cuts = []
         self.commands = []
+        self.points = []
         self.meters = []
         for record in self.table:
             ring = self._memory((capacity + slice) * channels, np.float32)
@@ -274,6 +275,7 @@ class Rig:
             tail = self._memory(channels, np.float32)
             levels = self._memory(2 * LEVELS, np.int64)
             levels.array.view(np.float64)[1] = 1.0
+            self.points.append(levels)
             meter = Meter(2 * capacity)
             self.meters.append(meter)
             for name, value in {
@@ -371,6 +373,11 @@ class Rig:
                     line["moving_until"][i] - line["here"][i]
                 )
         return float(self.table[slot]["gain"]), int(self.table[slot]["gain_left"])
+
+    def levels_of(self, slot: int = 0) -> np.ndarray:
+        """The points of a voice's way that its meter knows: (LEVELS, 2), index and level."""
+        table = self.points[slot].array.reshape(LEVELS, 2)
+        return np.column_stack((table[:, 0], table[:, 1].copy().view(np.float64)))
 
     def set(self, name: str, value: int, slot: int | None = None) -> None:
         self.form.store_word(self.at(name, slot), value)

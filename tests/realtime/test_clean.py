@@ -23,9 +23,11 @@ import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
+from audiostream.realtime import sums
 from audiostream.realtime.atomics import floats_at
 from audiostream.realtime.compiled import ARGUMENTS, NAMES, optimise, target_machine
 from audiostream.realtime.inlined import far_symbol
+from audiostream.realtime.layout import PASS, PATTERN
 from audiostream.realtime.system import call_back, sleep_until
 from audiostream.realtime.translate import ENTRIES, FAR, translate
 
@@ -58,6 +60,7 @@ ALLOWED = {
     "llvm.vector.reduce.fadd": "a few instructions: the lanes of a vector are added up",
     "llvm.vector.reduce.fmax": "a few instructions: the greatest of a vector's lanes",
     # --- and where the CPU has vectors that masks or a length go with (AVX-512, SVE)
+    "llvm.masked.gather": "a vector load from several places",
     "llvm.masked.load": "a vector load of some lanes",
     "llvm.masked.store": "a vector store of some lanes",
     "llvm.get.active.lane.mask": "which lanes a loop's last round has",
@@ -358,7 +361,9 @@ def is_checked(name: str, before: dict[str, set[str]]) -> bool:
 
 MIXES = {
     "mix_four": {"load": 5, "fmuladd": 4},
-    "mix_four_ramps": {"load": 6, "fmuladd": 8},
+    "mix_four_ramps": {"load": 5.5, "fmuladd": 6, "fadd": 2},
+    "mix_four_along": {"load": 6, "fmuladd": 8},
+    "mix_four_turning": {"load": 7, "fmuladd": 8, "fmul": 1},
     "begin_with_four": {"load": 4, "fmuladd": 3, "fmul": 1},
     "add_one": {"load": 2, "fmuladd": 1},
     "scale_ramp": {"load": 2, "fmuladd": 1, "fmul": 1},
@@ -370,6 +375,28 @@ MIXES = {
 def test_the_mix_works_on_vectors_and_looks_for_no_overlap(code: Code, kernel: str) -> None:
     loops = loops_on_vectors(code.module, "render")
     found = [loop for loop in loops if loop.counts == MIXES[kernel]]
+    assert found
+    assert not any(loop.checked for loop in found)
+
+
+def along(mix: int, table: int, sources: int, patterns: int, count: int) -> None:
+    sums.mix_four_along(
+        floats_at(mix, count),
+        floats_at(table, count),
+        floats_at(sources, count),
+        floats_at(sources + 4 * count, count),
+        floats_at(sources + 8 * count, count),
+        floats_at(sources + 12 * count, count),
+        floats_at(patterns, PASS * PATTERN),
+        floats_at(patterns + 4 * PASS * PATTERN, PASS * PATTERN),
+        count,
+    )
+
+
+def test_patterns_stay_in_registers() -> None:
+    """By itself, for of another kernel's loops one looks just like it."""
+    loops = list(loops_on_vectors(Code({"along": along}).module, "along"))
+    found = [loop for loop in loops if loop.counts == MIXES["mix_four_along"]]
     assert found
     assert not any(loop.checked for loop in found)
 

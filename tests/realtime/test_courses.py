@@ -1,0 +1,292 @@
+"""Voices in line whose level is on its way: pans, mutes, fades on curves, many at a time.
+
+Each is compared with an oracle of its own, frame by frame.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiostream.realtime import course, kinds, mixer
+from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR
+from audiostream.realtime.layout import CURVES, PASS
+from tests.realtime.oracle import Oracle, Way
+from tests.realtime.rig import PLAIN, Form, Rig, compiled
+from tests.realtime.test_voice_control import turns
+
+
+@pytest.fixture(params=["plain", "compiled"])
+def form(request: pytest.FixtureRequest) -> Form:
+    """Both forms of the kernels."""
+    return PLAIN if request.param == "plain" else compiled()
+
+
+class Many:
+    """Voices of noise that play on, and the oracles that are told the same."""
+
+    def __init__(
+        self, form: Form, voices: int, *, channels: int = 2, slice: int = 64, frames: int = 4000
+    ) -> None:
+        self.rig = Rig(form, voices=voices, channels=channels, slice=slice, capacity=4096)
+        self.oracles = [Oracle(0) for _ in range(voices)]
+        self.channels = channels
+        random = np.random.default_rng(voices)
+        for slot, oracle in enumerate(self.oracles):
+            data = random.uniform(-0.4 / voices, 0.4 / voices, frames).astype(np.float32)
+            self.rig.write(data, slot)
+            oracle.data += data.tolist()
+            self.rig.play(slot)
+            oracle.tell("play")
+        self.render(8)
+        self.render(8)  # they are heard from here on, and in line
+
+    def render(self, frames: int) -> np.ndarray:
+        """A block, the same from both."""
+        played = self.rig.render(frames)
+        wanted = sum(np.array(oracle.play(frames)) for oracle in self.oracles)
+        # An output that is not stereo plays all of its channels alike, and pans nothing.
+        wanted = np.asarray(wanted)
+        if self.channels != 2:
+            wanted = wanted[:, :1].repeat(self.channels, axis=1)
+        at = f"to {self.rig.stream['frames']}"
+        np.testing.assert_allclose(played, wanted, atol=2e-6, err_msg=at)
+        return played
+
+    def fade(self, slot: int, value: float, frames: int, curve: int = LINEAR) -> None:
+        more = turns(frames, curve) if frames else {}
+        self.rig.give(kinds.GAIN, slot, value=value, frames=frames, shape=curve, **more)
+        self.oracles[slot].tell("gain", -1, value, frames, curve)
+
+    def mute(self, slot: int, value: float, frames: int) -> None:
+        self.rig.give(kinds.SILENCE, slot, value=value, frames=frames)
+        self.oracles[slot].mute.go(value, frames)
+
+    def pan(self, slot: int, pan: float, frames: int) -> None:
+        angle = (pan + 1) * math.pi / 4
+        left, right = math.sqrt(2) * math.cos(angle), math.sqrt(2) * math.sin(angle)
+        if pan == 0:
+            left = right = 1.0
+        self.rig.give(kinds.PAN, slot, value=left, turn=right, frames=frames)
+        if self.channels == 2:
+            self.oracles[slot].sides[0].go(left, frames)
+            self.oracles[slot].sides[1].go(right, frames)
+
+    def in_line(self) -> list[int]:
+        """The slots of the voices in line, as they stand there."""
+        first, size = self.rig.voice_address(0), self.rig.table.itemsize
+        lined_up = self.rig.lined_up["line"].array[: int(self.rig.stream["line_count"])]
+        slots = [(int(address) - first) // size for address in lined_up]
+        return [slot for slot in slots if 0 <= slot < len(self.oracles)]
+
+    def check(self) -> None:
+        """Every record says what the oracle does, once a voice is told something new."""
+        for slot, oracle in enumerate(self.oracles):
+            self.rig.changed(slot)
+            ways: list[tuple[str, Way]] = [("gain", oracle.gain), ("mute", oracle.mute)]
+            ways += zip(("left", "right"), oracle.sides, strict=True)
+        self.render(1)
+        for slot, oracle in enumerate(self.oracles):
+            voice = self.rig.table[slot]
+            assert int(voice["read"]) == oracle.read
+        self.rig.check()
+
+
+Tell = Callable[[Many, int, int], None]
+
+MOVES: dict[str, Tell] = {
+    "gain": lambda many, slot, frames: many.fade(slot, 0.2, frames),
+    "mute": lambda many, slot, frames: many.mute(slot, 0.0, frames),
+    "pan": lambda many, slot, frames: many.pan(slot, -0.7, frames),
+    "exponential": lambda many, slot, frames: many.fade(slot, 0.0, frames, EXPONENTIAL),
+    "exponential up": lambda many, slot, frames: many.fade(slot, 1.7, frames, EXPONENTIAL),
+    "equal power": lambda many, slot, frames: many.fade(slot, 0.0, frames, EQUAL_POWER),
+}
+"""All that a voice may be in the midst of while it is in line."""
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("move", MOVES)
+def test_whatever_moves_moves_in_line(
+    move: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = Many(PLAIN, PASS + 1, channels=channels)
+    for slot in range(PASS + 1):
+        MOVES[move](many, slot, 400)
+    many.rig.changed()
+    monkeypatch.setattr(mixer, "mix_careful", lambda *_: pytest.fail("the long way"))
+    for frames in (64, 1, 7, 64, 100, 63, 64):
+        many.render(frames)
+    assert sorted(many.in_line()) == list(range(PASS + 1))
+
+
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("frames", [1, 16, 63, 64, 65, 128, 200])
+def test_a_way_ends_where_it_should_and_is_over(form: Form, move: str, frames: int) -> None:
+    many = Many(form, 3)
+    MOVES[move](many, 1, frames)
+    for block in (64, 64, 64, 64, 17):
+        many.render(block)
+    many.check()
+    voice = many.rig.table[1]
+    oracle = many.oracles[1]
+    assert voice["gain"] == oracle.gain.value
+    assert voice["mute"] == oracle.mute.value
+    assert (voice["left"], voice["right"]) == pytest.approx([w.value for w in oracle.sides])
+    names = ("gain_left", "gain_step", "mute_left", "mute_step", "left_left", "left_step")
+    assert [float(voice[name]) for name in (*names, "shape")] == [0.0] * 7
+    assert sorted(many.in_line()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("move", MOVES)
+def test_a_way_that_is_turned_aside_goes_on_from_where_it_was(form: Form, move: str) -> None:
+    many = Many(form, 5)
+    MOVES[move](many, 2, 500)
+    for block in (64, 50, 64):
+        many.render(block)
+    many.fade(2, 0.6, 333, EXPONENTIAL)
+    many.pan(4, 0.5, 100)
+    many.render(64)
+    MOVES[move](many, 2, 90)
+    for block in (64, 64, 9, 64):
+        many.render(block)
+    many.check()
+
+
+def test_a_curve_out_of_silence_is_in_line_and_one_between_two_levels_is_not(
+    form: Form,
+) -> None:
+    many = Many(form, 2)
+    many.fade(0, 0.0, 0)
+    many.render(64)
+    many.fade(0, 0.8, 300, EQUAL_POWER)
+    many.fade(1, 0.5, 300, EQUAL_POWER)
+    many.render(64)
+    many.render(64)
+    assert many.in_line() == [0]
+    for _ in range(4):
+        many.render(64)
+    assert sorted(many.in_line()) == [0, 1]
+
+
+def test_two_things_that_move_at_once_go_the_long_way_till_one_is_there(form: Form) -> None:
+    many = Many(form, 1)
+    many.fade(0, 0.3, 300)
+    many.pan(0, 0.9, 100)
+    many.render(64)
+    assert many.in_line() == []
+    many.render(64)
+    many.render(64)
+    assert many.in_line() == [0]
+    many.render(64)
+
+
+def test_a_voice_elsewhere_than_in_the_middle_stands_in_line(form: Form) -> None:
+    many = Many(form, 6)
+    for slot in range(0, 6, 2):
+        many.pan(slot, slot / 6 - 0.4, 0)
+    many.fade(4, 0.4, 0)
+    for frames in (64, 64, 3, 64):
+        many.render(frames)
+    assert sorted(many.in_line()) == list(range(6))
+    many.check()
+
+
+def test_more_curves_than_there_are_tables_for(form: Form) -> None:
+    """Who comes too late goes the long way, and the line is not made anew for it again."""
+    many = Many(form, CURVES + 3)
+    for slot in range(CURVES + 3):
+        many.fade(slot, 0.05 * slot, 301 + slot, EXPONENTIAL)
+    many.render(64)
+    many.render(64)
+    assert sorted(many.in_line()) == list(range(CURVES))
+    assert int(many.rig.stream["lined_up"]) == int(many.rig.stream["changes"])
+    many.pan(CURVES + 1, 0.3, 0)
+    for _ in range(4):
+        many.render(64)
+    assert sorted(many.in_line()) == list(range(CURVES + 3)), "once the curves have ended"
+    many.check()
+
+
+def test_one_curve_serves_all_that_are_on_it_and_again(monkeypatch: Any) -> None:
+    drawn = []
+    real = course.draw
+    monkeypatch.setattr(course, "draw", lambda *what: (drawn.append(1), real(*what)))
+    many = Many(PLAIN, 6)
+    for goal in (0.0, 1.0, 0.0):
+        for slot in range(6):
+            many.fade(slot, goal, 200, EQUAL_POWER)
+        for _ in range(4):
+            many.render(64)
+    assert drawn == [1]
+
+
+def test_of_a_pass_that_runs_out_the_others_go_on(form: Form) -> None:
+    many = Many(form, 5, frames=400)
+    more = np.random.default_rng(9).uniform(-0.08, 0.08, 400).astype(np.float32)
+    for slot in (0, 1, 3, 4):
+        many.rig.write(more, slot)
+        many.oracles[slot].data += more.tolist()
+    for slot in range(5):
+        many.fade(slot, 0.0, 600, EXPONENTIAL)
+    for _ in range(9):
+        many.render(64)
+    assert sorted(many.in_line()) == [0, 1, 3, 4]
+
+
+def test_the_levels_of_a_curve_are_noted_as_it_goes(form: Form) -> None:
+    """On straight ways between the points that a meter knows, it is where it should be."""
+    many = Many(form, 1)
+    many.fade(0, 0.0, 3000, EXPONENTIAL)
+    begun = many.oracles[0].read
+    for _ in range(40):
+        many.render(64)
+    count = int(many.rig.table[0]["level_count"])
+    points = many.rig.levels_of(0)[:count]
+    index = np.arange(begun + 1, begun + 2500)
+    noted = np.interp(index - 0.5, points[:, 0], points[:, 1])
+    way = Way()
+    way.go(0.0, 3000, EXPONENTIAL)
+    wanted = np.array([way.step() for _ in index])
+    assert np.abs(noted - wanted).max() < 0.02
+    assert 10 < count < 40
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(6))
+def test_many_voices_are_told_many_things(seed: int, channels: int) -> None:
+    """In blocks of any length, with ways of a few lengths and of many."""
+    random = np.random.default_rng(seed)
+    many = Many(compiled(), 19, channels=channels, frames=4000)
+    lengths = [0, 30, 64, 128, 200, 700, *random.integers(1, 900, 6).tolist()]
+    while many.oracles[0].read < 3800:
+        for _ in range(int(random.integers(0, 4))):
+            tell(many, random, int(random.integers(19)), int(random.choice(lengths)))
+        many.render(int(random.integers(1, 100)))
+    many.check()
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_some_voices_are_told_some_things_in_the_plain_form(seed: int) -> None:
+    random = np.random.default_rng(70 + seed)
+    many = Many(PLAIN, 7, slice=32)
+    for _ in range(40):
+        tell(many, random, int(random.integers(7)), int(random.choice([0, 20, 64, 300])))
+        many.render(int(random.integers(1, 70)))
+    many.check()
+
+
+def tell(many: Many, random: np.random.Generator, slot: int, frames: int) -> None:
+    """Have one voice do something else from now on."""
+    value = float(random.choice([0.0, 0.0, 0.3, 1.0, 1.4]))
+    match random.choice(["fade", "fade", "pan", "mute"]):
+        case "fade":
+            many.fade(slot, value, frames, int(random.integers(3)))
+        case "pan":
+            many.pan(slot, float(random.choice([-1.0, -0.4, 0.0, 0.8])), frames)
+        case _:
+            many.mute(slot, float(value > 0), frames)
