@@ -37,6 +37,7 @@ __all__ = (
     "is_level",
     "level_now",
     "pass_time",
+    "piece",
     "set_ramp",
     "start_gain",
     "start_ramp",

@@ -17,7 +17,6 @@ from audiostream.realtime.atomics import (
     group_at,
     load_acquire,
     load_seq,
-    store,
     store_release,
     voice_at,
     words_at,
@@ -48,7 +47,7 @@ from audiostream.realtime.layout import (
 from audiostream.realtime.numbers import smaller
 from audiostream.realtime.ring import source_of
 from audiostream.realtime.sums import begin_with_four, mix_four, mix_four_ramps
-from audiostream.realtime.voice import note_level, note_point
+from audiostream.realtime.voice import foresee_point, forget_point, note_level, note_point
 
 __all__ = (
     "are_short",
@@ -114,8 +113,8 @@ def line_up(stream: Any, voice: Any, address: int, way: int) -> None:
     if left > 0:
         words_at(stream["moving_until"], i + 1)[i] = here + left
         note_point(voice, here, level)
-        if way < CURVED:  # unless it is turned aside before
-            note_point(voice, here + left, level + left * step_of(voice, address))
+        if way < CURVED:
+            foresee_point(voice, here + left, level + left * step_of(voice, address))
         stream["ramping"] += 1
     stream["line_count"] = i + 1
 
@@ -167,7 +166,7 @@ def write_back(stream: Any, i: int) -> None:
     pass_time(voice, address, here - words_at(stream["since"], i + 1)[i])
     words_at(stream["since"], i + 1)[i] = here
     if words_at(stream["ways"], i + 1)[i] < CURVED:
-        store(voice, "level_count", voice["level_count"] - 1)  # line_up() had only foreseen it
+        forget_point(voice)
     note_point(voice, here, level_now(voice, address))
 
 

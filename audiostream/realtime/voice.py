@@ -40,6 +40,7 @@ from audiostream.realtime.envelope import (
     is_level,
     level_now,
     pass_time,
+    piece,
     set_ramp,
     start_ramp,
 )
@@ -69,56 +70,14 @@ from audiostream.realtime.sums import add_one
 
 __all__ = (
     "cut",
+    "foresee_point",
+    "forget_point",
     "is_calm",
     "mix_voice",
     "note_level",
     "note_point",
     "obey",
 )
-
-
-@inlined
-def add_span(
-    stream: Any,
-    voice: Any,
-    address: int,
-    mix: int,
-    frames: int,
-    fade: float,
-    fade_step: float,
-) -> None:
-    """Add the next `frames` frames at their levels; the read index stays where it is."""
-    channels = stream["channels"]
-    source = source_of(voice, voice["read"], channels)
-    if voice["gain_left"] > 0 or fade_step != 0.0 or not is_level(address):
-        add_levels(stream, voice, address, mix, source, frames, fade, fade_step)
-        return
-    samples = frames * channels
-    add_one(
-        floats_at(mix, samples), floats_at(source, samples), np.float32(voice["gain"]), samples
-    )
-
-
-@inlined
-def set_sounding(stream: Any, voice: Any, sounding: int, frame: int) -> None:
-    """Note from which of the device's frames on a voice sounds, or not; for its group, too.
-
-    A group gets to know in the piece that is being mixed, or the one behind it.
-    """
-    if voice["group"] != 0 and voice["sounding"] != sounding:
-        group = group_at(voice["group"])
-        at = frame - load(stream, "frames")
-        words_at(group["sounding"], at + 1)[at] += sounding - voice["sounding"]
-        group["moving"] = 1
-    voice["sounding"] = sounding
-
-
-@inlined
-def note_silence(stream: Any, voice: Any, frame: int) -> None:
-    """From the device's frame `frame` on the voice sounds no more."""
-    if voice["sounding"] != 0:
-        note_break(voice, frame, voice["read"], 0)
-        set_sounding(stream, voice, 0, frame)
 
 
 # --- levels -----------------------------------------------------------------------
@@ -129,12 +88,32 @@ def note_point(voice: Any, index: int, level: float) -> None:
     """Note that frames are at `level` from `index` on, on a straight way from before.
 
     What lies between two points that are no further apart than NEAR is forgotten, so that small
-    blocks on a curve do not use up what is remembered.
+    blocks on a curve do not use up what is remembered; but not where the level jumps.
     """
     count = voice["level_count"]
-    before = voice["levels"] + 16 * ((count - 2) & (LEVELS - 1))
-    if count >= 2 and index - words_at(before, 1)[0] < NEAR:
-        count -= 1
+    if count >= 2:
+        before = words_at(voice["levels"] + 16 * ((count - 2) & (LEVELS - 1)), 1)[0]
+        last = words_at(voice["levels"] + 16 * ((count - 1) & (LEVELS - 1)), 1)[0]
+        if index - before < NEAR and (last != before or last == index):
+            count -= 1
+    put_point(voice, count, index, level)
+
+
+@inlined
+def foresee_point(voice: Any, index: int, level: float) -> None:
+    """Note that frames will be at `level` at `index`, until :func:`forget_point`."""
+    put_point(voice, voice["level_count"], index, level)
+
+
+@inlined
+def forget_point(voice: Any) -> None:
+    """Take back what was foreseen last."""
+    store_release(voice, "level_count", voice["level_count"] - 1)
+
+
+@inlined
+def put_point(voice: Any, count: int, index: int, level: float) -> None:
+    """Have a point be the last one, behind `count` others."""
     at = voice["levels"] + 16 * (count & (LEVELS - 1))
     words_at(at, 1)[0] = index
     doubles_at(at + 8, 1)[0] = level
@@ -158,6 +137,65 @@ def level_with_fade(voice: Any, address: int) -> float:
     if voice["fade_left"] > 0:
         level *= voice["fade_left"] / voice["fade_total"]
     return level
+
+
+# --- sums -------------------------------------------------------------------------
+
+
+@inlined
+def add_span(
+    stream: Any,
+    voice: Any,
+    address: int,
+    mix: int,
+    frames: int,
+    fade: float,
+    fade_step: float,
+) -> None:
+    """Add the next `frames` frames at their levels; the read index stays where it is."""
+    channels = stream["channels"]
+    source = source_of(voice, voice["read"], channels)
+    level = level_now(voice, address) * fade
+    note_level(voice, voice["read"], level)
+    if voice["gain_left"] == 0 and fade_step == 0.0 and is_level(address):
+        block = floats_at(mix, frames * channels)
+        samples = floats_at(source, frames * channels)
+        add_one(block, samples, np.float32(voice["gain"]), frames * channels)
+        return
+    note_point(voice, voice["read"], level)
+    done = 0
+    while done < frames:
+        count = piece(voice, address, frames - done)
+        offset = 4 * channels * done
+        start = fade + done * fade_step
+        add_levels(
+            stream, voice, address, mix + offset, source + offset, count, start, fade_step
+        )
+        done += count
+        level = level_now(voice, address) * (fade + done * fade_step)
+        note_point(voice, voice["read"] + done, level)
+
+
+@inlined
+def set_sounding(stream: Any, voice: Any, sounding: int, frame: int) -> None:
+    """Note from which of the device's frames on a voice sounds, or not; for its group, too.
+
+    A group gets to know in the piece that is being mixed, or the one behind it.
+    """
+    if voice["group"] != 0 and voice["sounding"] != sounding:
+        group = group_at(voice["group"])
+        at = frame - load(stream, "frames")
+        words_at(group["sounding"], at + 1)[at] += sounding - voice["sounding"]
+        group["moving"] = 1
+    voice["sounding"] = sounding
+
+
+@inlined
+def note_silence(stream: Any, voice: Any, frame: int) -> None:
+    """From the device's frame `frame` on the voice sounds no more."""
+    if voice["sounding"] != 0:
+        note_break(voice, frame, voice["read"], 0)
+        set_sounding(stream, voice, 0, frame)
 
 
 # --- clears -----------------------------------------------------------------------
@@ -450,9 +488,7 @@ def mix_voice(stream: Any, voice: Any, address: int, mix: int, frames: int, fram
     """
     changes = load_acquire(voice, "changes")
     voice["calm"] = -1
-    begun = voice["read"]
-    level = level_with_fade(voice, address)
-    note_level(voice, begun, level)
+    note_level(voice, voice["read"], level_with_fade(voice, address))
     done = 0
     while done < frames:
         until = obey(stream, voice, address, frame, done, frames)
@@ -460,10 +496,7 @@ def mix_voice(stream: Any, voice: Any, address: int, mix: int, frames: int, fram
         if until > done:
             mix_part(stream, voice, address, rest, until - done, frame + done)
         done = until
-    after = level_with_fade(voice, address)
-    if after != level:
-        note_point(voice, begun, level)
-        note_point(voice, voice["read"], after)
+    note_level(voice, voice["read"], level_with_fade(voice, address))
     if is_calm(voice, address):
         voice["calm"] = changes
 

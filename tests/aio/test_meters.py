@@ -68,7 +68,7 @@ async def test_silence_is_silence_and_what_is_past_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("block", [7, 64, 480])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(12))
 async def test_a_voices_meter_says_what_the_mix_of_it_alone_says(block: int, seed: int) -> None:
     """Under gains, fades, mutes, pauses, clears and shortages, at odd blocks."""
     rng = np.random.default_rng(seed)
