@@ -9,6 +9,7 @@ from pathlib import Path
 
 NAMES = (
     "mixer",
+    "ramps",
     "missed",
     "render",
     "gapless",
