@@ -10,7 +10,6 @@ seconds.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,9 +20,6 @@ from benchmarks.report import Report, Table
 
 VOICES = 64
 BLOCKS = mixer.BURST // VOICES
-LEAD = 4
-"""Blocks that a movement is under way before those that count, and after them."""
-
 STILL = "nothing"
 
 Move = Callable[[Any, int, bool, float], None]
@@ -84,39 +80,23 @@ class Moved:
         self.bench, self.move = bench, move
         self.there = False
 
-    def render(self, blocks: int) -> float:
-        """CPU seconds of so many blocks."""
-        bench = self.bench
-        job = bench._prepare(blocks, False)
-        before, bench.job.position = bench.job.position, bench.position
-        spent: float = bench.loops.call(
-            ctypes.c_void_p(bench.output.kernels.render),
-            ctypes.c_void_p(bench.output.address),
-            job,
-            ctypes.c_double(0.01),
-            None,
-            None,
-        )
-        bench.position, bench.job.position = bench.job.position, before
-        return spent
-
     def tell(self, blocks: int) -> None:
         self.there = not self.there
         for number, voice in enumerate(self.bench.played):
             self.move(voice, number, self.there, blocks * mixer.FRAMES / 48000)
 
     def under_way(self) -> float:
-        self.render(LEAD)
-        self.tell(BLOCKS + 2 * LEAD)
-        self.render(LEAD)
-        spent = self.render(BLOCKS)
-        self.render(2 * LEAD)  # to its end
+        self.bench.render(mixer.LEAD)
+        self.tell(BLOCKS + 2 * mixer.LEAD)
+        self.bench.render(mixer.LEAD)
+        spent = self.bench.render(BLOCKS)
+        self.bench.render(2 * mixer.LEAD)  # to its end
         return spent
 
     def from_start(self) -> float:
-        self.render(LEAD)
-        self.tell(BLOCKS - LEAD)
-        return self.render(BLOCKS)
+        self.bench.render(mixer.LEAD)
+        self.tell(BLOCKS - mixer.LEAD)
+        return self.bench.render(BLOCKS)
 
 
 WAYS = {"under way": Moved.under_way, "from its start": Moved.from_start}

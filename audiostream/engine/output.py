@@ -166,6 +166,7 @@ class Output(Stream):
             "groups": zeros(2 * MAX_GROUPS, np.int64),
             "others": zeros(self.slots, np.int64),
             "levels": zeros(self.slice, np.float32),
+            "sines": zeros(self.slice, np.float32),
             "monitors": zeros(MAX_MONITORS, np.int64),
             "monitor_times": np.zeros(1, TIME_INFO),
         }

@@ -202,33 +202,89 @@ def advance_gain(voice: Any, frames: int) -> None:
         voice["gain"] = gain_on_curve(voice)
 
 
-@inlined
-def fill_curve(voice: Any, levels: Any, count: int) -> None:
-    """Take the next frames' gain on its curve as their levels; the gain stays where it is."""
-    begin = voice["gain_from"]
-    goal = voice["gain_goal"]
-    cosine = voice["curve"]
-    turn = voice["turn"]
-    if voice["shape"] == EXPONENTIAL:
-        scale = (goal - begin) / voice["span"]
-        for i in range(count):
-            cosine *= turn
-            levels[i] = np.float32(begin + scale * (cosine - 1.0))
-        return
-    sine = voice["curve_other"]
-    turn_other = voice["turn_other"]
+@apart
+def scale_all(target: Any, source: Any, factor: Any, count: int) -> None:
+    """Multiply numbers by a factor."""
     for i in range(count):
-        before = cosine
-        cosine = cosine * turn - sine * turn_other
-        sine = sine * turn + before * turn_other
-        low = begin * cosine
-        high = goal * sine
-        levels[i] = np.float32(square_root(low * low + high * high))
+        target[i] = source[i] * factor
+
+
+@apart
+def move_all(levels: Any, factor: Any, offset: Any, count: int) -> None:
+    """Multiply levels by a factor, and add to them."""
+    for i in range(count):
+        levels[i] = multiply_add(levels[i], factor, offset)
+
+
+@apart
+def turn_all(
+    cosines: Any, sines: Any, cosine: Any, sine: Any, turn: Any, other: Any, count: int
+) -> None:
+    """Turn points on a circle by an angle, of which `turn` and `other` are cosine and sine."""
+    for i in range(count):
+        cosines[i] = multiply_add(cosine[i], turn, sine[i] * -other)
+        sines[i] = multiply_add(sine[i], turn, cosine[i] * other)
+
+
+@apart
+def hypotenuses(levels: Any, sines: Any, low: Any, high: Any, count: int) -> None:
+    """``sqrt((low cos)^2 + (high sin)^2)``, in place of the cosines."""
+    for i in range(count):
+        beside = low * levels[i]
+        opposite = high * sines[i]
+        levels[i] = square_root(multiply_add(beside, beside, opposite * opposite))
 
 
 @inlined
-def fill_gain(voice: Any, levels: Any, count: int) -> None:
+def fill_exponential(voice: Any, levels: int, count: int) -> None:
+    """Take the next frames' gain as their levels, by doubling: ``x^(n+k) = x^n x^k``."""
+    powers = floats_at(levels, count)
+    factor = voice["turn"]
+    powers[0] = np.float32(factor)
+    done = 1
+    while done < count:
+        more = smaller(done, count - done)
+        scale_all(floats_at(levels + 4 * done, more), powers, np.float32(factor), more)
+        done += more
+        factor *= factor
+    whole = (voice["gain_goal"] - voice["gain_from"]) / voice["span"]
+    offset = np.float32(voice["gain_from"] - whole)
+    move_all(powers, np.float32(whole * voice["curve"]), offset, count)
+
+
+@inlined
+def fill_equal_power(voice: Any, levels: int, others: int, count: int) -> None:
+    """Take the next frames' gain as their levels, by doubling angles; `others`: scratch."""
+    cosines = floats_at(levels, count)
+    sines = floats_at(others, count)
+    turn = voice["turn"]
+    other = voice["turn_other"]
+    cosines[0] = np.float32(voice["curve"] * turn - voice["curve_other"] * other)
+    sines[0] = np.float32(voice["curve_other"] * turn + voice["curve"] * other)
+    done = 1
+    while done < count:
+        more = smaller(done, count - done)
+        turn_all(
+            floats_at(levels + 4 * done, more),
+            floats_at(others + 4 * done, more),
+            cosines,
+            sines,
+            np.float32(turn),
+            np.float32(other),
+            more,
+        )
+        done += more
+        square = turn * turn - other * other
+        other *= 2.0 * turn
+        turn = square
+    low = np.float32(voice["gain_from"])
+    hypotenuses(cosines, sines, low, np.float32(voice["gain_goal"]), count)
+
+
+@inlined
+def fill_gain(stream: Any, voice: Any, count: int) -> None:
     """Take the next frames' gain as their levels; the gain has as many left, or none."""
+    levels = floats_at(stream["levels"], count)
     value = voice["gain"]
     if voice["gain_left"] == 0:
         for i in range(count):
@@ -238,8 +294,10 @@ def fill_gain(voice: Any, levels: Any, count: int) -> None:
         step = voice["gain_step"]
         for i in range(count):
             levels[i] = np.float32(value + (i + 1) * step)
+    elif voice["shape"] == EXPONENTIAL:
+        fill_exponential(voice, stream["levels"], count)
     else:
-        fill_curve(voice, levels, count)
+        fill_equal_power(voice, stream["levels"], stream["sines"], count)
     advance_gain(voice, count)
     if voice["gain_left"] == 0:
         levels[count - 1] = np.float32(voice["gain"])
@@ -268,13 +326,23 @@ def level_now(voice: Any, address: int) -> float:
     return level * ramp_at(address + FLOW)["value"] * ramp_at(address + RETURN)["value"]
 
 
-@apart
+@inlined
 def add_even(mix: Any, source: Any, levels: Any, channels: int, frames: int) -> None:
     """Add frames at their levels."""
+    if channels == 1:
+        add_mono(mix, source, levels, frames)
+        return
     for i in range(frames):
         for c in range(channels):
             k = i * channels + c
             mix[k] = multiply_add(source[k], levels[i], mix[k])
+
+
+@apart
+def add_mono(mix: Any, source: Any, levels: Any, frames: int) -> None:
+    """Add frames of one channel at their levels."""
+    for i in range(frames):
+        mix[i] = multiply_add(source[i], levels[i], mix[i])
 
 
 @apart
@@ -337,7 +405,7 @@ def add_levels(
     done = 0
     while done < frames:
         count = piece(voice, address, frames - done)
-        fill_gain(voice, levels, count)
+        fill_gain(stream, voice, count)
         scale(ramp_at(address + MUTE), levels, count)
         scale(ramp_at(address + FLOW), levels, count)
         scale(ramp_at(address + RETURN), levels, count)
@@ -347,7 +415,7 @@ def add_levels(
         offset = 4 * channels * done
         block = floats_at(mix + offset, count * channels)
         samples = floats_at(source + offset, count * channels)
-        if channels == 2 and (left["value"] != right["value"] or left["to_go"] > 0):
+        if channels == 2:
             add_panned(
                 block,
                 samples,

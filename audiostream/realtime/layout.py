@@ -215,9 +215,18 @@ STREAM: Final = _record(
         "capacity",
     ),
     # config: addresses of the line's arrays (see LINE), and of the addresses of the other
-    # voices in use (int64); of the levels of a slice's frames (float32)
+    # voices in use (int64); of the levels of a slice's frames, and of as many sines (float32)
     ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps"),
-    ("gains_now", "gain_steps", "since", "moving_until", "targets", "others", "levels"),
+    (
+        "gains_now",
+        "gain_steps",
+        "since",
+        "moving_until",
+        "targets",
+        "others",
+        "levels",
+        "sines",
+    ),
     # config: how many places the line has; addresses of the ways that voices are summed by in
     # each place (int64), of the COURSEs, of the patterns (float32 (pass, 2, PASS, PATTERN)), of
     # the CURVEs, and of the addresses of the voices that are to be lined up by way

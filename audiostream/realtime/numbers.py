@@ -36,9 +36,9 @@ def remainder(a: Any, b: Any) -> Any:
     return a % b
 
 
-def square_root(a: Any) -> float:
-    """The square root of a float64 that is not negative."""
-    return math.sqrt(a)
+def square_root(a: Any) -> Any:
+    """The square root of a float32 or float64 that is not negative; as precise as that."""
+    return np.sqrt(a)
 
 
 def multiply_add(a: Any, b: Any, c: Any) -> Any:
@@ -111,13 +111,14 @@ def _emit_remainder(_typing: Any, _a: Any, _b: Any) -> Any:
 
 
 @emits(square_root)
-def _emit_square_root(_typing: Any, _a: Any) -> Any:
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        double = ir.DoubleType()
-        sqrt = builder.module.declare_intrinsic("llvm.sqrt", [double])
+def _emit_square_root(_typing: Any, a: Any) -> Any:
+    kind = types.unliteral(a)
+
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        sqrt = builder.module.declare_intrinsic("llvm.sqrt", [context.get_value_type(kind)])
         return builder.call(sqrt, args)
 
-    return types.float64(types.float64), codegen
+    return kind(kind), codegen
 
 
 @emits(multiply_add)

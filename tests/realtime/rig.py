@@ -54,7 +54,7 @@ ADDRESSES = {
     *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
     *LINE,
     *("courses", "patterns", "curves", "shaped"),
-    *("others", "levels", "commands", "tail", "meter", "nobody", "groups", "group"),
+    *("others", "levels", "sines", "commands", "tail", "meter", "nobody", "groups", "group"),
     *("bus", "one", "address"),
 }
 """Fields that differ from run to run: what the clock said, and where memory lies."""
@@ -215,6 +215,7 @@ class Rig:
                 curve[table] = self._memory(slice * channels, np.float32).address
         self.others = self._memory(voices, np.int64)
         self.levels = self._memory(slice, np.float32)
+        self.sines = self._memory(slice, np.float32)
         self.one = self._memory(1, np.int64)
         self.one.array[0] = 1
         self.ring = self._memory(capacity * channels, np.float32)  # the capture's
@@ -247,6 +248,7 @@ class Rig:
             "meter": self.meter.address,
             "meter_mask": self.meter.mask,
             "levels": self.levels.address,
+            "sines": self.sines.address,
             "one": self.one.address,
             "ring": self.ring.address,
             "voice_end": voices,

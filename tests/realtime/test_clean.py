@@ -366,6 +366,10 @@ MIXES = {
     "mix_four_turning": {"load": 7, "fmuladd": 8, "fmul": 1},
     "begin_with_four": {"load": 4, "fmuladd": 3, "fmul": 1},
     "add_one": {"load": 2, "fmuladd": 1},
+    "hypotenuses": {"load": 2, "fmul": 3, "fmuladd": 1},
+    "turn_all": {"load": 1, "fmul": 1, "fmuladd": 1},
+    "add_mono": {"load": 3, "fmuladd": 1},
+    "move_all": {"load": 1, "fmuladd": 1},
     "scale_ramp": {"load": 2, "fmuladd": 1, "fmul": 1},
 }
 """What the mixer's kernels load and calculate for each vector of the block."""
