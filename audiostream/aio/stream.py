@@ -165,16 +165,16 @@ class AudioStream(Generic[S]):
 
     @property
     def time(self) -> float:
-        """Seconds on the device's clock: the one of ``at=``; never goes back."""
+        """Seconds on the device's clock: the one of ``at=``; smooth, never goes back."""
         return self._stream.now()
 
     def to_monotonic(self, time: float) -> float:
         """A time on the device's clock as one of ``time.monotonic()``, for logs and video."""
-        return time + self._stream.monotonic_offset()
+        return self._stream.to_monotonic(time)
 
     def from_monotonic(self, time: float) -> float:
         """A time of ``time.monotonic()`` on the device's clock, for ``at=``."""
-        return time - self._stream.monotonic_offset()
+        return self._stream.from_monotonic(time)
 
     @property
     def latency(self) -> float:

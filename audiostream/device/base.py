@@ -92,11 +92,15 @@ class DeviceStream(ABC):
         a heartbeat says nothing.
     epoch : float
         What the callback's times are ahead of :meth:`time` (seconds).
+    smooth : bool
+        True where :meth:`time` is cheap, even and never goes back, and is what its callbacks
+        say without jitter.  Elsewhere the engine makes a smooth clock of what they say.
     """
 
     parameters: Parameters
     realtime: bool = True
     epoch: float = 0.0
+    smooth: bool = False
 
     @abstractmethod
     def start(self) -> None:

@@ -308,6 +308,7 @@ class ManualStream(DeviceStream):
     """One direction of a manual device."""
 
     realtime = False
+    smooth = True
     epoch = 1.0  # PortAudio's clocks never stand at zero, which means "no time" to the callback
 
     def __init__(

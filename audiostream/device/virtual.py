@@ -154,6 +154,8 @@ def _reachable(callback: Callback) -> Callback:
 class VirtualStream(DeviceStream):
     """One side of a virtual device: plugs its callback into a clock."""
 
+    smooth = True  # it is the clock of time.monotonic() itself
+
     def __init__(self, clock: Clock, request: Request, callback: Callback) -> None:
         self.parameters = clock.parameters
         self._clock = clock

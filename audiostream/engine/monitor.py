@@ -32,6 +32,8 @@ class Monitor(Device):
 class MonitorStream(DeviceStream):
     """One capture of an output's mix."""
 
+    smooth = True  # the output has seen to that
+
     def __init__(self, output: Output, callback: Callback) -> None:
         p = output.parameters
         self.parameters = Parameters(p.rate, p.channels, p.encoding, p.buffersize, 0.0)

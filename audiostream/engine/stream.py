@@ -33,6 +33,9 @@ OFFSETS = field_offsets(STREAM)
 LOOP_BELLS = 64
 """Event loops that one stream can serve at a time."""
 
+LONGEST = 4e9
+"""Seconds, either way, that fit into a word of nanoseconds, and so into a clock's times."""
+
 SILENCE_LIMIT = 0.5
 """Seconds without a callback after which a device counts as stalled, at least."""
 
@@ -121,7 +124,7 @@ class Stream:
         self.is_open = False
         self.is_closed = False
         self.epoch = 0.0  # what the callback's times are ahead of now()
-        self._latest = 0.0  # time that was told
+        self._latest = 0.0  # time that was told, of a smooth clock
         self.is_instant = True  # starting and stopping take no time: no hardware, no thread
         self.failure: AudioException | None = None
         self.orphaned: AudioException | None = None
@@ -214,7 +217,7 @@ class Stream:
                     return
                 self._started = True
                 self._watched = (self.word("callbacks"), time.monotonic(), 0)
-                self.record[0]["started"] = 0  # the pause before is not a late callback
+                self._begin_clock()
             try:
                 self._stream().start()
             except BaseException:
@@ -372,13 +375,63 @@ class Stream:
         """A word of the stream's record."""
         return self.kernels.load_word(self.address + OFFSETS[field])
 
+    def _begin_clock(self) -> None:
+        """Forget what the callbacks before this start have said of the time."""
+        record = self.record[0]
+        record["started"] = 0  # the pause before is not a late callback
+        record["clock_blocks"] = 0  # but until one comes, frames were heard when they were
+        record["host_blocks"] = record["host_version"] = 0
+        if not self._stream().smooth:
+            record["host_ahead"] = self._stream().time() + self.epoch - time.monotonic()
+            # No callback is to say an earlier one, from a host's clock that begins anew.
+            record["time"] = max(record["time"], record["told"] * 1e-9)
+
     def now(self) -> float:
-        """Seconds on the device's clock; where it stood once it is closed.  Never goes back."""
+        """Seconds on the device's clock; where it stood once it is closed.  Never goes back.
+
+        Where that is not smooth as it is, it is what the callbacks say of it, smoothed and
+        moved on by the monotonic clock; the host is asked only while none have come.
+        """
+        if not self.is_open:
+            return 0.0
+        if not self._stream().smooth:
+            return self.kernels.tell(self.address, self._host_ns()) * 1e-9 - self.epoch
         latest = self._latest
-        if self.is_open and not self.is_closed:
+        if not self.is_closed:
             # What another thread may put there meanwhile is not looked at again.
             self._latest = latest = max(latest, self._stream().time())
         return latest
+
+    def _host_ns(self) -> int:
+        """Nanoseconds on the callbacks' clock, as far as is known; 0 once it is closed."""
+        if self.is_closed:
+            return 0
+        if self._started:
+            found = self.kernels.time_at(self.address, time.monotonic_ns())
+            if found != -NEVER:
+                return found
+        return int(1e9 * (self._stream().time() + self.epoch + self.record[0]["shift"]))
+
+    def to_monotonic(self, when: float) -> float:
+        """A time on the device's clock as one of ``time.monotonic()``."""
+        if self._converts(when):
+            found = self.kernels.monotonic_at(self.address, int(1e9 * (when + self.epoch)))
+            if found != -NEVER:
+                return found * 1e-9
+        return when + self.monotonic_offset()
+
+    def from_monotonic(self, when: float) -> float:
+        """A time of ``time.monotonic()`` on the device's clock."""
+        if self._converts(when):
+            found = self.kernels.time_at(self.address, int(1e9 * when))
+            if found != -NEVER:
+                return found * 1e-9 - self.epoch
+        return when - self.monotonic_offset()
+
+    def _converts(self, when: float) -> bool:
+        """True if the callbacks tell how the two clocks are related; not of endless times."""
+        told = self._started or self.is_closed
+        return told and self.is_open and not self._stream().smooth and abs(when) < LONGEST
 
     @property
     def is_realtime(self) -> bool:

@@ -33,12 +33,14 @@ from audiostream.realtime.layout import (
     COURSE,
     CURVE,
     GROUP,
+    POINT,
     PRODUCER,
     RAMP,
     RESAMPLER,
     SINE,
     STREAM,
     TIME_INFO,
+    TIMELINE,
     VOICE,
     WORD,
 )
@@ -60,6 +62,7 @@ __all__ = (
     "load",
     "load_acquire",
     "load_seq",
+    "point_at",
     "producer_at",
     "ramp_at",
     "resampler_at",
@@ -70,6 +73,7 @@ __all__ = (
     "store_release",
     "store_seq",
     "stream_at",
+    "timeline_at",
     "times_at",
     "voice_at",
     "word_at",
@@ -316,6 +320,16 @@ def times_at(address: int) -> Any:
     return _plain_view(address, 1, TIME_INFO)[0]
 
 
+def point_at(address: int) -> Any:
+    """The POINT record at `address`."""
+    return _plain_view(address, 1, POINT)[0]
+
+
+def timeline_at(address: int) -> Any:
+    """The TIMELINE record at `address`."""
+    return _plain_view(address, 1, TIMELINE)[0]
+
+
 def word_at(address: int) -> Any:
     """The int64 at `address` as a record with one field, ``value``."""
     return _plain_view(address, 1, WORD)[0]
@@ -365,4 +379,6 @@ _emit_record(producer_at, PRODUCER)
 _emit_record(resampler_at, RESAMPLER)
 _emit_record(sine_at, SINE)
 _emit_record(times_at, TIME_INFO)
+_emit_record(timeline_at, TIMELINE)
+_emit_record(point_at, POINT)
 _emit_record(word_at, WORD)

@@ -36,20 +36,13 @@ from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span
 from audiostream.realtime.samples import decode, encode
 from audiostream.realtime.system import monotonic_ns, write_bytes
+from audiostream.realtime.timeline import JUMP, follow_clock, follow_host
 
 __all__ = ("capture", "render")
 
 INPUT_OVERFLOW = 2
 OUTPUT_UNDERFLOW = 4
 """PortAudio's status flags."""
-
-BANDWIDTH = 0.2
-"""Of the loop that smooths the device's clock (Hz): it settles in some seconds."""
-
-SQRT2 = 1.4142135623730951
-
-JUMP = 0.02
-"""Seconds that the device's clock may be off before it is set anew."""
 
 TIMESPEC = int(STREAM.fields["seconds"][1])  # type: ignore[index]
 """Offset of the record's spare words for the clock."""
@@ -62,6 +55,25 @@ def timespec_of(user: int) -> int:
 
 
 @inlined
+def host_time(stream: Any, time_info: int, begun: int) -> float:
+    """Seconds on the host's clock, which is made never to go back.
+
+    Where it was set back, or begins anew with a start, it goes on from where it stood.  A host
+    that tells no time, or an absurd one, gets the clock that it had before the start, moved on.
+    """
+    said = times_at(time_info)["now"]
+    if not (0.0 < said < 1e10):
+        said = begun * 1e-9 + stream["host_ahead"]
+    said += stream["shift"]
+    back = stream["time"] - said
+    if back > JUMP:
+        back += stream["block_ns"] * 1e-9
+        said += back
+        store(stream, "shift", stream["shift"] + back)
+    return said
+
+
+@inlined
 def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> int:
     """Open the grace period, read the clocks, count; returns the time in nanoseconds.
 
@@ -71,9 +83,10 @@ def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> in
     """
     store_seq(stream, "entered", stream["entered"] + 1)
     now = monotonic_ns(timespec_of(user))
-    store(stream, "time", times_at(time_info)["now"])
+    store(stream, "time", host_time(stream, time_info, now))
     if frames == 0:
         return now
+    follow_host(stream, now, flags & (INPUT_OVERFLOW | OUTPUT_UNDERFLOW))
     if stream["started"] > 0:
         allowed = stream["block_ns"] + np.int64(stream["latency"] * 1e9)
         if now - stream["started"] > allowed:
@@ -133,41 +146,9 @@ def heard_frame(stream: Any, time_info: int) -> int:
 
 
 @inlined
-def follow_clock(stream: Any, said: float, jumped: int) -> None:
-    """Bring up to now when the block's first frame is heard, or was captured.
-
-    What the host says of it, `said`, jitters, so it is smoothed by a delay-locked loop
-    (Adriaensen, "Using a DLL to filter time", Linux Audio Conference 2005), which learns, too,
-    by how much the device's frames are off their rate.  A jump, or an underrun, begins it anew.
-    """
-    passed = (stream["frames"] - stream["clock_frame"]) / stream["rate"]
-    drift = stream["clock_drift"]
-    time = stream["clock_time"] + passed * (1.0 + drift)
-    error = said - time
-    blocks = stream["clock_blocks"] + 1
-    angle = smaller(2.0 * np.pi * BANDWIDTH * passed, 0.3)
-    if blocks == 1 or jumped != 0 or larger(error, -error) > JUMP + 2.0 * passed:
-        time = said
-        drift = 0.0
-        blocks = 1
-    elif SQRT2 * angle * blocks < 1.0:
-        time += error / blocks  # the mean of what was said so far
-    else:
-        time += SQRT2 * angle * error
-        drift += angle * angle * error / passed
-    stream["clock_blocks"] = blocks
-    version = stream["clock_version"]
-    store_seq(stream, "clock_version", version + 1)
-    store(stream, "clock_frame", stream["frames"])
-    store(stream, "clock_time", time)
-    store(stream, "clock_drift", drift)
-    store_seq(stream, "clock_version", version + 2)
-
-
-@inlined
 def feed_monitors(stream: Any, target: int, frames: int, time_info: int) -> None:
     """Hand the block to those who listen to the mix; captured, for them, when it is heard."""
-    now = times_at(time_info)["now"]
+    now = stream["time"]
     times = times_at(stream["monitor_times"])
     times["now"] = now
     times["dac"] = now
@@ -188,7 +169,7 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     begun = begin(stream, user, frames, time_info, flags)
     store(stream, "now_frame", heard_frame(stream, time_info))
     if frames > 0:
-        said = times_at(time_info)["now"] + latency_of(stream, time_info)
+        said = stream["time"] + latency_of(stream, time_info)
         follow_clock(stream, said, flags & OUTPUT_UNDERFLOW)
     samples = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
@@ -256,7 +237,7 @@ def captured_at(stream: Any, time_info: int, frames: int) -> float:
     ago = times["now"] - times["adc"]
     if not (-10.0 <= ago <= 10.0) or times["adc"] == 0.0:  # a monitor's lies ahead
         ago = stream["latency"] + frames / stream["rate"]
-    return times["now"] - ago
+    return stream["time"] - ago
 
 
 @inlined

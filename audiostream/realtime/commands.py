@@ -18,6 +18,7 @@ from audiostream.realtime.atomics import (
     compare_and_swap,
     load_acquire,
     load_seq,
+    point_at,
     ramp_at,
     store,
     store_release,
@@ -48,6 +49,7 @@ from audiostream.realtime.kinds import (
 )
 from audiostream.realtime.layout import COMMAND_BYTES, COMMANDS, NEVER
 from audiostream.realtime.numbers import larger
+from audiostream.realtime.timeline import CLOCK, point_of
 
 __all__ = ("forget_done", "frames_until", "next_command", "perform")
 
@@ -55,9 +57,10 @@ __all__ = ("forget_done", "frames_until", "next_command", "perform")
 @inlined
 def frames_until(stream: Any, at: float, frame: int) -> int:
     """Frames from the device's frame `frame` to the one that is heard at `at`."""
-    seconds = at - stream["clock_time"]
-    there = np.int64(np.ceil(seconds * stream["rate"] * (1.0 - stream["clock_drift"]) - 0.5))
-    return stream["clock_frame"] + there - frame
+    point = point_at(point_of(stream["address"] + CLOCK, stream["clock_version"]))
+    seconds = at - point["time"]
+    there = np.int64(np.ceil(seconds * stream["rate"] * (1.0 - point["drift"]) - 0.5))
+    return point["anchor"] + there - frame
 
 
 @inlined

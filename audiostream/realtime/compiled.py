@@ -59,6 +59,9 @@ class Kernels:
     arm: Callable[[int, int, int, int], int]
     changed: Callable[[int, int], int]
     heard_at: Callable[[int, int], int]
+    time_at: Callable[[int, int], int]
+    monotonic_at: Callable[[int, int], int]
+    tell: Callable[[int, int], int]
     heard_now: Callable[[int, int], int]
     take: Callable[[int, int, int, int, int, int], int]
     take_woken: Callable[[int, int, int], int]
@@ -80,6 +83,9 @@ ARGUMENTS = {
     "arm": 4,
     "changed": 2,
     "heard_at": 2,
+    "time_at": 2,
+    "monotonic_at": 2,
+    "tell": 2,
     "heard_now": 2,
     "take": 6,
     "take_woken": 3,

@@ -6,8 +6,6 @@ These hold the interpreter lock while they run, on purpose: to give it up costs 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.atomics import (
@@ -30,6 +28,7 @@ from audiostream.realtime.meter import measure
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span, mirror
 from audiostream.realtime.samples import decode, decode_to_both, encode, sample_at
+from audiostream.realtime.timeline import CLOCK, HOST, place_on, time_on
 
 __all__ = (
     "arm",
@@ -38,6 +37,7 @@ __all__ = (
     "heard_at",
     "heard_now",
     "load_word",
+    "monotonic_at",
     "put",
     "put_more",
     "read_ring",
@@ -46,6 +46,8 @@ __all__ = (
     "swap_word",
     "take",
     "take_woken",
+    "tell",
+    "time_at",
 )
 
 
@@ -120,22 +122,36 @@ def heard_now(stream_address: int, voice_address: int) -> int:
 
 @inlined
 def heard_at(stream_address: int, frame: int) -> int:
-    """When the device's frame `frame` is heard, on its clock (nanoseconds); -1: not known yet.
+    """When the device's frame `frame` is heard, on its clock (nanoseconds); -NEVER: unknown."""
+    stream = stream_at(stream_address)
+    return time_on(stream_address + CLOCK, frame, 1.0 / stream["rate"])
 
-    Read again if the audio thread was about to write it.
+
+@inlined
+def time_at(stream_address: int, monotonic: int) -> int:
+    """The device's clock at an instant of the monotonic one (nanoseconds); -NEVER: unknown."""
+    return time_on(stream_address + HOST, monotonic, 1e-9)
+
+
+@inlined
+def monotonic_at(stream_address: int, time: int) -> int:
+    """The inverse of :func:`time_at`."""
+    return place_on(stream_address + HOST, time, 1e-9)
+
+
+@inlined
+def tell(stream_address: int, time: int) -> int:
+    """A time of the device's clock (nanoseconds), or the latest that was told if that is later.
+
+    Whoever asks later, on whatever thread, is never told an earlier one.
     """
     stream = stream_at(stream_address)
     while True:
-        version = load_seq(stream, "clock_version")
-        if version == 0:
-            return -1
-        time = load(stream, "clock_time")
-        drift = load(stream, "clock_drift")
-        frames = frame - load(stream, "clock_frame")
-        fence_acquire()
-        if version & 1 == 0 and load_seq(stream, "clock_version") == version:
-            heard: Any = np.int64(1e9 * (time + frames / stream["rate"] * (1.0 + drift)))
-            return heard
+        told = load_seq(stream, "told")
+        if time <= told:
+            return told
+        if compare_and_swap(stream, "told", told, time):
+            return time
 
 
 @inlined

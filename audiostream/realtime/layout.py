@@ -36,12 +36,14 @@ __all__ = (
     "NEVER",
     "PASS",
     "PATTERN",
+    "POINT",
     "PRODUCER",
     "RAMP",
     "RESAMPLER",
     "SINE",
     "SPAN",
     "STREAM",
+    "TIMELINE",
     "TIME_INFO",
     "VOICE",
     "VOICE_BYTES",
@@ -87,6 +89,13 @@ CURVES: Final = 8
 def _ramp(name: str) -> tuple[str, ...]:
     """The fields of a :data:`RAMP` as a part of another record, the value's named so."""
     return (f"{name}:f8", f"{name}_goal:f8", f"{name}_step:f8", f"{name}_left")
+
+
+def _timeline(name: str) -> tuple[str, ...]:
+    """The fields of a :data:`TIMELINE` and its two :data:`POINT`s, in another record."""
+    point = (f"{name}_anchor", f"{name}_time:f8", f"{name}_drift:f8")
+    other = (f"{name}_other_anchor", f"{name}_other_time:f8", f"{name}_other_drift:f8")
+    return (f"{name}_version", f"{name}_blocks", *point, *other)
 
 
 def _record(*lines: tuple[str, ...]) -> np.dtype[Any]:
@@ -196,7 +205,8 @@ VOICE: Final = _record(
 
 STREAM: Final = _record(
     # config: the record's own address; what the device runs at; slice is the most frames mixed
-    # in one go; ramp is the table of each sample's frame, from 1; silence two slices of it
+    # in one go; ramp is the table of each sample's frame, from 1; silence two slices of it;
+    # what the host's clock was ahead of the monotonic one before the start (seconds)
     (
         "address",
         "rate",
@@ -213,6 +223,7 @@ STREAM: Final = _record(
         "one",
         "ring",
         "capacity",
+        "host_ahead:f8",
     ),
     # config: addresses of the line's arrays (see LINE), and of the addresses of the other
     # voices in use (int64); of the levels of a slice's frames, and of as many sines (float32)
@@ -238,6 +249,8 @@ STREAM: Final = _record(
     # of the times that they are told (TIME_INFO); caller: how many there are
     ("monitors", "monitor_times"),
     ("monitor_count",),
+    # caller: the latest time that was told (nanoseconds on the device's clock)
+    ("told",),
     # control: slots from here on were never used; a number that moves with every voice's;
     # gain of the whole mix
     ("voice_end", "changes", "master_target:f8", "master_frames", "master_change"),
@@ -251,7 +264,10 @@ STREAM: Final = _record(
     ("line_count", "ramping", "other_count", "group_count", "own_count", "lined_up"),
     # audio: the capture's writer
     ("reserve", "commit", "ended"),
-    # audio: counters and clocks
+    # audio: counters and clocks; when frames are heard or captured, and what the host's clock
+    # is at instants of the monotonic one (nanoseconds); when the earliest of late callbacks
+    # began, less what its frames last; time of the last callback, by the host's clock and what
+    # is added to that since it went back (seconds)
     (
         "callbacks",
         "frames",
@@ -265,12 +281,11 @@ STREAM: Final = _record(
         "heartbeat",
         "block_ns",
         "now_frame",
-        "clock_frame",
-        "clock_time:f8",
-        "clock_drift:f8",
-        "clock_blocks",
-        "clock_version",
+        *_timeline("clock"),
+        *_timeline("host"),
+        "early:f8",
         "time:f8",
+        "shift:f8",
         "noted_count",
         "master:f8",
         "master_goal:f8",
@@ -287,6 +302,13 @@ RAMP: Final = np.dtype(
     [("value", "f8"), ("goal", "f8"), ("step", "f8"), ("to_go", "i8")], align=True
 )
 """A factor, and its straight way to another one in so many frames."""
+
+TIMELINE: Final = np.dtype([("version", "i8"), ("blocks", "i8")], align=True)
+"""A straight line of times (see timeline.py): how often it was moved, on how many times it is
+based.  Behind it stand two of its points, the current one at an odd version the second."""
+
+POINT: Final = np.dtype([("anchor", "i8"), ("time", "f8"), ("drift", "f8")], align=True)
+"""A place, its time (seconds), and by how much more time passes than the places say."""
 
 COMMAND: Final = _record(
     # caller, before it is given; then whoever sets "kind" to 0 by compare-and-swap has it:

@@ -102,3 +102,41 @@ async def test_more_event_loops_than_bells_are_refused_clearly() -> None:
             speaker.engine.drop_bell(bell)
             speaker.engine.drop_bell(bell)
         assert speaker.engine.add_bell().index == 0
+
+
+async def test_virtual_time_is_the_devices_own_to_the_last_bit() -> None:
+    """Whatever callbacks say; and the clocks' conversions are as good as the looks at them."""
+    device = ManualDevice(rate=44100, latency=0.02)
+    device.fault("jitter")
+    async with (
+        speaker_on(device, rate=44100) as speaker,
+        aio.get_input(source=device, rate=44100) as mic,
+        speaker.monitor() as ears,
+    ):
+        for frames in (1, 100, 441, 7, 300) * 10:
+            device.step(frames)
+            assert speaker.time == mic.time == ears.time == device.time
+        before = time.monotonic()
+        at = speaker.to_monotonic(device.time + 1.0) - 1.0
+        assert before <= at <= time.monotonic()
+        before = time.monotonic()
+        at = device.time + before - speaker.from_monotonic(before)
+        assert before <= at <= time.monotonic()
+
+
+async def test_virtual_devices_in_real_time_are_on_the_monotonic_clock() -> None:
+    async with (
+        aio.get_output(device="loopback:one clock") as speaker,
+        aio.get_input(source="loopback:one clock") as mic,
+        speaker.monitor() as ears,
+    ):
+        for _ in range(20):
+            before = time.monotonic()
+            times = [stream.time for stream in (speaker, mic, ears)]
+            after = time.monotonic()
+            assert before <= min(times) <= max(times) <= after
+            for stream in (speaker, mic, ears):
+                before = time.monotonic()
+                off = abs(stream.to_monotonic(before) - before)
+                assert off <= time.monotonic() - before
+                assert abs(stream.from_monotonic(before) - before) <= time.monotonic() - before

@@ -49,7 +49,10 @@ VOICE_AT = field_offsets(VOICE)
 STREAM_AT = field_offsets(STREAM)
 
 
-CLOCKS = {"started", "heartbeat", "longest", "late", "seconds", "nanoseconds"}
+CLOCKS = {
+    *("started", "heartbeat", "longest", "late", "seconds", "nanoseconds", "early"),
+    *(name for name in STREAM.names or () if name.startswith("host_")),
+}
 ADDRESSES = {
     *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
     *LINE,
@@ -73,6 +76,9 @@ class Form:
     changed: Any
     heard_now: Any
     heard_at: Any
+    time_at: Any
+    monotonic_at: Any
+    tell: Any
     swap_word: Any
     take_woken: Any
     read_ring: Any
@@ -94,6 +100,9 @@ PLAIN = Form(
     control.changed,
     control.heard_now,
     control.heard_at,
+    control.time_at,
+    control.monotonic_at,
+    control.tell,
     control.swap_word,
     control.take_woken,
     control.read_ring,
@@ -120,6 +129,9 @@ def compiled() -> Form:
         k.changed,
         k.heard_now,
         k.heard_at,
+        k.time_at,
+        k.monotonic_at,
+        k.tell,
         k.swap_word,
         k.take_woken,
         k.read_ring,

@@ -24,14 +24,17 @@ from audiostream.device.callback_path import ARGUMENTS
 from audiostream.realtime.atomics import (
     compare_and_swap,
     floats_at,
+    load,
     load_acquire,
     load_seq,
     store_seq,
     stream_at,
+    times_at,
     voice_at,
     words_at,
 )
-from audiostream.realtime.compiled import compile_kernels, kernels, load
+from audiostream.realtime.compiled import compile_kernels, kernels
+from audiostream.realtime.compiled import load as load_code
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import CUTS
 from audiostream.realtime.system import call_back
@@ -96,6 +99,7 @@ changed = external("changed", 2)
 read_ring = external("read_ring", 4)
 arm = external("arm", 4)
 heard_now = external("heard_now", 2)
+heard_at = external("heard_at", 2)
 
 
 def capture_blocks(
@@ -379,8 +383,30 @@ def wait_for_voice(
     return 1
 
 
+def keep_time(entry: int, stream: int, times: int, rounds: int, seed: int) -> int:
+    """A device whose frames lie on one line, which an overrun begins anew in each block."""
+    record = stream_at(stream)
+    said = times_at(times)
+    for _ in range(rounds):
+        seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
+        said["now"] = 1.0 + load(record, "frames") / record["rate"]
+        said["adc"] = said["now"]
+        call_back(entry, 0, 0, 1 + (seed >> 16) % 200, times, 2, stream)
+    return seed
+
+
+def read_line(stream: int, rounds: int, counts_at: int) -> int:
+    """When was frame 0?  Counts: how often it was asked, how often the answer was wrong."""
+    counts = words_at(counts_at, 2)
+    for _ in range(rounds):
+        counts[0] += 1
+        if heard_at(stream, 0) != 1_000_000_000:
+            counts[1] += 1
+    return 0
+
+
 LOOPS = (
-    *(capture_blocks, read_blocks, produce, consume, live, listen),
+    *(capture_blocks, read_blocks, keep_time, read_line, produce, consume, live, listen),
     *(move, wait_for_capture, wait_for_voice),
 )
 ARMED = STREAM_AT["armed"]
@@ -400,11 +426,11 @@ def _compiled_first() -> None:
 @functools.lru_cache(maxsize=1)
 def loops() -> dict[str, Callable[..., int]]:
     """The loops as machine code; they give up the lock while they run."""
-    for name in ("put", "changed", "read_ring", "arm", "heard_now"):
+    for name in ("put", "changed", "read_ring", "arm", "heard_now", "heard_at"):
         address = ctypes.cast(getattr(kernels(), name), ctypes.c_void_p).value
         llvm.add_symbol(f"audiostream_hammer_{name}", address)
     names = [loop.__name__ for loop in LOOPS]
-    addresses = load(compile_kernels(dict(zip(names, LOOPS, strict=True))), names)
+    addresses = load_code(compile_kernels(dict(zip(names, LOOPS, strict=True))), names)
     made: dict[str, Callable[..., int]] = {}
     for loop in LOOPS:
         words = [ctypes.c_int64] * loop.__code__.co_argcount
@@ -459,6 +485,36 @@ def test_no_sample_that_a_capture_hands_out_is_torn() -> None:
     rig.check()
     block.check()
     target.check()
+
+
+def test_no_line_of_time_is_torn() -> None:
+    """One that is read while it is moved, and moved again, is read anew."""
+    rig = Rig(compiled(), rate=32768, channels=1, slice=64, capacity=1024)
+    counts, counts_at = words(0, 0)
+    write, read = loops()["keep_time"], loops()["read_line"]
+    arguments = (kernels().capture, rig.address, rig.times.address)
+    write(*arguments, 1, 1)
+    done = threading.Event()
+    begin = time.monotonic()
+
+    def writer() -> None:
+        seed = 1
+        try:
+            while not ended(begin):
+                seed = write(*arguments, 1000, seed)
+        finally:
+            done.set()
+
+    def reader() -> None:
+        while not done.is_set():
+            read(rig.address, 1000, counts_at)
+
+    together(writer, reader)
+    asked, wrong = map(int, counts)
+    assert wrong == 0, f"{wrong} of {asked} were torn"
+    assert asked > 0
+    assert int(rig.stream["callbacks"]) > 1000
+    rig.check()
 
 
 # --- a voice: a producer that writes and clears, a mixer that reads ----------------

@@ -31,8 +31,10 @@ from audiostream.realtime.layout import (
     GROUP,
     HISTORY,
     NEVER,
+    POINT,
     PRODUCER,
     STREAM,
+    TIMELINE,
     VOICE,
 )
 from audiostream.realtime.translate import translate
@@ -1353,7 +1355,7 @@ SHARED = {
         *("group_clear", "group_skip", "clear_count", "clear_fade"),
         *("key", "duck", "attack", "hold", "release"),
         *("write", "skip", "fade", "ended", "bell", "fd"),
-        *("voice_end", "master_target", "master_frames", "master_change"),
+        *("told", "voice_end", "master_target", "master_frames", "master_change"),
         *("wake_read", "wake_heard", "wake_commit", "woken", "armed", "stop", "capture_count"),
     },
     # Written by the audio thread and read by callers:
@@ -1362,7 +1364,8 @@ SHARED = {
         *("entered", "left", "callbacks", "frames", "underruns", "overruns", "late"),
         *("longest", "wakeups", "heartbeat", "time", "sink_bytes", "sink_failed"),
         *("command_taken", "shortages", "stop_count", "level_count"),
-        *("clock_time", "clock_frame", "clock_drift", "clock_version"),
+        *("clock_version", "host_version", "shift"),
+        *("anchor", "drift", "version"),  # of either line; its time has a stream's name
     },
 }
 
@@ -1390,7 +1393,7 @@ OWN = {
     *(("finish", word) for word in ("wakeups", "longest", "left")),
     *(("put", word) for word in ("write",)),
     *(("heard_frame", word) for word in ("frames",)),
-    *(("render", word) for word in ("frames",)),
+    *(("render", word) for word in ("frames", "time")),
     *(("append_block", word) for word in ("commit",)),
     *(("take_in", word) for word in ("frames", "commit", "ended")),
     *(("wake_voice", word) for word in ("read", "heard")),
@@ -1413,9 +1416,12 @@ OWN = {
     *(("count_starved", word) for word in ("starved",)),
     *(("end_voice", word) for word in ("stop_count",)),
     *((f, "command_taken") for f in ("forget_done", "is_calm", "next_command", "obey")),
-    *(("frames_until", f"clock_{word}") for word in ("drift", "frame", "time")),
-    *(("follow_clock", f"clock_{word}") for word in ("drift", "frame", "time", "version")),
+    *(("frames_until", word) for word in ("drift", "anchor", "time", "clock_version")),
+    *(("follow", word) for word in ("drift", "anchor", "time", "version")),
     *(("follow_clock", word) for word in ("frames",)),
+    *(("follow_host", word) for word in ("anchor", "frames", "time", "version")),
+    *(("host_time", word) for word in ("shift", "time")),
+    *((f, "time") for f in ("captured_at", "feed_monitors")),
     *(("line_up", word) for word in ("read",)),
     *(("pour", word) for word in ("sink_bytes", "sink_failed")),
     *(("tick", word) for word in ("frames",)),
@@ -1438,7 +1444,7 @@ def test_shared_words_are_touched_by_atomics_alone() -> None:
     assert own - all_accesses() == set(), "no exception is left over"
 
 
-RECORDS = (BELL, CLOCK, COMMAND, COURSE, CURVE, GROUP, STREAM, VOICE)
+RECORDS = (BELL, CLOCK, COMMAND, COURSE, CURVE, GROUP, POINT, STREAM, TIMELINE, VOICE)
 
 
 def test_every_shared_word_is_one_of_the_records() -> None:
