@@ -36,7 +36,7 @@ from audiostream.realtime.layout import (
     PASS,
     PATTERN,
 )
-from audiostream.realtime.numbers import larger, smaller
+from audiostream.realtime.numbers import larger
 from audiostream.realtime.sums import mix_four_along, mix_four_turning, set_pattern
 
 __all__ = (
@@ -57,9 +57,6 @@ __all__ = (
 
 EVEN, SIDED, CURVED = 0, 1, 2
 """The ways; see above."""
-
-TOP = 1e9
-"""An exponential curve ends far below; its table may go on."""
 
 POINTS = 64
 """Of a curve, that a meter is told of: an exponential one then is off by 0.15 % at most."""
@@ -93,7 +90,7 @@ def moves_for(voice: Any, address: int) -> int:
 
 @inlined
 def way_of(stream: Any, voice: Any, address: int) -> int:
-    """The way of a steady voice; -1 if it is on one curve too many."""
+    """The way of a steady voice; -1 if it is on a curve that there are no tables for."""
     if voice["shape"] != LINEAR:
         return curve_for(stream, voice)
     left = ramp_at(address + LEFT)
@@ -131,7 +128,7 @@ def draw(stream: Any, curve: Any, voice: Any) -> None:
         for c in range(channels):
             k = i * channels + c
             if curve["shape"] == EXPONENTIAL:
-                second[k] = np.float32(smaller(curve["curve"], TOP))
+                second[k] = np.float32(curve["curve"])
             else:
                 first[k] = np.float32(curve["curve"])
                 second[k] = np.float32(curve["curve_other"] / curve["curve"])
@@ -139,7 +136,13 @@ def draw(stream: Any, curve: Any, voice: Any) -> None:
 
 @inlined
 def curve_for(stream: Any, voice: Any) -> int:
-    """The way of the curve that a voice is on, which is made if need be; -1: all are used."""
+    """The way of the curve that a voice is on, which is made if need be; -1: all are used.
+
+    What would be over within a slice is not worth the tables, which so never go on behind the
+    end of a curve.
+    """
+    if voice["gain_left"] <= stream["slice"]:
+        return -1
     free = -1
     for k in range(CURVES):
         curve = curve_at(stream["curves"] + k * CURVE_BYTES)

@@ -40,7 +40,7 @@ __all__ = (
 def mix_other(stream: Any, address: int, frames: int) -> None:
     """Add a voice that is not in line; if it is calm by then, it is in the next block.
 
-    Unless it is on one curve too many.
+    Unless it is on a curve that the line has no tables for.
     """
     voice = voice_at(address)
     follow_heard(voice, stream["now_frame"])
