@@ -368,12 +368,19 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         ------
         TypeError
             If it is no iterable of chunks.
+        AudioException
+            If it is a source that another sample plays.
         Exception
             What the generator raises, and what :meth:`write` does.
         """
         if ahead is not None:
             ahead = check_whole(ahead, "ahead", "frames")
         if isinstance(source, Source):
+            if source.is_played:
+                raise AudioException(
+                    "this source is being played already, and what it makes next is for that "
+                    "sample; make another one"
+                )
             ahead = self.rate // 10 if ahead is None else ahead
             source.begin(self.format, self._voice.output.kernels)
             source.block = block_for(ahead)
@@ -392,6 +399,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         return self.written - before
 
     async def _play_source(self, source: Source) -> None:
+        source.is_played = True
         try:
             while (chunk := await source.get_bytes()) is not None:
                 if len(chunk):
@@ -400,6 +408,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                     self._voice.check()
                     await anyio.sleep(self._output.buffersize / self._output.rate)
         finally:
+            source.is_played = False
             with anyio.CancelScope(shield=True):
                 await source.aclose()
 

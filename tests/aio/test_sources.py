@@ -268,6 +268,25 @@ async def test_a_change_is_heard_within_the_documented_time(ahead: int, frames: 
     assert ahead // 2 <= worst <= ahead + frames + BLOCK
 
 
+async def test_a_source_is_played_by_one_sample_at_a_time() -> None:
+    device = ManualDevice()
+    source = sources.sine(400)
+    async with speaker_on(device) as speaker, anyio.create_task_group() as group:
+        first, second = speaker.sample(), speaker.sample()
+        group.start_soon(first.write_from, source)
+        await settle()
+        with pytest.raises(AudioException, match="another one"):
+            await second.write_from(source)
+        assert second.written == 0
+        heard = await stepped(device, 960)
+        assert np.abs(heard).max() > 1000, "the first one plays on"
+        group.cancel_scope.cancel()
+    async with speaker_on(device) as speaker, anyio.create_task_group() as group:
+        group.start_soon(speaker.sample().write_from, source)
+        assert np.abs(await stepped(device, 960)).max() > 1000, "and again, once it was closed"
+        group.cancel_scope.cancel()
+
+
 async def test_the_limit_is_lifted_afterwards() -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker, anyio.create_task_group() as group:

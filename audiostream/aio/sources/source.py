@@ -32,6 +32,8 @@ class Source:
     block : int
         Frames that the ready-made sources make at a time: a quarter of what may be made
         ahead.
+    is_played : bool
+        True while a sample plays it; another one is refused meanwhile.
 
     All are set before the first :meth:`get_bytes`.
     """
@@ -40,6 +42,7 @@ class Source:
     rate: int
     channels: int
     block: int = MOST
+    is_played: bool = False
 
     async def get_bytes(self) -> Any:
         """Make the next chunk; called in the task that plays the source.
