@@ -72,9 +72,12 @@ def of_voices(voices: int, channels: int) -> dict[str, float]:
             sample.write_nowait(block)
             samples.append(sample)
         grown = settled() - before
-        # A slot's ring, break points and cuts, and its record; see engine/output.py.
+        # A slot's ring, break points, cuts and so on, its meter, and its record; see
+        # engine/output.py.
         engine = speaker.engine
-        booked = sum(part.nbytes for part in engine._memory[0]) + engine._table.itemsize
+        parts = dict(engine._memory[0])
+        booked = parts.pop("meter").memory.nbytes + engine._table.itemsize
+        booked += sum(array.nbytes for array in parts.values())
     return {"grown": grown / voices, "booked": booked}
 
 
