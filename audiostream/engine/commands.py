@@ -7,6 +7,8 @@ from collections.abc import Collection
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
+
 from audiostream.errors import AudioException, FormatError
 from audiostream.realtime.kinds import (
     END,
@@ -46,6 +48,9 @@ ALIKE: dict[int, Collection[int]] = {
 
 STEEPNESS = math.log(1000.0)
 """Of the exponential curve: 60 dB."""
+
+TIMED = 64
+"""Commands that may wait for their time; the other places are for what is to happen now."""
 
 
 class Commands:
@@ -123,26 +128,83 @@ class Commands:
         given = [command]
         if hold and at is not None and not late:
             given.insert(0, (HOLD, 0.0, 0.0, 0, LINEAR, 0.0, 0.0, False))
-        if self._given - self._taken() + len(given) <= COMMANDS:
-            for one in given:
-                self._table[self._given % COMMANDS] = one
-                self._given += 1
-            self._output.set_word_of(self._slot, "command_count", self._given)
-        elif at is not None or not self._replace(command, over):
+        if at is not None and self._waiting() >= TIMED:
             self.refuse()
+        for one in given:
+            if not self._place(one, over):
+                self.refuse()
         return late
+
+    def _place(self, command: Any, over: Collection[int]) -> bool:
+        """Give one more, wherever there is room for it; False if there is none."""
+        if self._given - self._taken() >= COMMANDS // 2 and self._replace(command, ()):
+            return True
+        return self._append(command) or self._reuse(command) or self._replace(command, over)
+
+    def _waiting(self) -> int:
+        """How many wait for their time."""
+        first = self._taken()
+        if self._given - first < TIMED:
+            return 0  # too few to be counted
+        waiting = self._table[np.arange(first, self._given) % COMMANDS]
+        return int(np.count_nonzero((waiting["kind"] != NOTHING) & (waiting["at"] != 0.0)))
 
     @property
     def has_room(self) -> bool:
         """False if as many as may be wait for their time, or for the next block."""
-        return self._given - self._taken() < COMMANDS
+        return self._given - self._taken() < COMMANDS or self._place_behind(0.0) >= 0
 
     def refuse(self) -> NoReturn:
         """Say that there is no room."""
         raise AudioException(
-            f"{COMMANDS} commands of this sample wait for their time; give it some of them "
-            "later, or cancel() them"
+            f"{TIMED} commands wait here for their time; give it some of them later, or "
+            "cancel() them"
         )
+
+    def _append(self, command: Any) -> bool:
+        """Give one more; False if there is no room behind the others."""
+        if self._given - self._taken() >= COMMANDS:
+            return False
+        self._table[self._given % COMMANDS] = command
+        self._given += 1
+        self._output.set_word_of(self._slot, "command_count", self._given)
+        return True
+
+    def _place_behind(self, when: float) -> int:
+        """Number of the first one that is done, behind all of a time that are not; -1: none."""
+        found = -1
+        for number in range(self._given - 1, self._taken() - 1, -1):
+            other = self._table[number % COMMANDS]
+            if other["kind"] == NOTHING:
+                found = number
+            elif other["at"] == when:
+                break
+        return found
+
+    def _reuse(self, command: Any) -> bool:
+        """Put one in the place of another one that is done; False if there is none."""
+        kernels = self._output.kernels
+        number = self._place_behind(command[1])
+        place = number % COMMANDS
+        if number < 0 or not self._put(place, NOTHING, command):
+            return False
+        # If all before it are done by now, a callback under way may have passed it by.
+        self._output.quiet()
+        address = int(self._table[place : place + 1].ctypes.data)
+        passed = self._taken() > number
+        return not (passed and kernels.swap_word(address, command[0], NOTHING)) or self._append(
+            command
+        )
+
+    def _put(self, place: int, other: int, command: Any) -> bool:
+        """Put a command in the place of one of that kind; False if it is done by now."""
+        kernels = self._output.kernels
+        address = int(self._table[place : place + 1].ctypes.data)
+        if not kernels.swap_word(address, other, WRITTEN):
+            return False
+        self._table[place] = (WRITTEN, *command[1:])
+        kernels.store_word(address, command[0])
+        return True
 
     def replaceable(self, kind: int, over: Collection[int]) -> list[tuple[int, int]]:
         """Places, the last one first, and kinds of those that a command for now may replace.
@@ -160,14 +222,10 @@ class Commands:
 
     def _replace(self, command: Any, over: Collection[int]) -> bool:
         """Put a command for now in another one's place; False if there is none."""
-        kernels = self._output.kernels
-        for place, other in self.replaceable(command[0], over):
-            address = int(self._table[place : place + 1].ctypes.data)
-            if kernels.swap_word(address, other, WRITTEN):  # else it is done by now
-                self._table[place] = (WRITTEN, *command[1:])
-                kernels.store_word(address, command[0])
-                return True
-        return False
+        if command[1] != 0.0:
+            return False
+        places = self.replaceable(command[0], over)
+        return any(self._put(place, other, command) for place, other in places)
 
     def take_back(self, kinds: Collection[int] | None = None) -> int:
         """Take back what waits for its time, all of it or some kinds; how many there were."""

@@ -61,10 +61,10 @@ HISTORY: Final = 64
 
 CUTS: Final = 128
 """Executed clears and stops that a voice remembers until the caller has looked.  A caller
-looks before it asks for another clear, and no more stops than COMMANDS wait for their time."""
+looks before it asks for another clear, and half as many stops as that wait for their time."""
 
-COMMANDS: Final = 64
-"""Commands that a voice holds until their time has come (a power of two)."""
+COMMANDS: Final = 128
+"""Commands that a voice holds until their time has come, or the next block (a power of two)."""
 
 SPAN: Final = 256
 """Frames whose peak and power a meter keeps as one (a power of two)."""
