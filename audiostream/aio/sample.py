@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
 from types import TracebackType
@@ -17,6 +18,7 @@ from audiostream.aio.controls import Controlled
 from audiostream.aio.loopbell import LoopBell, running_loop
 from audiostream.aio.sources.source import Source, block_for
 from audiostream.aio.utterance import Utterance
+from audiostream.engine.commands import check_number
 from audiostream.engine.intake import sliceable
 from audiostream.engine.output import FADE
 from audiostream.engine.voice import Mark, Voice
@@ -122,10 +124,13 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
         Raises
         ------
+        FormatError
+            If `frames` is no finite number of at least 0.
         StreamClosedError, DeviceError
             If the output closes or its device goes meanwhile.
         """
         voice = self._voice
+        frames = math.ceil(check_number(frames, "frames", 0, 2**62, "try sample.written"))
 
         def look() -> int | None:
             return None if voice.counts().position >= frames else voice.index_of(frames)
@@ -181,7 +186,13 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         ----------
         tag : object
             Whatever tells it from others, such as a server's name for it.
+
+        Raises
+        ------
+        StreamClosedError, DeviceError
+            If the sample or its output is closed, or its device is gone.
         """
+        self._voice.check()
         return Utterance(self, tag)
 
     # --- writing -----------------------------------------------------------------

@@ -15,7 +15,7 @@ from audiostream.aio.sources.file import open_sound
 from audiostream.engine.commands import check_number
 from audiostream.engine.intake import of_array, spread
 from audiostream.engine.output import FADE
-from audiostream.engine.sound import Shot, SoundMemory
+from audiostream.engine.sound import Shot, SoundMemory, in_a_circle
 from audiostream.errors import FormatError
 from audiostream.pcm import Format
 
@@ -36,6 +36,8 @@ class Playing:
     late : float
         Seconds by which it was asked for too late; 0.0 without `at`.
     """
+
+    __slots__ = ("_output", "_shot", "late")
 
     def __init__(self, output: AudioOutput, shot: Shot) -> None:
         self._output = output
@@ -104,7 +106,7 @@ class Sound:
         self._samples = samples
         self._lock = threading.Lock()
         self.rate = rate
-        self._memories: dict[float, SoundMemory] = {}
+        self._memories: dict[tuple[float, bool], SoundMemory] = {}
         self.frames = self._memory(1.0).frames
 
     @property
@@ -112,26 +114,40 @@ class Sound:
         """How long it lasts."""
         return self.frames / self._output.device_rate
 
-    def prepare(self, rate: float) -> None:
-        """Have it at hand at another speed, which takes some milliseconds the first time."""
-        self._memory(check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded"))
+    def prepare(self, rate: float, loop: bool = False) -> None:
+        """Have it at hand at another speed, which takes some milliseconds the first time.
 
-    def _memory(self, speed: float) -> SoundMemory:
+        Parameters
+        ----------
+        rate : float
+            As for :meth:`play`.
+        loop : bool
+            True: to be played in a loop.
+        """
+        self._memory(check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded"), loop)
+
+    def _memory(self, speed: float, loop: bool = False) -> SoundMemory:
+        key = speed, loop and round(self.rate * speed) != self._output.device_rate
         with self._lock:
-            memory = self._memories.get(speed)
+            memory = self._memories.get(key)
             if memory is None:
-                memory = SoundMemory(self._output.engine, self._at_speed(speed))
+                memory = SoundMemory(self._output.engine, self._at_speed(*key))
                 while len(self._memories) >= KEPT:  # the oldest, but not as it was loaded
                     del self._memories[list(self._memories)[1]]
-                self._memories[speed] = memory
+                self._memories[key] = memory
         return memory
 
-    def _at_speed(self, speed: float) -> np.ndarray:
+    def _at_speed(self, speed: float, loop: bool) -> np.ndarray:
         """The device's float32 (frames, channels), so much faster and higher."""
         parameters = self._output.engine.parameters
         target = Format(parameters.rate, parameters.channels, 32)
         source = round(self.rate * speed)
         channels = self._samples.shape[1]
+        if loop:  # its end goes on at its beginning, where others come out of silence
+            frames = max(round(len(self._samples) * target.rate / source), 1)
+            samples = in_a_circle(self._samples, frames)
+            kernels = self._output.engine.kernels
+            return Converter(target.rate, channels, target, kernels).convert(samples)
         converter = Converter(source, channels, target, self._output.engine.kernels)
         return converter.convert(self._samples, last=True)
 
@@ -157,7 +173,9 @@ class Sound:
         pan : float
             -1 left, 0 in the middle, 1 right, on a stereo output, at equal power.
         loop : bool or int
-            True: over and over until it is stopped; a number: so many times.
+            True: over and over until it is stopped; a number: so many times.  At another rate
+            than the device's a loop is so converted that its end runs into its beginning, and
+            lasts a whole number of the device's frames.
         rate : float
             How much faster, and so higher, 0.05 to 20.  Each speed is converted once, which
             takes some milliseconds; :meth:`prepare` does that beforehand.
@@ -175,7 +193,8 @@ class Sound:
         """
         speed = check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded")
         into = group_of(group)
-        return Playing(self._output, Shot(self._memory(speed), at, gain, pan, loop, into))
+        memory = self._memory(speed, isinstance(loop, int) and (loop is True or loop > 1))
+        return Playing(self._output, Shot(memory, at, gain, pan, loop, into))
 
 
 def load(output: AudioOutput, sound: Any, rate: int | None = None) -> Sound:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Real
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -12,6 +13,7 @@ import anyio.to_thread
 from audiostream.engine.lifetime import close_later
 from audiostream.engine.meter import Level
 from audiostream.engine.stream import Stats, Stream
+from audiostream.errors import FormatError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -169,12 +171,26 @@ class AudioStream(Generic[S]):
         return self._stream.now()
 
     def to_monotonic(self, time: float) -> float:
-        """A time on the device's clock as one of ``time.monotonic()``, for logs and video."""
-        return self._stream.to_monotonic(time)
+        """A time on the device's clock as one of ``time.monotonic()``, for logs and video.
+
+        Once it is closed, as it was then.
+
+        Raises
+        ------
+        FormatError
+            If `time` is no number.
+        """
+        return self._stream.to_monotonic(check_time(time))
 
     def from_monotonic(self, time: float) -> float:
-        """A time of ``time.monotonic()`` on the device's clock, for ``at=``."""
-        return self._stream.from_monotonic(time)
+        """A time of ``time.monotonic()`` on the device's clock, for ``at=``.
+
+        Raises
+        ------
+        FormatError
+            If `time` is no number.
+        """
+        return self._stream.from_monotonic(check_time(time))
 
     @property
     def latency(self) -> float:
@@ -204,3 +220,16 @@ class AudioStream(Generic[S]):
     def stats(self) -> Stats:
         """Counters since it was opened."""
         return self._stream.stats()
+
+
+def check_time(time: Any) -> float:
+    """A time in seconds.
+
+    Raises
+    ------
+    FormatError
+        If it is no number.
+    """
+    if isinstance(time, bool) or not isinstance(time, Real):
+        raise FormatError(f"time={time!r} is no number; it is in seconds, try stream.time")
+    return float(time)

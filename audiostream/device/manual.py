@@ -19,6 +19,7 @@ from audiostream.pcm import (
     check_channels,
     check_encoding,
     check_rate,
+    check_whole,
 )
 
 if TYPE_CHECKING:
@@ -147,10 +148,11 @@ class ManualDevice(Device):
         Raises
         ------
         FormatError
-            If `frames` is negative.
+            If `frames` is negative, or no whole number.
         """
         import numpy as np
 
+        frames = check_whole(frames, "frames", "frames")
         if frames < 0:
             raise FormatError(f"frames={frames}: time does not go back; step 0 or more")
         with self._lock:

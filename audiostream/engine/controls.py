@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import numpy as np
+
 from audiostream.engine.commands import CURVES, Commands, check_number
 from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, Output
@@ -45,7 +47,7 @@ class Controls:
 
     def _frames(self, seconds: Any, name: str, most: float) -> int:
         """Seconds from 0 to `most` as frames of the device's."""
-        seconds = check_number(seconds, name, 0, most, "seconds; try 0.005")
+        seconds = check_number(seconds, name, 0, most, "it is in seconds")
         frames: int = round(seconds * self.output.parameters.rate)
         return frames
 
@@ -138,7 +140,15 @@ class Controls:
         return self._muted
 
     def set_muted(self, muted: bool) -> None:
-        """Have it play without being heard, or be heard again, over :attr:`ramp`."""
+        """Have it play without being heard, or be heard again, over :attr:`ramp`.
+
+        Raises
+        ------
+        FormatError
+            If `muted` is no bool.
+        """
+        if not isinstance(muted, bool | np.bool_):
+            raise FormatError(f"muted={muted!r} is no bool; try True or False")
         with self.lock:
             self.tell(SILENCE, value=0.0 if muted else 1.0, frames=self._ramp, snap=True)
             self._muted = bool(muted)

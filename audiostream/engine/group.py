@@ -60,7 +60,9 @@ class Group(Controls):
         """Raise if the group is closed, or its output closed or dead."""
         self.output.check()
         if self.is_closed:
-            raise AudioException("this group is closed; make another one with group()")
+            raise self.output.closed_error(
+                "this group is closed; make another one with group()"
+            )
 
     # --- clears ------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from audiostream.realtime.kinds import END, PAUSE, PLAY, RESUME
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
 
-__all__ = ("Shot", "SoundMemory")
+__all__ = ("Shot", "SoundMemory", "in_a_circle")
 
 FOREVER = 1 << 60
 """The end of a shot that loops until it is stopped."""
@@ -50,6 +50,33 @@ class SoundMemory:
         self.samples = ring(len(repeated) * channels, 0)
         sane = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
         self.samples.reshape(-1, channels)[:] = sane[repeated]
+
+
+def in_a_circle(samples: np.ndarray, frames: int) -> np.ndarray:
+    """A sound that begins anew where it ends, at another rate: in `frames` frames.
+
+    By its spectrum, whose lines are those of the endless loop: nothing comes between its end
+    and its beginning.
+
+    Parameters
+    ----------
+    samples : ndarray
+        Float32 (frames, channels).
+
+    Returns
+    -------
+    float32 (frames, channels)
+    """
+    count = len(samples)
+    lines = np.fft.rfft(samples, axis=0)
+    kept = min(count, frames) // 2 + 1
+    spectrum = np.zeros((frames // 2 + 1, samples.shape[1]), complex)
+    spectrum[:kept] = lines[:kept]
+    if min(count, frames) % 2 == 0 and count != frames:
+        # At half the lower rate one line stands for two of the higher rate's.
+        spectrum[kept - 1] *= 0.5 if frames > count else 2.0
+    found: np.ndarray = np.fft.irfft(spectrum, frames, axis=0)
+    return (found * (frames / count)).astype(np.float32)
 
 
 class Shot(Controls):

@@ -125,6 +125,7 @@ class Stream:
         self.is_closed = False
         self.epoch = 0.0  # what the callback's times are ahead of now()
         self._latest = 0.0  # time that was told, of a smooth clock
+        self._offset = 0.0  # what the monotonic clock was ahead of the device's at the end
         self.is_instant = True  # starting and stopping take no time: no hardware, no thread
         self.failure: AudioException | None = None
         self.orphaned: AudioException | None = None
@@ -245,6 +246,8 @@ class Stream:
         with self.lock:
             if self.is_closed:
                 return
+            if self.is_open and self.failure is None:
+                self._end_clock()
             self.is_closed = True
         gone = True
         try:
@@ -386,6 +389,13 @@ class Stream:
             # No callback is to say an earlier one, from a host's clock that begins anew.
             record["time"] = max(record["time"], record["told"] * 1e-9)
 
+    def _end_clock(self) -> None:
+        """Have the time stand from now on, and what it is to the monotonic clock."""
+        if self._stream().smooth:
+            self._offset = self.monotonic_offset()
+        else:
+            self._offset = time.monotonic() - self.now()
+
     def now(self) -> float:
         """Seconds on the device's clock; where it stood once it is closed.  Never goes back.
 
@@ -439,7 +449,9 @@ class Stream:
         return self._stream().realtime
 
     def monotonic_offset(self) -> float:
-        """What ``time.monotonic()`` is ahead of the device's clock (seconds)."""
+        """What ``time.monotonic()`` is ahead of the device's clock (seconds); closed: was."""
+        if self.is_closed:
+            return self._offset
         # Between two looks at the one clock is the other; the closest of three is taken.
         looks = []
         for _ in range(3):

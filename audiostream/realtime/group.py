@@ -128,7 +128,7 @@ def give_way(group: Any, at: int, until: int) -> int:
     key = group_at(address)
     voices = voices_at(key, at)
     if voices > 0:
-        if group["way"] == FREE:
+        if group["way"] == FREE or back["goal"] != load(group, "duck"):
             start_ramp(back, load(group, "duck"), load(group, "attack"))
         group["way"] = GIVEN_WAY
     elif group["way"] == GIVEN_WAY:
