@@ -212,6 +212,30 @@ def test_more_curves_than_there_are_tables_for(form: Form) -> None:
     many.check()
 
 
+@pytest.mark.parametrize("frames", range(1, 25))
+def test_a_short_fade_of_equal_power_is_no_nan_at_its_end(form: Form, frames: int) -> None:
+    """The cosine at its end is next to 0; of 13 and of 19 frames it is 0."""
+    many = Many(form, 3)
+    many.fade(1, 0.0, frames, EQUAL_POWER)
+    many.render(frames)
+    many.fade(1, 0.8, frames, EQUAL_POWER)
+    many.render(frames)
+    many.render(9)
+
+
+def test_fades_of_hours_are_not_taken_for_one_another(form: Form) -> None:
+    """The cosine of either's angle is 1."""
+    many = Many(form, 2)
+    for slot in range(2):
+        many.fade(slot, 0.0, 0)
+    many.render(64)
+    many.fade(0, 1e6, 200_000_000, EQUAL_POWER)
+    many.fade(1, 1e6, 2_000_000_000, EQUAL_POWER)
+    for _ in range(4):
+        many.render(64)
+    assert sorted(many.in_line()) == [0, 1]
+
+
 def test_one_curve_serves_all_that_are_on_it_and_again(monkeypatch: Any) -> None:
     drawn = []
     real = course.draw
