@@ -156,12 +156,18 @@ def set_aside(stream: Any, address: int) -> None:
 
 @inlined
 def write_back(stream: Any, i: int) -> None:
-    """Note in the record of a voice in line how far its level is on its way."""
+    """Note in the record of a voice in line how far its level is on its way.
+
+    If it is still that voice's: a slot is given back, and to somebody else, between two blocks
+    when the device has stopped, or has told of the end of a sound.
+    """
     until = words_at(stream["moving_until"], i + 1)[i]
     if until == 0:
         return
     address = words_at(stream["line"], i + 1)[i]
     voice = voice_at(address)
+    if load_seq(voice, "active") == 0 or voice["calm"] < 0:
+        return
     here = words_at(stream["here"], i + 1)[i]
     pass_time(voice, address, here - words_at(stream["since"], i + 1)[i])
     words_at(stream["since"], i + 1)[i] = here
