@@ -79,6 +79,9 @@ __all__ = (
     "obey",
 )
 
+SAME = 1e-6
+"""Levels no further apart are rounded, and no jump."""
+
 
 # --- levels -----------------------------------------------------------------------
 
@@ -88,13 +91,18 @@ def note_point(voice: Any, index: int, level: float) -> None:
     """Note that frames are at `level` from `index` on, on a straight way from before.
 
     What lies between two points that are no further apart than NEAR is forgotten, so that small
-    blocks on a curve do not use up what is remembered; but not where the level jumps.
+    blocks on a curve do not use up what is remembered; but not where the level jumps: there
+    stand two points, from one to the other of which it does.
     """
     count = voice["level_count"]
     if count >= 2:
+        at = voice["levels"] + 16 * ((count - 1) & (LEVELS - 1))
+        last = words_at(at, 1)[0]
         before = words_at(voice["levels"] + 16 * ((count - 2) & (LEVELS - 1)), 1)[0]
-        last = words_at(voice["levels"] + 16 * ((count - 1) & (LEVELS - 1)), 1)[0]
-        if index - before < NEAR and (last != before or last == index):
+        if last == index:
+            same = abs(doubles_at(at + 8, 1)[0] - level) < SAME
+            count -= 1 if same or last == before else 0
+        elif last != before and index - before < NEAR:
             count -= 1
     put_point(voice, count, index, level)
 

@@ -280,6 +280,21 @@ def test_the_levels_of_a_curve_are_noted_as_it_goes(form: Form) -> None:
     assert 10 < count < 40
 
 
+def test_a_jump_soon_after_a_way_has_ended_is_noted_as_a_jump(form: Form) -> None:
+    many = Many(form, 1)
+    many.fade(0, 0.5, 30)
+    many.render(64)
+    many.fade(0, 1.5, 0)
+    jumped = many.oracles[0].read
+    for _ in range(40):
+        many.fade(0, 1.0, 200)
+        many.render(5)
+    points = many.rig.levels_of(0)[: int(many.rig.table[0]["level_count"])]
+    assert np.interp(jumped - 1, points[:, 0], points[:, 1]) == pytest.approx(0.5, abs=0.01)
+    assert np.interp(jumped + 1, points[:, 0], points[:, 1]) > 1.48
+    assert len(points) < 12
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(6))
 def test_many_voices_are_told_many_things(seed: int, channels: int) -> None:
