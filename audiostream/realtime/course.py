@@ -147,7 +147,7 @@ def curve_for(stream: Any, voice: Any) -> int:
     for k in range(CURVES):
         curve = curve_at(stream["curves"] + k * CURVE_BYTES)
         same = curve["shape"] == voice["shape"] and curve["turn"] == voice["turn"]
-        # The cosines of small angles are one and the same, and that in half an hour's fade is 1.
+        # The cosines of small angles are one and the same; an hour's fade has 1.
         if same and curve["turn_other"] == voice["turn_other"]:
             curve["used"] = 1
             return CURVED + k

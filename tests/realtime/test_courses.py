@@ -329,3 +329,42 @@ def tell(many: Many, random: np.random.Generator, slot: int, frames: int) -> Non
             many.pan(slot, float(random.choice([-1.0, -0.4, 0.0, 0.8])), frames)
         case _:
             many.mute(slot, float(value > 0), frames)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_voices_pause_and_run_dry_in_line(seed: int) -> None:
+    """Resumes and returns are ramps in line, beside pans and gains that stand still."""
+    random = np.random.default_rng(seed)
+    voices = 6
+    rig = Rig(compiled(), voices=voices, capacity=2048, ramp=100)
+    oracles = [Oracle(100) for _ in range(voices)]
+    for slot, oracle in enumerate(oracles):
+        rig.play(slot)
+        oracle.tell("play")
+        rig.give(kinds.PAN, slot, value=0.5, turn=1.2)
+        for side, value in zip(oracle.sides, (0.5, 1.2), strict=True):
+            side.go(value, 0)
+        rig.give(kinds.GAIN, slot, value=0.5 + 0.1 * slot)
+        oracle.tell("gain", -1, 0.5 + 0.1 * slot)
+    for _ in range(300):
+        slot = int(random.integers(voices))
+        if len(oracles[slot].data) - oracles[slot].read < 800:
+            data = random.uniform(-0.1, 0.1, int(random.integers(1, 1000))).astype(np.float32)
+            rig.write(data, slot)
+            oracles[slot].data += data.tolist()
+        match random.integers(6):
+            case 0:
+                rig.give(kinds.PAUSE, slot, frames=100, snap=1)
+                oracles[slot].tell("pause", frames=100)
+            case 1 | 2:
+                frames = int(random.integers(1, 400))
+                rig.give(kinds.RESUME, slot, frames=frames)
+                oracles[slot].tell("resume", frames=frames)
+            case _:
+                pass
+        frames = int(random.integers(1, 80))
+        wanted = sum(np.array(oracle.play(frames)) for oracle in oracles)
+        np.testing.assert_allclose(rig.render(frames), wanted, atol=2e-6)
+    found = [(int(v["starved"]), int(v["shortages"])) for v in rig.table]
+    assert found == [(oracle.starved, oracle.shortages) for oracle in oracles]
+    rig.check()
