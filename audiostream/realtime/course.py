@@ -58,6 +58,9 @@ __all__ = (
 EVEN, SIDED, CURVED = 0, 1, 2
 """The ways; see above."""
 
+IN_USE = 2
+"""A curve that somebody in line is on; half of it: somebody was before it was made anew."""
+
 POINTS = 64
 """Of a curve, that a meter is told of: an exponential one then is off by 0.15 % at most."""
 
@@ -108,7 +111,7 @@ def way_of(stream: Any, voice: Any, address: int) -> int:
 def forget_curves(stream: Any) -> None:
     """Nobody is on any curve; their tables stay, in case somebody is again."""
     for k in range(CURVES):
-        curve_at(stream["curves"] + k * CURVE_BYTES)["used"] = 0
+        curve_at(stream["curves"] + k * CURVE_BYTES)["used"] >>= 1
 
 
 @inlined
@@ -144,20 +147,22 @@ def curve_for(stream: Any, voice: Any) -> int:
     if voice["gain_left"] <= stream["slice"]:
         return -1
     free = -1
+    least = IN_USE
     for k in range(CURVES):
         curve = curve_at(stream["curves"] + k * CURVE_BYTES)
         same = curve["shape"] == voice["shape"] and curve["turn"] == voice["turn"]
         # The cosines of small angles are one and the same; an hour's fade has 1.
         if same and curve["turn_other"] == voice["turn_other"]:
-            curve["used"] = 1
+            curve["used"] = IN_USE
             return CURVED + k
-        if curve["used"] == 0:
+        if curve["used"] < least:
+            least = curve["used"]
             free = k
     if free < 0:
         return -1
     curve = curve_at(stream["curves"] + free * CURVE_BYTES)
     draw(stream, curve, voice)
-    curve["used"] = 1
+    curve["used"] = IN_USE
     return CURVED + free
 
 

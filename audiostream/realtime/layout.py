@@ -370,7 +370,7 @@ COURSE: Final = _record(
 CURVE: Final = _record(
     # config: addresses of its tables, float32 (slice, channels)
     ("first", "second"),
-    # audio: whether a voice in line is on it; as in a voice's record, but that "curve" is
+    # audio: IN_USE if a voice in line is on it; as in a voice's record, but that "curve" is
     # where it is behind so many frames
     ("used", "shape", "turn:f8", "turn_other:f8", "curve:f8", "curve_other:f8", "behind"),
 )

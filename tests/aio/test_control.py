@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -393,6 +394,7 @@ async def test_a_stop_finds_room_among_what_it_takes_back() -> None:
         lambda voice: setattr(voice, "pan", 2),
         lambda voice: setattr(voice, "ramp", -0.1),
         lambda voice: setattr(voice, "gain", math.inf),
+        lambda voice: setattr(voice, "muted", "no"),
     ],
 )
 async def test_what_cannot_be_is_refused(wrong: Callable[[Any], Any]) -> None:
@@ -403,6 +405,34 @@ async def test_what_cannot_be_is_refused(wrong: Callable[[Any], Any]) -> None:
         with pytest.raises(FormatError):
             wrong(voice)
         assert (device.step(64) == 0.5).all()
+
+
+@pytest.mark.parametrize("wrong", [math.nan, "soon", None, -1])
+async def test_positions_that_are_none_are_refused(wrong: Any) -> None:
+    async with speaker_on(ManualDevice()) as speaker:
+        with pytest.raises(FormatError, match=r"try sample\.written"):
+            await speaker.sample().wait_position(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["soon", None, True])
+async def test_times_that_are_none_are_refused(wrong: Any) -> None:
+    async with speaker_on(ManualDevice()) as speaker:
+        for convert in (speaker.to_monotonic, speaker.from_monotonic):
+            with pytest.raises(FormatError, match=r"try stream\.time"):
+                convert(wrong)
+
+
+async def test_once_closed_the_time_stands_and_can_still_be_told() -> None:
+    device = ManualDevice()
+    async with speaker_on(device) as speaker:
+        device.step(48_000)
+    assert speaker.time == 1.0, "nobody has looked at it before"
+    ended = speaker.to_monotonic(speaker.time)
+    assert ended <= time.monotonic()
+    assert speaker.to_monotonic(speaker.time) == ended, (
+        "though the monotonic clock has moved on"
+    )
+    assert speaker.from_monotonic(ended) == pytest.approx(speaker.time, abs=1e-6)
 
 
 async def test_a_stop_at_a_time_releases_a_write_and_what_comes_after_is_kept() -> None:

@@ -390,6 +390,21 @@ async def test_groups_come_and_go() -> None:
         assert len(voices) == 4
 
 
+async def test_other_values_count_while_it_has_given_way_already() -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        music, speech = speaker.group(), speaker.group()
+        speaker.sample(encoding=32, group=music).write_nowait(ones(5000))
+        speaker.sample(encoding=32, group=speech).write_nowait(0 * ones(5000))
+        music.duck(speech, 0.5, attack=0.0)
+        device.step(64)
+        assert (device.step(64) == 0.25).all()
+        music.duck(speech, 0.25, attack=100 / RATE)
+        played = device.step(200)[:, 0]
+        wanted = 0.25 - 0.125 * np.minimum(np.arange(1, 201) / 100, 1)
+        np.testing.assert_allclose(played, wanted, atol=1e-6)
+
+
 async def test_what_is_refused() -> None:
     device, elsewhere = ManualDevice(), ManualDevice()
     async with speaker_on(device) as speaker, speaker_on(elsewhere) as other:
@@ -419,7 +434,7 @@ async def test_what_is_refused() -> None:
             lambda: group.duck(gone),
             gone.clear_nowait,
         ):
-            with pytest.raises(AudioException, match="group is closed"):
+            with pytest.raises(StreamClosedError, match="group is closed"):
                 use()
         assert "closed" in repr(gone)
         assert "gain 1" in repr(group)

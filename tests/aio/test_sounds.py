@@ -74,6 +74,36 @@ async def test_loops_of_any_length_have_no_seam(frames: int) -> None:
         assert three.is_finished
 
 
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 96000])
+@pytest.mark.parametrize("frames", [4, 5, 441, 2205])
+async def test_loops_at_another_rate_have_no_seam(rate: int, frames: int) -> None:
+    """A whole number of periods in a loop is one endless tone."""
+    device = ManualDevice()
+    periods = max(frames // 20, 1)
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        tone = 0.5 * np.sin(2 * np.pi * periods * np.arange(frames) / frames + 0.3)
+        sound = speaker.load(np.stack([tone, tone + 0.25], 1).astype(np.float32), rate=rate)
+        sound.prepare(1.0, loop=True)
+        looped = max(round(frames * 48000 / rate), 1)
+        for kind in (True, 3):
+            playing = sound.play(loop=kind)
+            played = device.step(3 * looped)
+            phase = 2 * np.pi * periods * np.arange(3 * looped) / looped + 0.3
+            if looped > 2 * periods:  # else nothing is left of the tone at that rate
+                np.testing.assert_allclose(played[:, 0], 0.5 * np.sin(phase), atol=1e-5)
+            np.testing.assert_allclose(played[:, 1] - played[:, 0], 0.25, atol=1e-5)
+            playing.stop(fade=0)
+            device.step(1)
+
+
+async def test_what_a_handle_cannot_be_set_to_is_an_error() -> None:
+    async with speaker_on(ManualDevice()) as speaker:
+        playing = speaker.load(NOISE).play()
+        for name in ("gain", "pan", "muted"):
+            with pytest.raises(AttributeError):
+                setattr(playing, name, 0.5)
+
+
 async def test_finished_is_when_its_last_frame_was_heard() -> None:
     device = ManualDevice(latency=0.01)
     async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:

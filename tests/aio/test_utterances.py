@@ -8,7 +8,7 @@ import anyio
 import numpy as np
 import pytest
 
-from audiostream.aio import AudioException, WouldBlock
+from audiostream.aio import AudioException, StreamClosedError, WouldBlock
 from audiostream.testing import ManualDevice
 from tests.aio.support import settle, spawn, speaker_on
 
@@ -318,3 +318,11 @@ async def test_a_stop_at_a_time_clears_too() -> None:
         assert u.is_cleared
         assert u.heard == 480 + 240
         assert not await u.finished()
+
+
+async def test_a_sample_that_is_gone_has_none() -> None:
+    async with speaker_on(ManualDevice()) as speaker:
+        voice = speaker.sample()
+        await voice.aclose()
+        with pytest.raises(StreamClosedError):
+            voice.utterance()

@@ -422,3 +422,9 @@ def test_a_device_is_both_speaker_and_microphone() -> None:
         assert heard == [ramp(50, start=500).tobytes()]
         with pytest.raises(AudioException, match="already has an output"):
             AudioOutput(device=device).open_blocking()
+
+
+@pytest.mark.parametrize("frames", ["some", 1.5, float("nan"), None, True, -1])
+def test_steps_that_are_no_frames(frames: Any) -> None:
+    with pytest.raises(FormatError, match="frames"):
+        ManualDevice().step(frames)
