@@ -398,10 +398,10 @@ async def test_other_values_count_while_it_has_given_way_already() -> None:
         speaker.sample(encoding=32, group=speech).write_nowait(0 * ones(5000))
         music.duck(speech, 0.5, attack=0.0)
         device.step(64)
-        assert (device.step(64) == 0.25).all()
+        assert (device.step(64) == 0.125).all()
         music.duck(speech, 0.25, attack=100 / RATE)
         played = device.step(200)[:, 0]
-        wanted = 0.25 - 0.125 * np.minimum(np.arange(1, 201) / 100, 1)
+        wanted = 0.125 - 0.0625 * np.minimum(np.arange(1, 201) / 100, 1)
         np.testing.assert_allclose(played, wanted, atol=1e-6)
 
 
