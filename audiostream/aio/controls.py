@@ -30,8 +30,9 @@ class Controlled:
         seconds : float
             In what time.
         curve : str
-            "linear"; "exponential", in equal parts of 60 dB; or "equal_power", on which the
-            powers of one that fades out and one that fades in sum to the same.
+            "linear"; "exponential", equal decibels in equal times, 60 in all, stretched between
+            the two gains; or "equal_power", on which the powers of one that fades out and one
+            that fades in sum to the same.
         at : float, optional
             Seconds on the output's clock, such as ``speaker.time + 0.5``.
 
