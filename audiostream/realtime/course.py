@@ -40,9 +40,11 @@ from audiostream.realtime.numbers import larger
 from audiostream.realtime.sums import mix_four_along, mix_four_turning, set_pattern
 
 __all__ = (
+    "ALONE",
     "CURVED",
     "EVEN",
     "SIDED",
+    "WITHOUT_TABLES",
     "follow_course",
     "forget_curves",
     "is_steady",
@@ -57,6 +59,9 @@ __all__ = (
 
 EVEN, SIDED, CURVED = 0, 1, 2
 """The ways; see above."""
+
+ALONE, WITHOUT_TABLES = -1, -2
+"""Of voices that are not in line: for what they do; only because their curve has no tables."""
 
 IN_USE = 2
 """A curve that somebody in line is on; half of it: somebody was before it was made anew."""
@@ -93,7 +98,7 @@ def moves_for(voice: Any, address: int) -> int:
 
 @inlined
 def way_of(stream: Any, voice: Any, address: int) -> int:
-    """The way of a steady voice; -1 if it is on a curve that there are no tables for."""
+    """The way of a steady voice."""
     if voice["shape"] != LINEAR:
         return curve_for(stream, voice)
     left = ramp_at(address + LEFT)
@@ -139,13 +144,13 @@ def draw(stream: Any, curve: Any, voice: Any) -> None:
 
 @inlined
 def curve_for(stream: Any, voice: Any) -> int:
-    """The way of the curve that a voice is on, which is made if need be; -1: all are used.
+    """The way of the curve that a voice is on, which is made if there is room for it.
 
     What would be over within a slice is not worth the tables, which so never go on behind the
     end of a curve.
     """
     if voice["gain_left"] <= stream["slice"]:
-        return -1
+        return WITHOUT_TABLES
     free = -1
     least = IN_USE
     for k in range(CURVES):
@@ -159,7 +164,7 @@ def curve_for(stream: Any, voice: Any) -> int:
             least = curve["used"]
             free = k
     if free < 0:
-        return -1
+        return WITHOUT_TABLES
     curve = curve_at(stream["curves"] + free * CURVE_BYTES)
     draw(stream, curve, voice)
     curve["used"] = IN_USE

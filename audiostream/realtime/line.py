@@ -23,6 +23,7 @@ from audiostream.realtime.atomics import (
 )
 from audiostream.realtime.careful import becomes_calm
 from audiostream.realtime.course import (
+    ALONE,
     CURVED,
     EVEN,
     SIDED,
@@ -194,10 +195,13 @@ def end_ramp(stream: Any, i: int) -> None:
 
 
 @inlined
-def is_ready(stream: Any, voice: Any, address: int) -> bool:
-    """True if a voice may stand in line, for all that it does."""
+def way_in_line(stream: Any, voice: Any, address: int, waiting: int) -> int:
+    """The way of a voice that may stand in line, `waiting` others having to; else ALONE."""
+    has_place = stream["line_count"] + waiting + SPARE < stream["places"]
     is_calm = load_acquire(voice, "changes") == voice["calm"]
-    return is_calm or becomes_calm(stream["address"], address)
+    if has_place and (is_calm or becomes_calm(stream["address"], address)):
+        return way_of(stream, voice, address)
+    return ALONE
 
 
 @inlined
@@ -231,21 +235,16 @@ def line_up_group(stream: Any, group: int, end: int) -> int:
             stream["group_count"] += 1
         else:
             members += 1
-            way = EVEN
-            has_place = stream["line_count"] + waiting + SPARE < stream["places"]
-            if has_place and is_ready(stream, voice, address):
-                way = way_of(stream, voice, address)
-                if way == EVEN:
-                    line_up(stream, voice, address, EVEN)
-                elif way > EVEN:
-                    shaped[waiting] = address
-                    waiting += 1
-                    ways |= 1 << way
-                else:
-                    set_aside(stream, address)
+            way = way_in_line(stream, voice, address, waiting)
+            voice["way"] = way
+            if way == EVEN:
+                line_up(stream, voice, address, EVEN)
+            elif way > EVEN:
+                shaped[waiting] = address
+                waiting += 1
+                ways |= 1 << way
             else:
                 set_aside(stream, address)
-            voice["way"] = way
         address += VOICE_BYTES
     fill_pass(stream, EVEN)
     way = SIDED

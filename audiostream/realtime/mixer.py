@@ -22,7 +22,7 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.careful import mix_careful
-from audiostream.realtime.course import EVEN
+from audiostream.realtime.course import EVEN, WITHOUT_TABLES
 from audiostream.realtime.heard import follow_heard
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.kinds import LINEAR
@@ -45,7 +45,8 @@ def mix_other(stream: Any, address: int, frames: int) -> None:
     voice = voice_at(address)
     follow_heard(voice, stream["now_frame"])
     mix_careful(stream["address"], address, target_of(stream, voice), frames)
-    if voice["calm"] >= 0 and (voice["way"] >= EVEN or voice["shape"] == LINEAR):
+    is_over = voice["shape"] == LINEAR
+    if voice["calm"] >= 0 and (voice["way"] != WITHOUT_TABLES or is_over):
         stream["lined_up"] = -1
 
 

@@ -390,6 +390,22 @@ async def test_groups_come_and_go() -> None:
         assert len(voices) == 4
 
 
+@pytest.mark.parametrize("pan", [0.0, -0.5])
+async def test_with_voices_in_groups_alone_the_mix_begins_with_silence(pan: float) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        voice = speaker.sample(channels=1, encoding=32, group=speaker.group())
+        voice.pan = pan
+        voice.write_nowait(ones(4000))
+        for _ in range(3):
+            device.step(64)
+        played = device.step(640)
+        angle = (pan + 1) * math.pi / 4
+        sides = [math.cos(angle), math.sin(angle)] if pan else [math.sqrt(0.5)] * 2
+        wanted = np.tile(np.multiply(sides, 0.25 * math.sqrt(2)), (640, 1))
+        np.testing.assert_allclose(played, wanted, atol=1e-6)
+
+
 async def test_other_values_count_while_it_has_given_way_already() -> None:
     device = ManualDevice()
     async with speaker_on(device, encoding=32) as speaker:

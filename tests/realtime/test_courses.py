@@ -295,6 +295,41 @@ def test_a_jump_soon_after_a_way_has_ended_is_noted_as_a_jump(form: Form) -> Non
     assert len(points) < 12
 
 
+@pytest.mark.parametrize("move", ["gain", "mute"])
+def test_a_straight_way_is_foreseen_and_corrected_where_it_is_turned_aside(
+    form: Form, move: str
+) -> None:
+    many = Many(form, 1)
+    MOVES[move](many, 0, 800)
+    begun = many.oracles[0].read
+    many.render(64)
+    goal = 0.2 if move == "gain" else 0.0
+    foreseen = many.rig.levels_of(0)[: int(many.rig.table[0]["level_count"])]
+    np.testing.assert_allclose(foreseen[-2:], [[begun, 1.0], [begun + 800, goal]], atol=1e-9)
+    for _ in range(3):
+        many.render(64)
+    at = many.oracles[0].read
+    many.fade(0, 0.5, 0) if move == "gain" else many.mute(0, 1.0, 0)
+    many.render(64)
+    points = many.rig.levels_of(0)[: int(many.rig.table[0]["level_count"])]
+    level = 1 - (1 - goal) * (at - begun) / 800
+    after = 0.5 if move == "gain" else 1.0
+    wanted = [[begun, 1.0], [at, level], [at, after]]
+    np.testing.assert_allclose(points[-3:], wanted, atol=1e-9)
+
+
+def test_once_all_is_over_nobody_moves(form: Form) -> None:
+    many = Many(form, 6)
+    for slot, move in enumerate(MOVES.values()):
+        move(many, slot, 100 + 30 * slot)
+    many.render(64)
+    assert int(many.rig.stream["ramping"]) > 0
+    for _ in range(6):
+        many.render(64)
+    assert int(many.rig.stream["ramping"]) == 0
+    assert sorted(many.in_line()) == list(range(6))
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(6))
 def test_many_voices_are_told_many_things(seed: int, channels: int) -> None:
