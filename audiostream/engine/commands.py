@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,6 +43,7 @@ ALIKE: dict[int, Collection[int]] = {
     SILENCE: (SILENCE,),
     PAN: (PAN,),
     **dict.fromkeys((*_TRANSPORT, END), _TRANSPORT),
+    HOLD: (HOLD,),
 }
 """What a command for now makes void of what was given for now before it."""
 
@@ -51,6 +52,10 @@ STEEPNESS = math.log(1000.0)
 
 TIMED = 64
 """Commands that may wait for their time; the other places are for what is to happen now."""
+
+CROWD = COMMANDS // 4
+"""Commands that the audio thread is not past yet, from which on one for now takes the place of
+one that it makes void.  So those for now are never more than this and a few."""
 
 
 class Commands:
@@ -71,6 +76,7 @@ class Commands:
         self._slot = slot
         self._table = table
         self._given = 0
+        self._orders = 0
 
     def _taken(self) -> int:
         return self._output.word_of(self._slot, "command_taken")
@@ -86,7 +92,6 @@ class Commands:
         other: float = 0.0,
         snap: bool = False,
         hold: bool = False,
-        over: Collection[int] = (),
     ) -> float:
         """Have the audio thread do something; the caller moves ``changes`` afterwards.
 
@@ -102,8 +107,6 @@ class Commands:
             At once if nothing sounds then.
         hold : bool
             Until its time comes the voice is to start nothing.
-        over : collection of int
-            Where there is no room, put it in the place of one of these, whatever its time.
 
         Returns
         -------
@@ -115,7 +118,7 @@ class Commands:
         FormatError
             If `at` is no finite number.
         AudioException
-            If too many wait for their time.
+            If `at` is given, and too many wait for their time.
         """
         when, late = (0.0, 0.0) if at is None else self._output.when(at)
         turn, turn_other = other, 0.0
@@ -124,22 +127,15 @@ class Commands:
         elif frames > 0 and curve == EQUAL_POWER:
             angle = math.pi / 2 / frames
             turn, turn_other = math.cos(angle), math.sin(angle)
-        command = (kind, when, value, frames, curve, turn, turn_other, snap)
-        given = [command]
-        if hold and at is not None and not late:
-            given.insert(0, (HOLD, 0.0, 0.0, 0, LINEAR, 0.0, 0.0, False))
         if at is not None and self._waiting() >= TIMED:
-            self.refuse()
-        for one in given:
-            if not self._place(one, over):
-                self.refuse()
+            raise AudioException(
+                f"{TIMED} commands wait here for their time; give it some of them later, or "
+                "cancel() them"
+            )
+        if hold and at is not None and not late:
+            self._place(HOLD, 0.0, 0.0, 0, LINEAR, 0.0, 0.0, False)
+        self._place(kind, when, value, frames, curve, turn, turn_other, snap)
         return late
-
-    def _place(self, command: Any, over: Collection[int]) -> bool:
-        """Give one more, wherever there is room for it; False if there is none."""
-        if self._given - self._taken() >= COMMANDS // 2 and self._replace(command, ()):
-            return True
-        return self._append(command) or self._reuse(command) or self._replace(command, over)
 
     def _waiting(self) -> int:
         """How many wait for their time."""
@@ -149,83 +145,57 @@ class Commands:
         waiting = self._table[np.arange(first, self._given) % COMMANDS]
         return int(np.count_nonzero((waiting["kind"] != NOTHING) & (waiting["at"] != 0.0)))
 
-    @property
-    def has_room(self) -> bool:
-        """False if as many as may be wait for their time, or for the next block."""
-        return self._given - self._taken() < COMMANDS or self._place_behind(0.0) >= 0
+    def _place(self, *fields: Any) -> None:
+        """Give one more; there is room somewhere: see TIMED and CROWD."""
+        *command, snap = fields
+        command.append(2 * self._orders + bool(snap))
+        self._orders += 1
+        crowded = self._given - self._taken() >= CROWD
+        if not (crowded and command[1] == 0.0 and self._replace(command)):
+            self._append(command)
 
-    def refuse(self) -> NoReturn:
-        """Say that there is no room."""
-        raise AudioException(
-            f"{TIMED} commands wait here for their time; give it some of them later, or "
-            "cancel() them"
-        )
-
-    def _append(self, command: Any) -> bool:
-        """Give one more; False if there is no room behind the others."""
-        if self._given - self._taken() >= COMMANDS:
-            return False
-        self._table[self._given % COMMANDS] = command
-        self._given += 1
-        self._output.set_word_of(self._slot, "command_count", self._given)
-        return True
-
-    def _place_behind(self, when: float) -> int:
-        """Number of the first one that is done, behind all of a time that are not; -1: none."""
-        found = -1
-        for number in range(self._given - 1, self._taken() - 1, -1):
-            other = self._table[number % COMMANDS]
-            if other["kind"] == NOTHING:
-                found = number
-            elif other["at"] == when:
-                break
-        return found
-
-    def _reuse(self, command: Any) -> bool:
-        """Put one in the place of another one that is done; False if there is none."""
-        kernels = self._output.kernels
-        number = self._place_behind(command[1])
-        place = number % COMMANDS
-        if number < 0 or not self._put(place, NOTHING, command):
-            return False
-        # If all before it are done by now, a callback under way may have passed it by.
-        self._output.quiet()
-        address = int(self._table[place : place + 1].ctypes.data)
-        passed = self._taken() > number
-        return not (passed and kernels.swap_word(address, command[0], NOTHING)) or self._append(
-            command
-        )
-
-    def _put(self, place: int, other: int, command: Any) -> bool:
-        """Put a command in the place of one of that kind; False if it is done by now."""
-        kernels = self._output.kernels
-        address = int(self._table[place : place + 1].ctypes.data)
-        if not kernels.swap_word(address, other, WRITTEN):
-            return False
-        self._table[place] = (WRITTEN, *command[1:])
-        kernels.store_word(address, command[0])
-        return True
-
-    def replaceable(self, kind: int, over: Collection[int]) -> list[tuple[int, int]]:
-        """Places, the last one first, and kinds of those that a command for now may replace.
+    def _replace(self, command: Any) -> bool:
+        """Put a command for now in the place of one that it makes void; False: there is none.
 
         All that is for now happens on one frame, so that only the last of its like is heard of.
         """
-        found = []
-        for number in range(self._given - 1, self._taken() - 1, -1):
-            place = number % COMMANDS
-            other = int(self._table[place]["kind"])
-            of_now = self._table[place]["at"] == 0.0
-            if (of_now and other in ALIKE[kind]) or other in over:
-                found.append((place, other))
-        return found
+        for number in range(self._taken(), self._given):
+            other = self._table[number % COMMANDS]
+            kind = int(other["kind"])
+            is_void = other["at"] == 0.0 and kind in ALIKE[command[0]]
+            if is_void and self._put(number, kind, command):
+                return True
+        return False
 
-    def _replace(self, command: Any, over: Collection[int]) -> bool:
-        """Put a command for now in another one's place; False if there is none."""
-        if command[1] != 0.0:
+    def _append(self, command: Any) -> None:
+        """Put a command behind the others, or where one is done though one before it waits."""
+        if self._given - self._taken() < COMMANDS:
+            self._table[self._given % COMMANDS] = tuple(command)
+            self._given += 1
+            self._output.set_word_of(self._slot, "command_count", self._given)
+            return
+        numbers = range(self._taken(), self._given)
+        number = next(n for n in numbers if self._table[n % COMMANDS]["kind"] == NOTHING)
+        self._put(number, NOTHING, command)
+        # If all before it are done by now, a callback under way may have passed it by.
+        self._output.quiet()
+        if self._taken() > number and self._swap(number, command[0], NOTHING):
+            self._append(command)
+
+    def _put(self, number: int, other: int, command: Any) -> bool:
+        """Put a command in the place of one of that kind; False if it is done by now."""
+        if not self._swap(number, other, WRITTEN):
             return False
-        places = self.replaceable(command[0], over)
-        return any(self._put(place, other, command) for place, other in places)
+        self._table[number % COMMANDS] = (WRITTEN, *command[1:])
+        self._output.kernels.store_word(self._address(number), command[0])
+        return True
+
+    def _swap(self, number: int, kind: int, other: int) -> bool:
+        """Have a command be of another kind; False if it is not of `kind` any more."""
+        return bool(self._output.kernels.swap_word(self._address(number), kind, other))
+
+    def _address(self, number: int) -> int:
+        return int(self._table[number % COMMANDS :].ctypes.data)
 
     def take_back(self, kinds: Collection[int] | None = None) -> int:
         """Take back what waits for its time, all of it or some kinds; how many there were."""
@@ -235,9 +205,7 @@ class Commands:
             kind = int(command["kind"])
             if kind != NOTHING and command["at"] != 0.0 and (kinds is None or kind in kinds):
                 # The audio thread may be about to do it; one of the two has it.
-                count += self._output.kernels.swap_word(
-                    self._table[number % COMMANDS :].ctypes.data, kind, NOTHING
-                )
+                count += self._swap(number, kind, NOTHING)
         return count
 
 

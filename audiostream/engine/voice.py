@@ -661,15 +661,9 @@ class Voice(Controls):
 
     def _stop(self, fade: float, kinds: Collection[int]) -> float:
         """Stop at once; commands of these kinds whose time is still to come are taken back."""
-        commands = self.commands
-        if commands.has_room:
-            commands.take_back(kinds)
-        elif not commands.replaceable(STOP, kinds):
-            commands.refuse()
+        self.commands.take_back(kinds)
         self.clear(fade)
-        late = self.tell(STOP, over=kinds)
-        commands.take_back(kinds)
-        return late
+        return self.tell(STOP)
 
     def pause(self, at: float | None = None) -> float:
         """Fade out, and stand still; what is queued stays."""

@@ -7,7 +7,7 @@ seldom gone through need not be inlined, and the two halves are compiled side by
 from __future__ import annotations
 
 from audiostream.realtime.atomics import load, load_acquire, stream_at, voice_at
-from audiostream.realtime.envelope import add_levels, pass_time
+from audiostream.realtime.envelope import add_levels, pass_time, piece
 from audiostream.realtime.inlined import far
 from audiostream.realtime.voice import cut, is_calm, mix_voice, obey
 
@@ -54,7 +54,13 @@ def add_at_levels(
 ) -> None:
     """Add frames at `source` to the block at `mix`, at the levels of a voice."""
     stream = stream_at(stream_address)
-    add_levels(stream, voice_at(address), address, mix, source, frames, 1.0, 0.0)
+    voice = voice_at(address)
+    done = 0
+    while done < frames:
+        count = piece(voice, address, frames - done)
+        offset = 4 * stream["channels"] * done
+        add_levels(stream, voice, address, mix + offset, source + offset, count, 1.0, 0.0)
+        done += count
 
 
 @far

@@ -82,14 +82,16 @@ def next_command(stream: Any, voice: Any, frame: int) -> int:
     """Number of the command that is due first, counted from 0; -1: there is none."""
     found = -1
     earliest = NEVER
+    first = NEVER
     for number in range(voice["command_taken"], load_acquire(voice, "command_count")):
         command = command_at(voice["commands"] + COMMAND_BYTES * (number & (COMMANDS - 1)))
         if load_seq(command, "kind") > NOTHING:
             due = -NEVER
             if command["at"] != 0.0:
                 due = frames_until(stream, command["at"], frame)
-            if due < earliest:
+            if due < earliest or (due == earliest and command["order"] < first):
                 earliest = due
+                first = command["order"]
                 found = number
     return found
 
@@ -107,7 +109,8 @@ def perform(stream: Any, voice: Any, address: int, command: Any, frame: int) -> 
         store(voice, "late", larger(-frames_until(stream, command["at"], frame), 0))
     frames = command["over"]
     sounding = voice["sounding"] != 0
-    if not sounding and command["snap"] != 0:
+    snaps = command["order"] & 1 != 0
+    if not sounding and snaps:
         frames = 0
     flow = ramp_at(address + FLOW)
     transport = voice["transport"]
@@ -131,7 +134,7 @@ def perform(stream: Any, voice: Any, address: int, command: Any, frame: int) -> 
     elif kind == HOLD:
         if transport == PLAYING and not sounding:
             voice["transport"] = PAUSED
-    elif kind == GAIN and command["snap"] != 0 and command["value"] == voice["gain_goal"]:
+    elif kind == GAIN and snaps and command["value"] == voice["gain_goal"]:
         pass  # it is there, or on its way
     elif kind == GAIN:
         start_gain(

@@ -11,7 +11,8 @@ in a pass:
 * EVEN: 1 and ``t``, and all channels are the same; that goes without tables (line.py);
 * SIDED: 1 and ``t``; or ``side`` moves, in a straight line, too;
 * from CURVED on, a CURVE each, exponential: 1 and ``turn^t``; of equal power: the cosine and
-  the sine of ``t`` times its angle, which is all there is to it from silence or to it.
+  the sine of ``t`` times its angle, which is all there is to it from silence or to it.  The
+  table beside the cosine's is the tangent's, so that the cosine is multiplied by only once.
 
 From block to block the two numbers of a voice, its COURSE, are moved on as the angle-sum
 identities have it.  What of them the channels get is in its *pattern*, which repeats within a

@@ -396,41 +396,36 @@ def add_levels(
     mix, source : int
         Addresses of float32 (frames, channels); the source's are in one piece.
     frames : int
-        At most a slice.
+        At most a slice, and a :func:`piece`: none of the ways ends before.
     """
     channels = stream["channels"]
     levels = floats_at(stream["levels"], frames)
+    fill_gain(stream, voice, frames)
+    scale(ramp_at(address + MUTE), levels, frames)
+    scale(ramp_at(address + FLOW), levels, frames)
+    scale(ramp_at(address + RETURN), levels, frames)
+    if fade_step != 0.0:
+        for i in range(frames):
+            levels[i] *= np.float32(fade + (i + 1) * fade_step)
+    block = floats_at(mix, frames * channels)
+    samples = floats_at(source, frames * channels)
+    if channels != 2:
+        add_even(block, samples, levels, channels, frames)
+        return
     left = ramp_at(address + LEFT)
     right = ramp_at(address + RIGHT)
-    done = 0
-    while done < frames:
-        count = piece(voice, address, frames - done)
-        fill_gain(stream, voice, count)
-        scale(ramp_at(address + MUTE), levels, count)
-        scale(ramp_at(address + FLOW), levels, count)
-        scale(ramp_at(address + RETURN), levels, count)
-        if fade_step != 0.0:
-            for i in range(count):
-                levels[i] *= np.float32(fade + (done + i + 1) * fade_step)
-        offset = 4 * channels * done
-        block = floats_at(mix + offset, count * channels)
-        samples = floats_at(source + offset, count * channels)
-        if channels == 2:
-            add_panned(
-                block,
-                samples,
-                levels,
-                np.float32(left["value"]),
-                np.float32(left["step"]),
-                np.float32(right["value"]),
-                np.float32(right["step"]),
-                count,
-            )
-            advance(left, count)
-            advance(right, count)
-        else:
-            add_even(block, samples, levels, channels, count)
-        done += count
+    add_panned(
+        block,
+        samples,
+        levels,
+        np.float32(left["value"]),
+        np.float32(left["step"]),
+        np.float32(right["value"]),
+        np.float32(right["step"]),
+        frames,
+    )
+    advance(left, frames)
+    advance(right, frames)
 
 
 @inlined

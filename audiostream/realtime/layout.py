@@ -313,8 +313,9 @@ POINT: Final = np.dtype([("anchor", "i8"), ("time", "f8"), ("drift", "f8")], ali
 COMMAND: Final = _record(
     # caller, before it is given; then whoever sets "kind" to 0 by compare-and-swap has it:
     # when, on the stream's clock, 0 for now; where to, over how many frames, on what curve;
-    # what turns the curve by a frame; 1 if it is not to move where nothing sounds
-    ("kind", "at:f8", "value:f8", "over", "shape", "turn:f8", "turn_other:f8", "snap"),
+    # what turns the curve by a frame; twice the number of its giving, in whose order those of
+    # one time are carried out, and 1 more if it is not to move where nothing sounds
+    ("kind", "at:f8", "value:f8", "over", "shape", "turn:f8", "turn_other:f8", "order"),
 )
 """Something that a voice is to do at a time."""
 
@@ -368,7 +369,8 @@ COURSE: Final = _record(
 """What a voice in line that is not summed evenly is multiplied by (see course.py)."""
 
 CURVE: Final = _record(
-    # config: addresses of its tables, float32 (slice, channels)
+    # config: addresses of its tables, float32 (slice, channels): the first is of cosines, or
+    # not used where it would be of ones
     ("first", "second"),
     # audio: IN_USE if a voice in line is on it; as in a voice's record, but that "curve" is
     # where it is behind so many frames

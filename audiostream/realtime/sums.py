@@ -111,6 +111,25 @@ def set_pattern(pattern: Any, left: Any, right: Any) -> None:
         pattern[j + 1] = right
 
 
+@inlined
+def add_four(
+    begin: Any, t: Any, a: Any, b: Any, c: Any, d: Any, first: Any, second: Any, j: int, k: int
+) -> Any:
+    """Add sample `k` of four voices to `begin`, each at ``first + second * t``.
+
+    Parameters
+    ----------
+    j : int
+        Where in the patterns the sample is.
+    """
+    la = multiply_add(t, second[j], first[j])
+    lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
+    lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
+    ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
+    ab = multiply_add(a[k], la, multiply_add(b[k], lb, begin))
+    return multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
+
+
 @apart
 def mix_four_along(
     mix: Any, table: Any, a: Any, b: Any, c: Any, d: Any, first: Any, second: Any, count: int
@@ -128,22 +147,9 @@ def mix_four_along(
     for i in range(0, whole, PATTERN):
         for j in range(PATTERN):
             k = i + j
-            t = table[k]
-            la = multiply_add(t, second[j], first[j])
-            lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
-            lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
-            ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
-            ab = multiply_add(a[k], la, multiply_add(b[k], lb, mix[k]))
-            mix[k] = multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
+            mix[k] = add_four(mix[k], table[k], a, b, c, d, first, second, j, k)
     for k in range(whole, count):
-        j = k - whole
-        t = table[k]
-        la = multiply_add(t, second[j], first[j])
-        lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
-        lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
-        ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
-        ab = multiply_add(a[k], la, multiply_add(b[k], lb, mix[k]))
-        mix[k] = multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
+        mix[k] = add_four(mix[k], table[k], a, b, c, d, first, second, k - whole, k)
 
 
 @apart
@@ -164,26 +170,11 @@ def mix_four_turning(
     for i in range(0, whole, PATTERN):
         for j in range(PATTERN):
             k = i + j
-            t = tangent[k]
-            la = multiply_add(t, second[j], first[j])
-            lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
-            lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
-            ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
-            ab = multiply_add(a[k], la, b[k] * lb)
-            mix[k] = multiply_add(
-                cosine[k], multiply_add(c[k], lc, multiply_add(d[k], ld, ab)), mix[k]
-            )
+            four = add_four(ZERO, tangent[k], a, b, c, d, first, second, j, k)
+            mix[k] = multiply_add(cosine[k], four, mix[k])
     for k in range(whole, count):
-        j = k - whole
-        t = tangent[k]
-        la = multiply_add(t, second[j], first[j])
-        lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
-        lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
-        ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
-        ab = multiply_add(a[k], la, b[k] * lb)
-        mix[k] = multiply_add(
-            cosine[k], multiply_add(c[k], lc, multiply_add(d[k], ld, ab)), mix[k]
-        )
+        four = add_four(ZERO, tangent[k], a, b, c, d, first, second, k - whole, k)
+        mix[k] = multiply_add(cosine[k], four, mix[k])
 
 
 @apart

@@ -319,6 +319,61 @@ async def test_whatever_waits_for_its_time_there_is_room_for_what_is_to_happen_n
         assert not device.step(64).any()
 
 
+async def test_behind_one_that_waits_for_long_the_order_is_that_of_giving() -> None:
+    """Whose place they take has no part in it, wherever the ring of commands is full."""
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32, buffer=1.0)
+        voice.write_nowait(ones(40_000))
+        device.step(64)
+        voice.ramp = 0.0
+        voice.fade(1.0, 0.0, at=speaker.time + 1000)
+        for number in range(400):
+            voice.gain = 0.3
+            voice.pause()
+            voice.resume()
+            voice.muted = False
+            at = speaker.time + 32 / 48_000
+            voice.fade(0.2, 0.0, at=at)
+            voice.fade(number / 400, 0.0, at=at)
+            played = device.step(64)[:, 0]
+            assert played[[0, -1]] == pytest.approx([0.15, 0.5 * number / 400], abs=1e-6)
+
+
+@pytest.mark.parametrize("is_done", [False, True])
+async def test_a_command_that_a_callback_under_way_has_passed_by_is_given_again(
+    monkeypatch: pytest.MonkeyPatch, is_done: bool
+) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32, buffer=1.0)
+        voice.write_nowait(ones(40_000))
+        voice.ramp = 0.0
+        device.step(64)
+        voice.fade(1.0, 0.0, at=speaker.time + 1000)
+        for _ in range(127):
+            voice.gain = 0.3
+            device.step(64)
+        output, slot = speaker.engine, voice._voice.slot
+        given = output.word_of(slot, "command_count")
+        assert given - output.word_of(slot, "command_taken") == 128, "all places are taken"
+
+        def callback(limit: float = 0.1) -> bool:
+            """The first one has been taken back, so that all of them are done."""
+            voice.cancel()
+            if is_done:
+                device.step(64)
+            output.set_word_of(slot, "command_taken", given)
+            return True
+
+        monkeypatch.setattr(output, "quiet", callback)
+        voice.gain = 0.6
+        monkeypatch.undo()
+        again = output.word_of(slot, "command_count") - given
+        assert again == (0 if is_done else 1)
+        np.testing.assert_allclose(device.step(64), np.full((64, 1), 0.3), atol=1e-6)
+
+
 async def test_any_number_of_settings_fits_in_one_block_and_the_last_holds() -> None:
     device = ManualDevice()
     async with speaker_on(device, channels=2, encoding=32) as speaker:

@@ -406,6 +406,7 @@ class Rig:
         record = self.commands[slot].array[number % COMMANDS]
         if "frames" in fields:
             fields["over"] = fields.pop("frames")
+        fields["order"] = 2 * number + fields.pop("snap", 0)
         for name in COMMAND.names or ():
             record[name] = {"kind": kind, **fields}.get(name, 0)
         self.set("command_count", number + 1, slot)
