@@ -22,7 +22,7 @@ from audiostream.realtime.kinds import PLAYING, STOPPED
 from audiostream.realtime.layout import (
     COMMAND,
     COMMANDS,
-    COURSE,
+    COURSE_NUMBERS,
     CURVE,
     CURVES,
     CUTS,
@@ -31,8 +31,8 @@ from audiostream.realtime.layout import (
     LEVELS,
     LINE,
     NEVER,
+    PAIRS,
     PASS,
-    PATTERN,
     TIME_INFO,
     VOICE,
 )
@@ -149,7 +149,8 @@ class Output(Stream):
         record = self.record[0]
         record["nobody"] = nobody.ctypes.data
         # Some more, to make up full passes with silence, for each group and for each way.
-        places = self.slots + PASS * (2 * MAX_GROUPS + 1) + PASS * (CURVES + 2)
+        places = self.slots + PASS * (2 * MAX_GROUPS + 1) + PASS * (CURVES + 3)
+        places += -places % PASS
         record["places"] = places
         curves = records(CURVE, CURVES)
         for curve in curves:
@@ -159,8 +160,8 @@ class Output(Stream):
             self._keep += [first, second]
         arrays = {
             **{name: zeros(places, dtype) for name, dtype in LINE.items()},
-            "courses": records(COURSE, places),
-            "patterns": ring(2 * PATTERN * places, 0),
+            "courses": zeros(COURSE_NUMBERS * places, np.float64),
+            "numbers": zeros(2 * PAIRS * places, np.float32),
             "curves": curves,
             "shaped": zeros(self.slots, np.int64),
             "groups": zeros(2 * MAX_GROUPS, np.int64),

@@ -30,7 +30,6 @@ from audiostream.realtime.layout import (
     BELL,
     CLOCK,
     COMMAND,
-    COURSE,
     CURVE,
     GROUP,
     POINT,
@@ -46,11 +45,12 @@ from audiostream.realtime.layout import (
 )
 
 __all__ = (
+    "Doubles",
+    "Floats",
     "bell_at",
     "clock_at",
     "command_at",
     "compare_and_swap",
-    "course_at",
     "curve_at",
     "doubles_at",
     "emits",
@@ -79,6 +79,11 @@ __all__ = (
     "word_at",
     "words_at",
 )
+
+
+Doubles = Any
+Floats = Any
+"""Arrays of float64 and of float32; in compiled code bare pointers."""
 
 
 def emits(function: Any) -> Any:
@@ -275,11 +280,6 @@ def curve_at(address: int) -> Any:
     return _plain_view(address, 1, CURVE)[0]
 
 
-def course_at(address: int) -> Any:
-    """The COURSE record at `address`."""
-    return _plain_view(address, 1, COURSE)[0]
-
-
 def ramp_at(address: int) -> Any:
     """The RAMP record at `address`."""
     return _plain_view(address, 1, RAMP)[0]
@@ -370,7 +370,6 @@ _emit_record(voice_at, VOICE)
 _emit_record(command_at, COMMAND)
 _emit_record(group_at, GROUP)
 _emit_record(curve_at, CURVE)
-_emit_record(course_at, COURSE)
 _emit_record(ramp_at, RAMP)
 _emit_record(bell_at, BELL)
 _emit_record(stream_at, STREAM)

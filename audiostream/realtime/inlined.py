@@ -37,7 +37,17 @@ from numba.core.untyped_passes import (
 
 from audiostream.realtime.atomics import emits
 
-__all__ = ("FAR", "Modules", "apart", "far", "far_symbol", "inlined", "lower", "reordered")
+__all__ = (
+    "FAR",
+    "Modules",
+    "apart",
+    "emitted",
+    "far",
+    "far_symbol",
+    "inlined",
+    "lower",
+    "reordered",
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -46,6 +56,8 @@ RETURNS = {
     "int": types.int64,
     "bool": types.boolean,
     "float": types.float64,
+    "Doubles": types.CPointer(types.float64),
+    "Floats": types.CPointer(types.float32),
 }
 """What an annotation stands for; Any: what the first argument is."""
 
@@ -223,6 +235,21 @@ def inlined(function: Function, form: Callable[..., Any] | None = None) -> Funct
 
     _emit(function, definition)
     return function
+
+
+def emitted(function: Callable[..., Any], code: Callable[..., Any]) -> None:
+    """Have LLVM code stand for a plain function that returns nothing.
+
+    Parameters
+    ----------
+    code
+        Called with numba's context, LLVM's builder, the signature and the arguments.
+    """
+
+    def definition(_typing: Any, *args: Any) -> Any:
+        return types.void(*map(types.unliteral, args)), code
+
+    _emit(function, definition)
 
 
 def _emit(function: Callable[..., Any], definition: Any) -> None:

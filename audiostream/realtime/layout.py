@@ -22,8 +22,7 @@ __all__ = (
     "COMMAND",
     "COMMANDS",
     "COMMAND_BYTES",
-    "COURSE",
-    "COURSE_BYTES",
+    "COURSE_NUMBERS",
     "CURVE",
     "CURVES",
     "CURVE_BYTES",
@@ -34,8 +33,8 @@ __all__ = (
     "LINE",
     "NEAR",
     "NEVER",
+    "PAIRS",
     "PASS",
-    "PATTERN",
     "POINT",
     "PRODUCER",
     "RAMP",
@@ -78,12 +77,15 @@ NEAR: Final = 128
 PASS: Final = 4
 """Voices that the mixer sums in one pass over the block."""
 
-PATTERN: Final = 16
-"""Samples after which what a voice's channels are multiplied by is the same again: some
-vectors of stereo frames."""
-
 CURVES: Final = 8
-"""Curves that voices in line may be on at a time; who is on another one is mixed by itself."""
+"""Curves that voices in line may share tables of; who is on another one is summed by way of
+parabolas."""
+
+COURSE_NUMBERS: Final = 19
+"""Numbers (float64) that the course of a voice in line is made of (see course.py)."""
+
+PAIRS: Final = 3
+"""Pairs of numbers (float32) that the channels of a voice in line are multiplied by."""
 
 
 def _ramp(name: str) -> tuple[str, ...]:
@@ -239,9 +241,10 @@ STREAM: Final = _record(
         "sines",
     ),
     # config: how many places the line has; addresses of the ways that voices are summed by in
-    # each place (int64), of the COURSEs, of the patterns (float32 (pass, 2, PASS, PATTERN)), of
-    # the CURVEs, and of the addresses of the voices that are to be lined up by way
-    ("places", "ways", "courses", "patterns", "curves", "shaped"),
+    # each place (int64), of their courses (float64 (pass, COURSE_NUMBERS, PASS)) and numbers
+    # (float32 (pass, PAIRS, PASS, 2)), of the CURVEs, and of the addresses of the voices that
+    # are to be lined up by way
+    ("places", "ways", "courses", "numbers", "curves", "shaped"),
     # config: address of those of the groups in use (int64), and of the record that fills gaps
     # in the line; the meter of what is played or captured
     ("groups", "nobody", "meter", "meter_mask"),
@@ -351,35 +354,26 @@ one group and way stand together, in full passes that silence makes up.  The aud
 touches them.
 """
 
-COURSE: Final = _record(
-    # audio: what the tables of its way are multiplied by; what the left and the right channel
-    # are, and by how much that moves from frame to frame; on a curve the
-    # index that its meter was told of last, and frames until it is told again
-    (
-        "first:f8",
-        "second:f8",
-        "to_left:f8",
-        "to_right:f8",
-        "left_step:f8",
-        "right_step:f8",
-        "noted",
-        "note_after",
-    ),
-)
-"""What a voice in line that is not summed evenly is multiplied by (see course.py)."""
-
 CURVE: Final = _record(
     # config: addresses of its tables, float32 (slice, channels): the first is of cosines, or
     # not used where it would be of ones
     ("first", "second"),
-    # audio: IN_USE if a voice in line is on it; as in a voice's record, but that "curve" is
-    # where it is behind so many frames
-    ("used", "shape", "turn:f8", "turn_other:f8", "curve:f8", "curve_other:f8", "behind"),
+    # audio: IN_USE if a voice in line is on it; how many of a group are; as in a voice's
+    # record, but that "curve" is where it is behind so many frames
+    (
+        "used",
+        "members",
+        "shape",
+        "turn:f8",
+        "turn_other:f8",
+        "curve:f8",
+        "curve_other:f8",
+        "behind",
+    ),
 )
 """A curve that voices in line are on, from the frame before a block (see course.py)."""
 
 CURVE_BYTES: Final = CURVE.itemsize
-COURSE_BYTES: Final = COURSE.itemsize
 
 GROUP: Final = _record(
     # config: address of the VOICE that holds its gain, its place between left and right and its

@@ -24,16 +24,21 @@ from audiostream.realtime.atomics import (
 from audiostream.realtime.careful import becomes_calm
 from audiostream.realtime.course import (
     ALONE,
+    BENT,
     CURVED,
     EVEN,
     SIDED,
-    follow_course,
+    count_anew,
+    follow_courses,
     forget_curves,
     is_to_note,
     leave_course,
+    level_behind,
+    mix_bent,
     mix_courses,
     moves_for,
     set_course,
+    shared_way,
     step_of,
     way_of,
 )
@@ -60,7 +65,7 @@ __all__ = (
 
 ZERO = np.float32(0.0)
 
-SPARE = PASS * (CURVES + 2)
+SPARE = PASS * (CURVES + 3)
 """Places that one pass of each way may need beyond those of the voices."""
 
 
@@ -224,6 +229,7 @@ def line_up_group(stream: Any, group: int, end: int) -> int:
     waiting = 0
     ways = 0
     members = 0
+    count_anew(stream)
     address = stream["voices"]
     for _ in range(end):
         voice = voice_at(address)
@@ -242,11 +248,14 @@ def line_up_group(stream: Any, group: int, end: int) -> int:
             elif way > EVEN:
                 shaped[waiting] = address
                 waiting += 1
-                ways |= 1 << way
             else:
                 set_aside(stream, address)
         address += VOICE_BYTES
     fill_pass(stream, EVEN)
+    for k in range(waiting):
+        voice = voice_at(shaped[k])
+        voice["way"] = shared_way(stream, voice)
+        ways |= 1 << voice["way"]
     way = SIDED
     while ways >> way != 0:
         for k in range(waiting):
@@ -397,7 +406,9 @@ def mix_pass(stream: Any, frames: int, first: int, ramps: bool, empty: bool) -> 
     sc = steps[first + 2]
     sd = steps[first + 3]
     way = words_at(stream["ways"], first + 1)[first]
-    if way != EVEN:
+    if way == BENT:
+        mix_bent(stream, first, frames)
+    elif way != EVEN:
         mix_courses(stream, way, first, block, a, b, c, d, samples)
     elif not ramps or (sa == ZERO and sb == ZERO and sc == ZERO and sd == ZERO):
         if empty:
@@ -411,21 +422,20 @@ def mix_pass(stream: Any, frames: int, first: int, ramps: bool, empty: bool) -> 
 
 
 @inlined
-def follow_courses(stream: Any, frames: int) -> None:
+def follow_ways(stream: Any, frames: int) -> None:
     """Move on the levels of those in line that are not EVEN, behind a block."""
     count = stream["line_count"]
     line = words_at(stream["line"], count + 1)
     ways = words_at(stream["ways"], count + 1)
     here = words_at(stream["here"], count + 1)
-    moving_until = words_at(stream["moving_until"], count + 1)
     for first in range(0, count, PASS):
         way = ways[first]
         if way != EVEN:
+            follow_courses(stream, first, way, frames)
+        if way >= CURVED:
             for i in range(first, first + PASS):
-                if moving_until[i] != 0:
-                    level = follow_course(stream, i, way, frames)
-                    if way >= CURVED and is_to_note(stream, i, here[i]):
-                        note_point(voice_at(line[i]), here[i], level)
+                if is_to_note(stream, i, here[i]):
+                    note_point(voice_at(line[i]), here[i], level_behind(stream, i, way))
 
 
 @inlined
@@ -453,7 +463,7 @@ def mix_line(stream: Any, frames: int, ramps: bool, empty: bool) -> None:
         mix_pass(stream, frames, first, ramps, empty)
         empty = False
     if ramps:
-        follow_courses(stream, frames)
+        follow_ways(stream, frames)
     move_on(
         words_at(stream["sources"], count + 1),
         words_at(stream["ends"], count + 1),

@@ -22,7 +22,7 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.careful import mix_careful
-from audiostream.realtime.course import EVEN, WITHOUT_TABLES
+from audiostream.realtime.course import BRIEF, EVEN
 from audiostream.realtime.heard import follow_heard
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.kinds import LINEAR
@@ -40,13 +40,13 @@ __all__ = (
 def mix_other(stream: Any, address: int, frames: int) -> None:
     """Add a voice that is not in line; if it is calm by then, it is in the next block.
 
-    Unless it is on a curve that the line has no tables for.
+    Unless it is on a curve that is over before that would be worth it.
     """
     voice = voice_at(address)
     follow_heard(voice, stream["now_frame"])
     mix_careful(stream["address"], address, target_of(stream, voice), frames)
     is_over = voice["shape"] == LINEAR
-    if voice["calm"] >= 0 and (voice["way"] != WITHOUT_TABLES or is_over):
+    if voice["calm"] >= 0 and (voice["way"] != BRIEF or is_over):
         stream["lined_up"] = -1
 
 

@@ -7,8 +7,17 @@ from typing import Any
 import numpy as np
 
 from audiostream.realtime.inlined import apart, inlined
-from audiostream.realtime.layout import PATTERN
 from audiostream.realtime.numbers import multiply_add
+from audiostream.realtime.vectors import (
+    FIRST,
+    LANES,
+    SECOND,
+    THIRD,
+    add_along,
+    add_bending,
+    add_four,
+    add_turning,
+)
 
 __all__ = (
     "add_one",
@@ -19,15 +28,9 @@ __all__ = (
     "mix_four_ramps",
     "mix_four_turning",
     "scale_ramp",
-    "set_pattern",
 )
 
 ZERO = np.float32(0.0)
-
-SECOND = PATTERN
-THIRD = 2 * PATTERN
-FOURTH = 3 * PATTERN
-"""Where the patterns of a pass's other voices begin, behind the first one's."""
 
 
 @apart
@@ -103,36 +106,9 @@ def mix_four_ramps(
         mix[i] = multiply_add(c[i], multiply_add(t, sc, gc), cd)
 
 
-@apart
-def set_pattern(pattern: Any, left: Any, right: Any) -> None:
-    """Fill a pattern with what the left and the right channel are to be multiplied by."""
-    for j in range(0, PATTERN, 2):
-        pattern[j] = left
-        pattern[j + 1] = right
-
-
 @inlined
-def add_four(
-    begin: Any, t: Any, a: Any, b: Any, c: Any, d: Any, first: Any, second: Any, j: int, k: int
-) -> Any:
-    """Add sample `k` of four voices to `begin`, each at ``first + second * t``.
-
-    Parameters
-    ----------
-    j : int
-        Where in the patterns the sample is.
-    """
-    la = multiply_add(t, second[j], first[j])
-    lb = multiply_add(t, second[SECOND + j], first[SECOND + j])
-    lc = multiply_add(t, second[THIRD + j], first[THIRD + j])
-    ld = multiply_add(t, second[FOURTH + j], first[FOURTH + j])
-    ab = multiply_add(a[k], la, multiply_add(b[k], lb, begin))
-    return multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
-
-
-@apart
 def mix_four_along(
-    mix: Any, table: Any, a: Any, b: Any, c: Any, d: Any, first: Any, second: Any, count: int
+    mix: Any, table: Any, a: Any, b: Any, c: Any, d: Any, numbers: Any, count: int
 ) -> None:
     """Add four voices in one pass, each at ``first + second * table``.
 
@@ -140,19 +116,16 @@ def mix_four_along(
     ----------
     table : float32 (count,)
         One for all.
-    first, second : float32 (PASS, PATTERN)
-        Each voice's, which repeat.  They fit into registers.
+    numbers : float32 (3, PASS, 2)
+        Each voice's first, second and third numbers, for the left and the right channel.
     """
-    whole = count - count % PATTERN
-    for i in range(0, whole, PATTERN):
-        for j in range(PATTERN):
-            k = i + j
-            mix[k] = add_four(mix[k], table[k], a, b, c, d, first, second, j, k)
+    whole = count - count % LANES
+    add_along(mix, table, a, b, c, d, numbers, whole)
     for k in range(whole, count):
-        mix[k] = add_four(mix[k], table[k], a, b, c, d, first, second, k - whole, k)
+        mix[k] = add_four(mix[k], table[k], a, b, c, d, numbers, k & 1, k)
 
 
-@apart
+@inlined
 def mix_four_turning(
     mix: Any,
     cosine: Any,
@@ -161,20 +134,55 @@ def mix_four_turning(
     b: Any,
     c: Any,
     d: Any,
-    first: Any,
-    second: Any,
+    numbers: Any,
     count: int,
 ) -> None:
     """:func:`mix_four_along`, each at ``cosine * (first + second * tangent)``."""
-    whole = count - count % PATTERN
-    for i in range(0, whole, PATTERN):
-        for j in range(PATTERN):
-            k = i + j
-            four = add_four(ZERO, tangent[k], a, b, c, d, first, second, j, k)
-            mix[k] = multiply_add(cosine[k], four, mix[k])
+    whole = count - count % LANES
+    add_turning(mix, cosine, tangent, a, b, c, d, numbers, whole)
     for k in range(whole, count):
-        four = add_four(ZERO, tangent[k], a, b, c, d, first, second, k - whole, k)
+        four = add_four(ZERO, tangent[k], a, b, c, d, numbers, k & 1, k)
         mix[k] = multiply_add(cosine[k], four, mix[k])
+
+
+@inlined
+def mix_four_bending(
+    mix: Any,
+    ramp: Any,
+    a: Any,
+    b: Any,
+    c: Any,
+    d: Any,
+    numbers: Any,
+    frames: Any,
+    count: int,
+) -> None:
+    """:func:`mix_four_along`, each at ``first + t (second + third t)``, with `ramp` for ``t``.
+
+    Parameters
+    ----------
+    frames : float32
+        So many of them are LANES samples.
+    """
+    whole = count - count % LANES
+    if whole > 0:
+        add_bending(mix, ramp, a, b, c, d, numbers, frames, whole)
+    for k in range(whole, count):
+        side = k & 1
+        t = ramp[k]
+        la = bent(t, numbers, side)
+        lb = bent(t, numbers, side + 2)
+        lc = bent(t, numbers, side + 4)
+        ld = bent(t, numbers, side + 6)
+        ab = multiply_add(a[k], la, multiply_add(b[k], lb, mix[k]))
+        mix[k] = multiply_add(c[k], lc, multiply_add(d[k], ld, ab))
+
+
+@inlined
+def bent(t: Any, numbers: Any, pair: int) -> Any:
+    """``first + t (second + third t)`` of one voice's channel."""
+    slope = multiply_add(t, numbers[THIRD + pair], numbers[SECOND + pair])
+    return multiply_add(t, slope, numbers[FIRST + pair])
 
 
 @apart

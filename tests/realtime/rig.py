@@ -27,7 +27,7 @@ from audiostream.realtime.layout import (
     BELL,
     COMMAND,
     COMMANDS,
-    COURSE,
+    COURSE_NUMBERS,
     CURVE,
     CURVES,
     CUTS,
@@ -35,8 +35,8 @@ from audiostream.realtime.layout import (
     LEVELS,
     LINE,
     NEVER,
+    PAIRS,
     PASS,
-    PATTERN,
     STREAM,
     TIME_INFO,
     VOICE,
@@ -56,7 +56,7 @@ CLOCKS = {
 ADDRESSES = {
     *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
     *LINE,
-    *("courses", "patterns", "curves", "shaped"),
+    *("courses", "numbers", "curves", "shaped"),
     *("others", "levels", "sines", "commands", "tail", "meter", "nobody", "groups", "group"),
     *("bus", "one", "address"),
 }
@@ -214,11 +214,12 @@ class Rig:
         self.bells: dict[int, Bell] = {}
         self.noted = self._memory(bells, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
-        places = voices + PASS * (groups + 1) + PASS * (CURVES + 2)
+        places = voices + PASS * (groups + 1) + PASS * (CURVES + 3)
+        places += -places % PASS
         self.lined_up = {
             **{name: self._memory(places, dtype) for name, dtype in LINE.items()},
-            "courses": self._memory(places, COURSE),
-            "patterns": self._memory(2 * PATTERN * places, np.float32),
+            "courses": self._memory(COURSE_NUMBERS * places, np.float64),
+            "numbers": self._memory(2 * PAIRS * places, np.float32),
             "curves": self._memory(CURVES, CURVE),
             "shaped": self._memory(voices, np.int64),
         }

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream.realtime import course, kinds, mixer
+from audiostream.realtime import course, envelope, kinds, mixer
 from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR
 from audiostream.realtime.layout import CURVES, PASS
 from tests.realtime.oracle import Oracle, Way
@@ -157,7 +157,7 @@ def test_a_way_that_is_turned_aside_goes_on_from_where_it_was(form: Form, move: 
     many.check()
 
 
-def test_a_curve_out_of_silence_is_in_line_and_one_between_two_levels_is_not(
+def test_a_curve_out_of_silence_is_in_line_and_a_sharp_one_between_two_levels_is_not(
     form: Form,
 ) -> None:
     many = Many(form, 2)
@@ -196,7 +196,7 @@ def test_a_voice_elsewhere_than_in_the_middle_stands_in_line(form: Form) -> None
     many.check()
 
 
-def test_more_curves_than_there_are_tables_for(form: Form) -> None:
+def test_more_sharp_curves_than_there_are_tables_for(form: Form) -> None:
     """Who comes too late goes the long way, and the line is not made anew for it again."""
     many = Many(form, CURVES + 3)
     for slot in range(CURVES + 3):
@@ -262,22 +262,170 @@ def test_of_a_pass_that_runs_out_the_others_go_on(form: Form) -> None:
     assert sorted(many.in_line()) == [0, 1, 3, 4]
 
 
-def test_the_levels_of_a_curve_are_noted_as_it_goes(form: Form) -> None:
+@pytest.mark.parametrize(
+    ("goal", "curve", "others"),
+    [(0.0, EXPONENTIAL, 3), (0.0, EXPONENTIAL, 0), (0.4, EQUAL_POWER, 0)],
+)
+def test_the_levels_of_a_curve_are_noted_as_it_goes(
+    form: Form, goal: float, curve: int, others: int
+) -> None:
     """On straight ways between the points that a meter knows, it is where it should be."""
-    many = Many(form, 1)
-    many.fade(0, 0.0, 3000, EXPONENTIAL)
+    many = Many(form, 1 + others)
+    for slot in range(1 + others):
+        many.fade(slot, goal, 3000, curve)
     begun = many.oracles[0].read
     for _ in range(40):
         many.render(64)
+    assert 0 in many.in_line()
     count = int(many.rig.table[0]["level_count"])
     points = many.rig.levels_of(0)[:count]
     index = np.arange(begun + 1, begun + 2500)
     noted = np.interp(index - 0.5, points[:, 0], points[:, 1])
     way = Way()
-    way.go(0.0, 3000, EXPONENTIAL)
+    way.go(goal, 3000, curve)
     wanted = np.array([way.step() for _ in index])
     assert np.abs(noted - wanted).max() < 0.02
     assert 10 < count < 40
+
+
+# --- curves by way of parabolas ----------------------------------------------------
+
+BENDS: dict[str, Tell] = {
+    "between two levels": lambda many, slot, frames: many.fade(slot, 0.4, frames, EQUAL_POWER),
+    "and upwards": lambda many, slot, frames: many.fade(slot, 1.8, frames, EQUAL_POWER),
+    "each of its length": lambda many, slot, frames: many.fade(
+        slot, 0.0, 3 * frames + slot, EXPONENTIAL
+    ),
+    "each of its length upwards": lambda many, slot, frames: many.fade(
+        slot, 2.0, 3 * frames + slot, EXPONENTIAL
+    ),
+    "each of its length to silence": lambda many, slot, frames: many.fade(
+        slot, 0.0, frames + slot, EQUAL_POWER
+    ),
+}
+"""Curves that there are no tables for."""
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("bend", BENDS)
+def test_curves_without_tables_stay_in_line(
+    bend: str, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside one another, and aside of the middle, in blocks of many lengths."""
+    voices = CURVES + PASS + 1
+    many = Many(PLAIN, voices, channels=channels)
+    many.pan(2, -0.6, 0)
+    many.mute(5, 0.3, 0)
+    many.render(64)
+    for slot in range(voices):
+        BENDS[bend](many, slot, 1300)
+    many.rig.changed()
+    monkeypatch.setattr(mixer, "mix_careful", lambda *_: pytest.fail("the long way"))
+    for frames in (64, 1, 7, 64, 100, 63, 64):
+        many.render(frames)
+    assert sorted(many.in_line()) == list(range(voices))
+    assert course.BENT in many.rig.lined_up["ways"].array[: int(many.rig.stream["line_count"])]
+
+
+@pytest.mark.parametrize("bend", BENDS)
+def test_curves_without_tables_end_where_they_should(form: Form, bend: str) -> None:
+    voices = 3
+    many = Many(form, voices)
+    for slot in range(voices):
+        BENDS[bend](many, slot, 1000)
+    many.render(64)
+    while any(oracle.gain.moves for oracle in many.oracles):
+        many.render(61)
+    many.render(17)
+    many.check()
+    for slot, oracle in enumerate(many.oracles):
+        assert many.rig.table[slot]["gain"] == oracle.gain.value
+    assert sorted(many.in_line()) == list(range(voices))
+
+
+@pytest.mark.parametrize("bend", BENDS)
+def test_curves_without_tables_are_turned_aside(form: Form, bend: str) -> None:
+    many = Many(form, PASS)
+    for slot in range(PASS):
+        BENDS[bend](many, slot, 1500)
+    for block in (64, 50, 64):
+        many.render(block)
+    BENDS[bend](many, 1, 1200)
+    many.pan(2, 0.5, 100)
+    many.fade(3, 0.7, 50)
+    for block in (64, 64, 9, 64):
+        many.render(block)
+    many.check()
+
+
+@pytest.mark.parametrize(
+    ("curve", "begin", "goal"),
+    [
+        (EXPONENTIAL, 1.0, 0.0),
+        (EXPONENTIAL, 0.1, 1.0),
+        (EQUAL_POWER, 1.0, 0.5),
+        (EQUAL_POWER, 0.2, 0.9),
+        (EQUAL_POWER, 0.01, 1.0),
+        (EQUAL_POWER, 1.0, 0.0),
+    ],
+)
+@pytest.mark.parametrize("longest", [64, 32, 16])
+def test_parabolas_are_close_to_the_curve_as_sharp_as_it_may_be(
+    curve: int, begin: float, goal: float, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the shortest fades whose pieces are that long, all along."""
+    monkeypatch.setattr(course, "CURVES", 0)  # no tables
+    frames = shortest_fade(curve, begin, goal, longest)
+    rig = Rig(PLAIN, capacity=32768, slice=64)
+    rig.write(np.ones(min(frames, 30_000), np.float32))
+    rig.play()
+    rig.give(kinds.GAIN, value=begin)
+    rig.render(64)
+    rig.render(64)
+    rig.give(kinds.GAIN, value=goal, frames=frames, shape=curve, **turns(frames, curve))
+    way = Way(value=begin)
+    way.go(goal, frames, curve)
+    worst = 0.0
+    while rig.table[0]["gain_left"] != 0 or way.done == 0:
+        if int(rig.table[0]["write"] - rig.table[0]["read"]) < 128:
+            rig.write(np.ones(16_384, np.float32))
+        played = rig.render(64)[:, 0]
+        if way.done + 64 <= frames:
+            assert rig.stream["line_count"] > 0
+        wanted = [way.step() for _ in range(64)]
+        worst = max(worst, float(np.abs(played - wanted).max()))
+        if not way.moves:
+            break
+    assert worst < (course.CLOSE + 1.5e-7) * max(begin, goal)
+    assert worst > 0.02 * course.CLOSE * max(begin, goal)
+
+
+def shortest_fade(curve: int, begin: float, goal: float, longest: int) -> int:
+    """Frames of a fade whose pieces are `longest` frames, but of any shorter one less."""
+    rig = Rig(PLAIN, slice=64)
+    voice = rig.table[0]
+
+    def piece(frames: int) -> int:
+        voice["gain"] = begin
+        more = turns(frames, curve)
+        envelope.start_gain(voice, goal, frames, curve, more["turn"], more["turn_other"])
+        return int(course.longest_piece(rig.stream, voice))
+
+    low, high = 16, 1 << 20
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if piece(middle) >= longest else (middle, high)
+    return high
+
+
+@pytest.mark.parametrize(("voices", "bent"), [(PASS - 1, True), (PASS, False)])
+def test_few_on_one_curve_need_no_tables(voices: int, bent: bool) -> None:
+    many = Many(PLAIN, voices)
+    for slot in range(voices):
+        many.fade(slot, 0.0, 20_000, EXPONENTIAL)
+    many.render(64)
+    many.render(64)
+    assert {int(many.rig.table[slot]["way"]) == course.BENT for slot in range(voices)} == {bent}
 
 
 def test_a_jump_soon_after_a_way_has_ended_is_noted_as_a_jump(form: Form) -> None:
@@ -337,6 +485,7 @@ def test_many_voices_are_told_many_things(seed: int, channels: int) -> None:
     random = np.random.default_rng(seed)
     many = Many(compiled(), 19, channels=channels, frames=4000)
     lengths = [0, 30, 64, 128, 200, 700, *random.integers(1, 900, 6).tolist()]
+    lengths += random.integers(1000, 6000, 6).tolist()
     while many.oracles[0].read < 3800:
         for _ in range(int(random.integers(0, 4))):
             tell(many, random, int(random.integers(19)), int(random.choice(lengths)))

@@ -25,7 +25,6 @@ from audiostream.realtime.layout import (
     BELL,
     CLOCK,
     COMMAND,
-    COURSE,
     CURVE,
     CUTS,
     GROUP,
@@ -1444,7 +1443,7 @@ def test_shared_words_are_touched_by_atomics_alone() -> None:
     assert own - all_accesses() == set(), "no exception is left over"
 
 
-RECORDS = (BELL, CLOCK, COMMAND, COURSE, CURVE, GROUP, POINT, STREAM, TIMELINE, VOICE)
+RECORDS = (BELL, CLOCK, COMMAND, CURVE, GROUP, POINT, STREAM, TIMELINE, VOICE)
 
 
 def test_every_shared_word_is_one_of_the_records() -> None:
