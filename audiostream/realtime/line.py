@@ -21,27 +21,10 @@ from audiostream.realtime.atomics import (
     voice_at,
     words_at,
 )
+from audiostream.realtime.bends import mix_bent
 from audiostream.realtime.careful import becomes_calm
-from audiostream.realtime.course import (
-    ALONE,
-    BENT,
-    CURVED,
-    EVEN,
-    SIDED,
-    count_anew,
-    follow_courses,
-    forget_curves,
-    is_to_note,
-    leave_course,
-    level_behind,
-    mix_bent,
-    mix_courses,
-    moves_for,
-    set_course,
-    shared_way,
-    step_of,
-    way_of,
-)
+from audiostream.realtime.course import is_to_note, leave_course
+from audiostream.realtime.curves import count_anew, forget_curves
 from audiostream.realtime.envelope import level_now, pass_time
 from audiostream.realtime.inlined import apart, inlined
 from audiostream.realtime.layout import (
@@ -54,6 +37,21 @@ from audiostream.realtime.numbers import smaller
 from audiostream.realtime.ring import source_of
 from audiostream.realtime.sums import begin_with_four, mix_four, mix_four_ramps
 from audiostream.realtime.voice import foresee_point, forget_point, note_level, note_point
+from audiostream.realtime.ways import (
+    ALONE,
+    BENT,
+    CURVED,
+    EVEN,
+    SIDED,
+    follow_courses,
+    level_behind,
+    mix_courses,
+    moves_for,
+    set_course,
+    shared_way,
+    step_of,
+    way_of,
+)
 
 __all__ = (
     "are_short",

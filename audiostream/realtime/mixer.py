@@ -22,13 +22,13 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.careful import mix_careful
-from audiostream.realtime.course import BRIEF, EVEN
 from audiostream.realtime.heard import follow_heard
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.kinds import LINEAR
 from audiostream.realtime.line import are_short, look_again, mix_line, target_of
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.sums import clear_block, scale_ramp
+from audiostream.realtime.ways import BRIEF, EVEN
 
 __all__ = (
     "apply_master",

@@ -30,7 +30,6 @@ from audiostream.realtime.commands import (
     next_command,
     perform,
 )
-from audiostream.realtime.course import is_steady
 from audiostream.realtime.envelope import (
     FLOW,
     LEFT,
@@ -67,6 +66,7 @@ from audiostream.realtime.layout import (
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import source_of
 from audiostream.realtime.sums import add_one
+from audiostream.realtime.ways import is_steady
 
 __all__ = (
     "cut",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream.realtime import course, envelope, kinds, mixer
+from audiostream.realtime import bends, curves, envelope, kinds, mixer, ways
 from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR
 from audiostream.realtime.layout import CURVES, PASS
 from tests.realtime.oracle import Oracle, Way
@@ -238,8 +238,8 @@ def test_fades_of_hours_are_not_taken_for_one_another(form: Form) -> None:
 
 def test_one_curve_serves_all_that_are_on_it_and_again(monkeypatch: Any) -> None:
     drawn = []
-    real = course.draw
-    monkeypatch.setattr(course, "draw", lambda *what: (drawn.append(1), real(*what)))
+    real = curves.draw
+    monkeypatch.setattr(curves, "draw", lambda *what: (drawn.append(1), real(*what)))
     many = Many(PLAIN, 6)
     for goal in (0.0, 1.0, 0.0):
         for slot in range(6):
@@ -324,7 +324,7 @@ def test_curves_without_tables_stay_in_line(
     for frames in (64, 1, 7, 64, 100, 63, 64):
         many.render(frames)
     assert sorted(many.in_line()) == list(range(voices))
-    assert course.BENT in many.rig.lined_up["ways"].array[: int(many.rig.stream["line_count"])]
+    assert ways.BENT in many.rig.lined_up["ways"].array[: int(many.rig.stream["line_count"])]
 
 
 @pytest.mark.parametrize("bend", BENDS)
@@ -374,7 +374,7 @@ def test_parabolas_are_close_to_the_curve_as_sharp_as_it_may_be(
     curve: int, begin: float, goal: float, longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the shortest fades whose pieces are that long, all along."""
-    monkeypatch.setattr(course, "CURVES", 0)  # no tables
+    monkeypatch.setattr(curves, "CURVES", 0)  # no tables
     frames = shortest_fade(curve, begin, goal, longest)
     rig = Rig(PLAIN, capacity=32768, slice=64)
     rig.write(np.ones(min(frames, 30_000), np.float32))
@@ -396,8 +396,8 @@ def test_parabolas_are_close_to_the_curve_as_sharp_as_it_may_be(
         worst = max(worst, float(np.abs(played - wanted).max()))
         if not way.moves:
             break
-    assert worst < (course.CLOSE + 1.5e-7) * max(begin, goal)
-    assert worst > 0.02 * course.CLOSE * max(begin, goal)
+    assert worst < (bends.CLOSE + 1.5e-7) * max(begin, goal)
+    assert worst > 0.02 * bends.CLOSE * max(begin, goal)
 
 
 def shortest_fade(curve: int, begin: float, goal: float, longest: int) -> int:
@@ -409,7 +409,7 @@ def shortest_fade(curve: int, begin: float, goal: float, longest: int) -> int:
         voice["gain"] = begin
         more = turns(frames, curve)
         envelope.start_gain(voice, goal, frames, curve, more["turn"], more["turn_other"])
-        return int(course.longest_piece(rig.stream, voice))
+        return int(bends.longest_piece(rig.stream, voice))
 
     low, high = 16, 1 << 20
     while high - low > 1:
@@ -425,7 +425,7 @@ def test_few_on_one_curve_need_no_tables(voices: int, bent: bool) -> None:
         many.fade(slot, 0.0, 20_000, EXPONENTIAL)
     many.render(64)
     many.render(64)
-    assert {int(many.rig.table[slot]["way"]) == course.BENT for slot in range(voices)} == {bent}
+    assert {int(many.rig.table[slot]["way"]) == ways.BENT for slot in range(voices)} == {bent}
 
 
 def test_a_jump_soon_after_a_way_has_ended_is_noted_as_a_jump(form: Form) -> None:

@@ -1,0 +1,96 @@
+"""Tables of the curves that voices in line are on, which all on one share; audio thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.atomics import curve_at, floats_at
+from audiostream.realtime.envelope import turn_on
+from audiostream.realtime.inlined import inlined
+from audiostream.realtime.kinds import EXPONENTIAL
+from audiostream.realtime.layout import CURVE_BYTES, CURVES
+
+__all__ = ("count_anew", "curve_for", "curve_of", "forget_curves", "go_along")
+
+IN_USE = 2
+"""A curve that somebody in line is on; half of it: somebody was before it was made anew."""
+
+
+@inlined
+def curve_of(stream: Any, number: int) -> int:
+    """Address of the CURVE of a number."""
+    return stream["curves"] + number * CURVE_BYTES
+
+
+@inlined
+def forget_curves(stream: Any) -> None:
+    """Nobody is on any curve; their tables stay, in case somebody is again."""
+    for k in range(CURVES):
+        curve_at(curve_of(stream, k))["used"] >>= 1
+
+
+@inlined
+def count_anew(stream: Any) -> None:
+    """Nobody of the next group has been found to be on any curve."""
+    for k in range(CURVES):
+        curve_at(curve_of(stream, k))["members"] = 0
+
+
+@inlined
+def draw(stream: Any, curve: Any, voice: Any) -> None:
+    """Make the tables of the curve that a voice is on."""
+    channels = stream["channels"]
+    first = floats_at(curve["first"], stream["slice"] * channels)
+    second = floats_at(curve["second"], stream["slice"] * channels)
+    curve["shape"] = voice["shape"]
+    curve["turn"] = voice["turn"]
+    curve["turn_other"] = voice["turn_other"]
+    curve["curve"] = 1.0
+    curve["curve_other"] = 0.0
+    curve["behind"] = 0
+    for i in range(stream["slice"]):
+        turn_on(curve, 1)
+        for c in range(channels):
+            k = i * channels + c
+            if curve["shape"] == EXPONENTIAL:
+                second[k] = np.float32(curve["curve"])
+            else:
+                first[k] = np.float32(curve["curve"])
+                second[k] = np.float32(curve["curve_other"] / curve["curve"])
+
+
+@inlined
+def curve_for(stream: Any, voice: Any) -> int:
+    """The number of the curve that a voice is on, or -1 if there is no room for its tables."""
+    free = -1
+    least = IN_USE
+    for k in range(CURVES):
+        curve = curve_at(curve_of(stream, k))
+        same = curve["shape"] == voice["shape"] and curve["turn"] == voice["turn"]
+        # The cosines of small angles are one and the same; an hour's fade has 1.
+        if same and curve["turn_other"] == voice["turn_other"]:
+            curve["used"] = IN_USE
+            curve["members"] += 1
+            return k
+        if curve["used"] < least:
+            least = curve["used"]
+            free = k
+    if free < 0:
+        return -1
+    curve = curve_at(curve_of(stream, free))
+    draw(stream, curve, voice)
+    curve["used"] = IN_USE
+    curve["members"] = 1
+    return free
+
+
+@inlined
+def go_along(curve: Any, frames: int) -> None:
+    """Have a curve's "curve" be where it is `frames` frames on, if it is not yet."""
+    if curve["behind"] != frames:
+        curve["behind"] = frames
+        curve["curve"] = 1.0
+        curve["curve_other"] = 0.0
+        turn_on(curve, frames)
