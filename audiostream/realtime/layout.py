@@ -263,8 +263,17 @@ STREAM: Final = _record(
     ("entered", "left"),
     # audio: how many places the line has, of how many of them the gain may move, how many
     # voices are not in it, how many groups there are, how many places of the line are of no
-    # group, and the changes that this was found out for, or -1
-    ("line_count", "ramping", "other_count", "group_count", "own_count", "lined_up"),
+    # group, the changes that this was found out for, or -1, and frames for which nobody in line
+    # is short
+    (
+        "line_count",
+        "ramping",
+        "other_count",
+        "group_count",
+        "own_count",
+        "lined_up",
+        "lasts",
+    ),
     # audio: the capture's writer
     ("reserve", "commit", "ended"),
     # audio: counters and clocks; when frames are heard or captured, and what the host's clock

@@ -54,7 +54,6 @@ from audiostream.realtime.ways import (
 )
 
 __all__ = (
-    "are_short",
     "look_again",
     "mix_line",
     "refresh_line",
@@ -278,6 +277,7 @@ def sort_voices(stream: Any) -> None:
     stream["other_count"] = 0
     stream["group_count"] = 0
     stream["ramping"] = 0
+    stream["lasts"] = 0
     forget_curves(stream)
     end = load_acquire(stream, "voice_end")
     line_up_group(stream, 0, end)
@@ -300,12 +300,12 @@ def refresh_line(stream: Any) -> None:
 
 
 @apart
-def are_short(here: Any, until: Any, frames: int, count: int) -> int:
-    """How many in line have, as far as is known, no `frames` frames to play on."""
-    short = 0
+def least_left(here: Any, until: Any, count: int) -> int:
+    """For how many frames all in line play on, as far as is known."""
+    least = NEVER
     for i in range(count):
-        short += 1 if here[i] + frames > until[i] else 0
-    return short
+        least = smaller(least, until[i] - here[i])
+    return least
 
 
 @inlined
@@ -321,7 +321,10 @@ def leave_line(stream: Any, i: int) -> None:
 
 @inlined
 def look_again(stream: Any, frames: int) -> None:
-    """See how far those in line go now; who has no `frames` frames to play on leaves it."""
+    """See how far those in line go now; who has no `frames` frames to play on leaves it.
+
+    Most go on for many blocks, in which nobody is looked at.
+    """
     line = words_at(stream["line"], stream["line_count"] + 1)
     here = words_at(stream["here"], stream["line_count"] + 1)
     until = words_at(stream["until"], stream["line_count"] + 1)
@@ -336,6 +339,7 @@ def look_again(stream: Any, frames: int) -> None:
                 until[i] = smaller(until[i], moving_until[i])
             if here[i] + frames > until[i]:
                 leave_line(stream, i)
+    stream["lasts"] = least_left(here, until, stream["line_count"])
 
 
 # --- a block ----------------------------------------------------------------------
@@ -388,35 +392,40 @@ def mix_pass(stream: Any, frames: int, first: int, ramps: bool, empty: bool) -> 
     """
     samples = frames * stream["channels"]
     sources = words_at(stream["sources"], first + PASS)
-    gains = floats_at(stream["gains"], first + PASS)
-    steps = floats_at(stream["steps"], first + PASS)
     block = floats_at(words_at(stream["targets"], first + 1)[first], samples)
     a = floats_at(sources[first], samples)
     b = floats_at(sources[first + 1], samples)
     c = floats_at(sources[first + 2], samples)
     d = floats_at(sources[first + 3], samples)
+    way = words_at(stream["ways"], first + 1)[first]
+    if way == BENT:
+        mix_bent(stream, first, frames)
+        return
+    if way != EVEN:
+        mix_courses(stream, way, first, block, a, b, c, d, samples)
+        return
+    gains = floats_at(stream["gains"], first + PASS)
     ga = gains[first]
     gb = gains[first + 1]
     gc = gains[first + 2]
     gd = gains[first + 3]
-    sa = steps[first]
-    sb = steps[first + 1]
-    sc = steps[first + 2]
-    sd = steps[first + 3]
-    way = words_at(stream["ways"], first + 1)[first]
-    if way == BENT:
-        mix_bent(stream, first, frames)
-    elif way != EVEN:
-        mix_courses(stream, way, first, block, a, b, c, d, samples)
-    elif not ramps or (sa == ZERO and sb == ZERO and sc == ZERO and sd == ZERO):
-        if empty:
-            begin_with_four(block, a, b, c, d, ga, gb, gc, gd, samples)
-        else:
-            mix_four(block, a, b, c, d, ga, gb, gc, gd, samples)
+    if ramps:
+        steps = floats_at(stream["steps"], first + PASS)
+        sa = steps[first]
+        sb = steps[first + 1]
+        sc = steps[first + 2]
+        sd = steps[first + 3]
+        if sa != ZERO or sb != ZERO or sc != ZERO or sd != ZERO:
+            ramp = floats_at(stream["ramp"], samples)
+            half = (frames >> 1) * stream["channels"]
+            mix_four_ramps(
+                block, ramp, a, b, c, d, ga, gb, gc, gd, sa, sb, sc, sd, half, samples
+            )
+            return
+    if empty:
+        begin_with_four(block, a, b, c, d, ga, gb, gc, gd, samples)
     else:
-        ramp = floats_at(stream["ramp"], samples)
-        half = (frames >> 1) * stream["channels"]
-        mix_four_ramps(block, ramp, a, b, c, d, ga, gb, gc, gd, sa, sb, sc, sd, half, samples)
+        mix_four(block, a, b, c, d, ga, gb, gc, gd, samples)
 
 
 @inlined

@@ -25,7 +25,7 @@ from audiostream.realtime.careful import mix_careful
 from audiostream.realtime.heard import follow_heard
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.kinds import LINEAR
-from audiostream.realtime.line import are_short, look_again, mix_line, target_of
+from audiostream.realtime.line import look_again, mix_line, target_of
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.sums import clear_block, scale_ramp
 from audiostream.realtime.ways import BRIEF, EVEN
@@ -54,10 +54,9 @@ def mix_other(stream: Any, address: int, frames: int) -> None:
 def mix_block(stream: Any, frames: int) -> None:
     """Sum all voices' next `frames` frames (at most a slice) into the stream's block."""
     mix = stream["mix"]
-    here = words_at(stream["here"], stream["line_count"] + 1)
-    until = words_at(stream["until"], stream["line_count"] + 1)
-    if are_short(here, until, frames, stream["line_count"]) > 0:
+    if frames > stream["lasts"]:
         look_again(stream, frames)
+    stream["lasts"] -= frames
     ramps = stream["ramping"] > 0
     is_even = stream["own_count"] > 0 and words_at(stream["ways"], 1)[0] == EVEN
     empty = is_even and not ramps and stream["other_count"] == 0

@@ -57,6 +57,7 @@ ALLOWED = {
     "llvm.vector.reduce.add": "a few instructions: the lanes of a vector are added up",
     "llvm.vector.reduce.fadd": "a few instructions: the lanes of a vector are added up",
     "llvm.vector.reduce.fmax": "a few instructions: the greatest of a vector's lanes",
+    "llvm.vector.reduce.smin": "a few instructions: the least of a vector's lanes",
     # --- and where the CPU has vectors that masks or a length go with (AVX-512, SVE)
     "llvm.masked.gather": "a vector load from several places",
     "llvm.masked.load": "a vector load of some lanes",
