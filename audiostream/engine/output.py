@@ -265,7 +265,7 @@ class Output(Stream):
         record["bell"] = -1
         for field in RAMPS:
             record[field] = record[field + "_goal"] = 1.0
-        record["heard_offset"] = NEVER
+        record["heard_offset"] = record["read_ahead"] = NEVER
         record["wake_read"] = record["wake_heard"] = NEVER
         for name, word in words.items():
             record[name] = word
@@ -368,13 +368,13 @@ class Output(Stream):
                 self.attached.pop(slot, None)
                 voice.give_back()
                 self._retiring[slot] = OVER
-        load, store = self.kernels.load_word, self.kernels.store_word
+        store = self.kernels.store_word
         over = []
         # A copy: what is removed by a finalizer may come in between.
         for slot, skip in list(self._retiring.items()):
             address = self.voice_address(slot)
             faded = skip == OVER or (
-                load(address + VOICE_OFFSETS["read"]) >= skip
+                self.kernels.read_now(self.address, address) >= skip
                 and all(self.word_of(slot, name) == idle for name, idle in AT_REST.items())
             )
             if faded or force or not self._started:

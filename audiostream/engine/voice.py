@@ -206,6 +206,10 @@ class Voice(Controls):
         """The ring index that is heard now."""
         return self.output.kernels.heard_now(self.output.address, self.address)
 
+    def _read(self) -> int:
+        """The ring index up to which the audio thread has read."""
+        return self.output.kernels.read_now(self.output.address, self.address)
+
     @property
     def is_gone(self) -> bool:
         """True once the voice was removed, or its stream closed."""
@@ -216,7 +220,7 @@ class Voice(Controls):
     def _settle(self) -> None:
         """Book what the audio thread has read and cleared since the last look."""
         # In this order: a jump is told before the index that it led to.
-        read = self._word("read")
+        read = self._read()
         executed = self._word("cut_count")
         stops = self._word("stop_count")
         for number in range(self._cuts_seen, executed):
@@ -252,7 +256,7 @@ class Voice(Controls):
         """
         with self.lock:
             if self._final is None:
-                heard = self._word("read") if cut else self._heard()
+                heard = self._read() if cut else self._heard()
                 self._settle()
             else:
                 heard = self._last_heard
@@ -359,7 +363,7 @@ class Voice(Controls):
 
     def room(self) -> int:
         """Frames (the device's) that the ring takes now."""
-        return self._limit - (self._word("write") - self._word("read"))
+        return self._limit - (self._word("write") - self._read())
 
     def _takes(self) -> int:
         """Own frames that can be written now."""
@@ -497,7 +501,7 @@ class Voice(Controls):
 
     def _adapt(self) -> None:
         """Fit the prebuffer to the shortages there were."""
-        if self._prebuffer.note(self._word("shortages"), self._word("read")):
+        if self._prebuffer.note(self._word("shortages"), self._read()):
             self._store(self._at("prebuffer"), self._prebuffer.frames)
 
     @property
@@ -718,14 +722,14 @@ class Voice(Controls):
 
     def arm_read(self, index: int) -> bool:
         """Have the bell rung when the ring was read up to `index`; True if it is."""
-        return self._arm("wake_read", "read", index)
+        return self._arm("wake_read", "read", index) or self.has_read(index)
 
     def arm_heard(self, index: int) -> bool:
         """Have the bell rung when `index` was heard; True if it is."""
-        # The record's word is as old as the last break or the last waiter.
         return self._arm("wake_heard", "heard", index) or self.has_heard(index)
 
     def _arm(self, wake: str, field: str, index: int) -> bool:
+        # The record's word is as old as the last break or the last waiter.
         kernels = self.output.kernels
         return bool(kernels.arm(self._at(wake), self._at(field), index, self._armed))
 
@@ -735,7 +739,7 @@ class Voice(Controls):
 
     def has_read(self, index: int) -> bool:
         """True if the audio thread has read up to `index`."""
-        return self._word("read") >= index
+        return self._read() >= index
 
     def has_heard(self, index: int) -> bool:
         """True if `index` was heard."""

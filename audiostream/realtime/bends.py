@@ -189,13 +189,12 @@ def piece_of(course: Any, frames: int) -> int:
 
 
 @inlined
-def mix_bent(stream: Any, first: int, frames: int) -> None:
-    """Sum the four in line from `first` on, all of them BENT."""
+def mix_bent(stream: Any, first: int, mix: int, frames: int) -> None:
+    """Sum the four in line from `first` on, all of them BENT, into the block at `mix`."""
     course = course_of(stream, first)
     numbers = numbers_of(stream, first)
     channels = stream["channels"]
     sources = words_at(stream["sources"], first + PASS)
-    mix = words_at(stream["targets"], first + 1)[first]
     piece = piece_of(course, frames)
     done = 0
     while done < frames:

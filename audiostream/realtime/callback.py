@@ -194,7 +194,7 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
             stream["encoding"],
             values,
         )
-        store(stream, "frames", stream["frames"] + count)
+        store_release(stream, "frames", stream["frames"] + count)
         done += count
     if frames == 0:
         follow_voices(stream)

@@ -63,6 +63,7 @@ class Kernels:
     monotonic_at: Callable[[int, int], int]
     tell: Callable[[int, int], int]
     heard_now: Callable[[int, int], int]
+    read_now: Callable[[int, int], int]
     take: Callable[[int, int, int, int, int, int], int]
     take_woken: Callable[[int, int, int], int]
     read_ring: Callable[[int, int, int, int], int]
@@ -87,6 +88,7 @@ ARGUMENTS = {
     "monotonic_at": 2,
     "tell": 2,
     "heard_now": 2,
+    "read_now": 2,
     "take": 6,
     "take_woken": 3,
     "read_ring": 4,

@@ -40,6 +40,7 @@ __all__ = (
     "monotonic_at",
     "put",
     "put_more",
+    "read_now",
     "read_ring",
     "spread",
     "store_word",
@@ -101,6 +102,25 @@ def changed(stream_address: int, voice_address: int) -> None:
 
 
 @inlined
+def read_now(stream_address: int, voice_address: int) -> int:
+    """Up to which index the audio thread has read a voice's ring.
+
+    While the voice is in line that is the device's frames and an offset; the audio thread
+    stores the index, and withdraws the offset, before it goes another way.
+    """
+    stream = stream_at(stream_address)
+    voice = voice_at(voice_address)
+    while True:
+        ahead = load_acquire(voice, "read_ahead")
+        if ahead == NEVER:
+            return load_seq(voice, "read")
+        frames = load_seq(stream, "frames")
+        fence_acquire()
+        if load(voice, "read_ahead") == ahead:
+            return frames + ahead
+
+
+@inlined
 def heard_now(stream_address: int, voice_address: int) -> int:
     """The index of a voice's ring that is heard now.
 
@@ -112,7 +132,7 @@ def heard_now(stream_address: int, voice_address: int) -> int:
     voice = voice_at(voice_address)
     offset = load_acquire(voice, "heard_offset")
     if offset != NEVER:
-        read = load_acquire(voice, "read")
+        read = read_now(stream_address, voice_address)
         heard = smaller(load_acquire(stream, "now_frame") + offset, read)
         fence_acquire()
         if load(voice, "heard_offset") == offset:
@@ -238,7 +258,7 @@ def put(
     guard = stream["slice"]
     capacity = voice["capacity"]
     write = voice["write"]
-    room = limit - (write - load_acquire(voice, "read"))
+    room = limit - (write - read_now(stream_address, voice_address))
     count = larger(smaller(frames, room), 0)
     end = write + count
     while write < end:

@@ -32,6 +32,7 @@ from audiostream.realtime.envelope import (
     set_ramp,
     start_ramp,
 )
+from audiostream.realtime.heard import read_by_now
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import SPAN, VOICE_BYTES
 from audiostream.realtime.line import refresh_line
@@ -55,7 +56,7 @@ def cut_voices(stream: Any, address: int) -> None:
         voice = voice_at(slot)
         if voice["group"] == address and load_seq(voice, "active") != 0:
             to = load_acquire(voice, "group_skip")
-            if to > voice["read"]:
+            if to > read_by_now(stream, voice):
                 cut_voice(stream["address"], slot, to)
         slot += VOICE_BYTES
 

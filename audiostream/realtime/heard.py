@@ -34,6 +34,8 @@ __all__ = (
     "follow_voices",
     "note_bell",
     "note_break",
+    "read_by_now",
+    "show_reads",
     "wake_waiters",
 )
 
@@ -108,8 +110,31 @@ def follow_heard(voice: Any, now: int) -> None:
 
 
 @inlined
+def read_by_now(stream: Any, voice: Any) -> int:
+    """What of a voice was read; the audio thread's own look (others: control.read_now)."""
+    if voice["read_ahead"] != NEVER:
+        return stream["frames"] + voice["read_ahead"]
+    return voice["read"]
+
+
+@inlined
+def show_reads(stream: Any) -> None:
+    """Bring the read indices of those in line up to now.
+
+    Nothing of theirs is written in most blocks: whoever wants to know what was read adds (see
+    control.read_now).  A slot that was given to somebody else meanwhile is left alone.
+    """
+    line = words_at(stream["line"], stream["line_count"] + 1)
+    for i in range(stream["line_count"]):
+        voice = voice_at(line[i])
+        if voice["calm"] >= 0 and voice["read_ahead"] != NEVER:
+            store_release(voice, "read", stream["frames"] + voice["read_ahead"])
+
+
+@inlined
 def follow_voices(stream: Any) -> None:
     """Bring every voice's heard position up to now."""
+    show_reads(stream)
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(address)
@@ -150,6 +175,7 @@ def wake_waiters(stream: Any) -> None:
     if load_seq(stream, "armed") == 0:
         return
     store_seq(stream, "armed", 0)
+    show_reads(stream)
     waiting = False
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):

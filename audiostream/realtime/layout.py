@@ -157,7 +157,8 @@ VOICE: Final = _record(
     ("wake_read", "wake_heard", "woken"),
     # audio, now and then: what it does (STOPPED and so on); commands behind which all are
     # done; clears and stops executed; frames of silence for late ones, and how often that
-    # was; how many of the stops had a time; frames that the last command was late
+    # was; how many of the stops had a time; frames that the last command was late; while the
+    # voice is in line what to add to the device's frames for what was read, else NEVER
     (
         "transport",
         "command_taken",
@@ -166,6 +167,7 @@ VOICE: Final = _record(
         "shortages",
         "stop_count",
         "late",
+        "read_ahead",
     ),
     # audio: 1 while it sounds, after it ran dry, and while it waits for its prebuffer; the
     # index that the last clear or stop has jumped to; a clear's fade; frames left of the tail
@@ -229,7 +231,7 @@ STREAM: Final = _record(
     ),
     # config: addresses of the line's arrays (see LINE), and of the addresses of the other
     # voices in use (int64); of the levels of a slice's frames, and of as many sines (float32)
-    ("line", "here", "until", "sources", "ends", "sizes", "gains", "steps"),
+    ("line", "ahead", "until", "sources", "ends", "sizes", "gains", "steps"),
     (
         "gains_now",
         "gain_steps",
@@ -338,7 +340,7 @@ VOICE_BYTES: Final = VOICE.itemsize
 
 LINE: Final = {
     "line": np.dtype(np.int64),
-    "here": np.dtype(np.int64),
+    "ahead": np.dtype(np.int64),
     "until": np.dtype(np.int64),
     "sources": np.dtype(np.int64),
     "ends": np.dtype(np.int64),
@@ -354,13 +356,13 @@ LINE: Final = {
 }
 """The line of the voices that just play on, as arrays: all that a block needs to know of them.
 
-Addresses of the voices' records; read indices, and those up to which nothing else is to be
-done; addresses of this block's frames, those at which the rings end, and the rings' sizes in
-bytes; gains, and their steps from frame to frame; the same in full precision; the indices at
-which what their records tell of them was true, and those at which they cease to move, 0 where
-they do not; addresses of the blocks that they are summed into; ways (see course.py).  Voices of
-one group and way stand together, in full passes that silence makes up.  The audio thread alone
-touches them.
+Addresses of the voices' records; what to add to the device's frames for the read indices, and
+those up to which nothing else is to be done; addresses of this block's frames, those at which
+the rings end, and the rings' sizes in bytes; gains, and their steps from frame to frame; the
+same in full precision; the indices at which what their records tell of them was true, and those
+at which they cease to move, 0 where they do not; and pass by pass addresses of the blocks that
+they are summed into, and ways (see ways.py).  Voices of one group and way stand together, in
+full passes that silence makes up.  The audio thread alone touches them.
 """
 
 CURVE: Final = _record(

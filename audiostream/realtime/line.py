@@ -26,6 +26,7 @@ from audiostream.realtime.careful import becomes_calm
 from audiostream.realtime.course import is_to_note, leave_course
 from audiostream.realtime.curves import count_anew, forget_curves
 from audiostream.realtime.envelope import level_now, pass_time
+from audiostream.realtime.heard import read_by_now
 from audiostream.realtime.inlined import apart, inlined
 from audiostream.realtime.layout import (
     CURVES,
@@ -78,6 +79,18 @@ def target_of(stream: Any, voice: Any) -> int:
 
 
 @inlined
+def here_of(stream: Any, i: int) -> int:
+    """The read index of a place of the line, before the block."""
+    return stream["frames"] + words_at(stream["ahead"], i + 1)[i]
+
+
+@inlined
+def way_at(stream: Any, i: int) -> int:
+    """The way of a place of the line, which is its pass's."""
+    return words_at(stream["ways"], i // PASS + 1)[i // PASS]
+
+
+@inlined
 def set_level(stream: Any, voice: Any, address: int, i: int, way: int) -> None:
     """Have a place of the line go on at a voice's level as its record says."""
     level = 0.0
@@ -86,7 +99,7 @@ def set_level(stream: Any, voice: Any, address: int, i: int, way: int) -> None:
         level = level_now(voice, address)
         step = step_of(voice, address)
     else:
-        set_course(stream, voice, address, i, way)
+        set_course(stream, voice, address, i, way, here_of(stream, i))
     floats_at(stream["gains"], i + 1)[i] = np.float32(level)
     floats_at(stream["steps"], i + 1)[i] = np.float32(step)
     doubles_at(stream["gains_now"], i + 1)[i] = level
@@ -100,17 +113,18 @@ def line_up(stream: Any, voice: Any, address: int, way: int) -> None:
     here = voice["read"]
     size = 4 * stream["channels"] * voice["capacity"]
     words_at(stream["line"], i + 1)[i] = address
-    words_at(stream["here"], i + 1)[i] = here
+    words_at(stream["ahead"], i + 1)[i] = here - stream["frames"]
     words_at(stream["until"], i + 1)[i] = here
     words_at(stream["since"], i + 1)[i] = here
     words_at(stream["sources"], i + 1)[i] = source_of(voice, here, stream["channels"])
     words_at(stream["ends"], i + 1)[i] = voice["ring"] + size
     words_at(stream["sizes"], i + 1)[i] = size
-    words_at(stream["targets"], i + 1)[i] = target_of(stream, voice)
-    words_at(stream["ways"], i + 1)[i] = way
+    words_at(stream["targets"], i // PASS + 1)[i // PASS] = target_of(stream, voice)
+    words_at(stream["ways"], i // PASS + 1)[i // PASS] = way
     words_at(stream["moving_until"], i + 1)[i] = 0
     set_level(stream, voice, address, i, way)
     level = level_now(voice, address)
+    store_release(voice, "read_ahead", here - stream["frames"])
     note_level(voice, here, level)
     left = moves_for(voice, address)
     if left > 0:
@@ -127,7 +141,7 @@ def leave_free(stream: Any, i: int, way: int) -> None:
     """Have silence summed in a place of the line: a voice of nobody's plays a ring of it."""
     size = 4 * stream["channels"] * stream["slice"]
     words_at(stream["line"], i + 1)[i] = stream["nobody"]
-    words_at(stream["here"], i + 1)[i] = 0
+    words_at(stream["ahead"], i + 1)[i] = 0
     words_at(stream["until"], i + 1)[i] = NEVER
     words_at(stream["sources"], i + 1)[i] = stream["silence"]
     words_at(stream["ends"], i + 1)[i] = stream["silence"] + size
@@ -171,19 +185,28 @@ def write_back(stream: Any, i: int) -> None:
     voice = voice_at(address)
     if load_seq(voice, "active") == 0 or voice["calm"] < 0:
         return
-    here = words_at(stream["here"], i + 1)[i]
+    here = here_of(stream, i)
     pass_time(voice, address, here - words_at(stream["since"], i + 1)[i])
     words_at(stream["since"], i + 1)[i] = here
-    if words_at(stream["ways"], i + 1)[i] < CURVED:
+    if way_at(stream, i) < CURVED:
         forget_point(voice)
     note_point(voice, here, level_now(voice, address))
+
+
+@inlined
+def stand_alone(stream: Any, i: int) -> None:
+    """Note in the record of a voice that was in line what was read, if it is still its own."""
+    voice = voice_at(words_at(stream["line"], i + 1)[i])
+    if voice["calm"] >= 0 and voice["read_ahead"] != NEVER:
+        store_release(voice, "read", read_by_now(stream, voice))
+        store_release(voice, "read_ahead", NEVER)
 
 
 @inlined
 def is_over(stream: Any, i: int) -> bool:
     """True if the level of a voice in line has moved, and is where it was to go."""
     until = words_at(stream["moving_until"], i + 1)[i]
-    return until != 0 and until == words_at(stream["here"], i + 1)[i]
+    return until != 0 and until == here_of(stream, i)
 
 
 @inlined
@@ -192,7 +215,7 @@ def end_ramp(stream: Any, i: int) -> None:
     write_back(stream, i)
     address = words_at(stream["line"], i + 1)[i]
     words_at(stream["moving_until"], i + 1)[i] = 0
-    set_level(stream, voice_at(address), address, i, words_at(stream["ways"], i + 1)[i])
+    set_level(stream, voice_at(address), address, i, way_at(stream, i))
     stream["ramping"] -= 1
 
 
@@ -273,6 +296,8 @@ def sort_voices(stream: Any) -> None:
     if stream["ramping"] > 0:
         for i in range(stream["line_count"]):
             write_back(stream, i)
+    for i in range(stream["line_count"]):
+        stand_alone(stream, i)
     stream["line_count"] = 0
     stream["other_count"] = 0
     stream["group_count"] = 0
@@ -300,22 +325,23 @@ def refresh_line(stream: Any) -> None:
 
 
 @apart
-def least_left(here: Any, until: Any, count: int) -> int:
-    """For how many frames all in line play on, as far as is known."""
-    least = NEVER
+def first_end(ahead: Any, until: Any, count: int) -> int:
+    """The device's frame up to which all in line play on, as far as is known."""
+    first = NEVER
     for i in range(count):
-        least = smaller(least, until[i] - here[i])
-    return least
+        first = smaller(first, until[i] - ahead[i])
+    return first
 
 
 @inlined
 def leave_line(stream: Any, i: int) -> None:
     """Take a voice out of the line; the next block's line has no gap any more."""
+    stand_alone(stream, i)
     if words_at(stream["moving_until"], i + 1)[i] != 0:
         write_back(stream, i)
         stream["ramping"] -= 1
     set_aside(stream, words_at(stream["line"], i + 1)[i])
-    leave_free(stream, i, words_at(stream["ways"], i + 1)[i])
+    leave_free(stream, i, way_at(stream, i))
     stream["lined_up"] = -1
 
 
@@ -326,20 +352,20 @@ def look_again(stream: Any, frames: int) -> None:
     Most go on for many blocks, in which nobody is looked at.
     """
     line = words_at(stream["line"], stream["line_count"] + 1)
-    here = words_at(stream["here"], stream["line_count"] + 1)
+    ahead = words_at(stream["ahead"], stream["line_count"] + 1)
     until = words_at(stream["until"], stream["line_count"] + 1)
-    ways = words_at(stream["ways"], stream["line_count"] + 1)
     moving_until = words_at(stream["moving_until"], stream["line_count"] + 1)
     for i in range(stream["line_count"]):
-        if here[i] + frames > until[i]:
-            if is_over(stream, i) and ways[i] < CURVED:
+        end = stream["frames"] + ahead[i] + frames
+        if end > until[i]:
+            if is_over(stream, i) and way_at(stream, i) < CURVED:
                 end_ramp(stream, i)
             until[i] = load_acquire(voice_at(line[i]), "write")
             if moving_until[i] != 0:
                 until[i] = smaller(until[i], moving_until[i])
-            if here[i] + frames > until[i]:
+            if end > until[i]:
                 leave_line(stream, i)
-    stream["lasts"] = least_left(here, until, stream["line_count"])
+    stream["lasts"] = first_end(ahead, until, stream["line_count"]) - stream["frames"]
 
 
 # --- a block ----------------------------------------------------------------------
@@ -365,67 +391,76 @@ def move_on(sources: Any, ends: Any, sizes: Any, step: int, count: int) -> None:
 
 
 @inlined
-def take_frames(stream: Any, frames: int) -> None:
-    """Hand the next frames of those in line back, just before they are summed.
-
-    Their producers leave a slice of the ring alone (see ring.py).
-    """
-    count = stream["line_count"]
-    line = words_at(stream["line"], count + 1)
-    here = words_at(stream["here"], count + 1)
-    for i in range(count):
-        here[i] += frames
-    for i in range(count):
-        store_release(voice_at(line[i]), "read", here[i])
-
-
-@inlined
-def mix_pass(stream: Any, frames: int, first: int, ramps: bool, empty: bool) -> None:
-    """Sum the four in line from `first` on.
+def mix_evenly(
+    stream: Any,
+    block: Any,
+    a: Any,
+    b: Any,
+    c: Any,
+    d: Any,
+    gains: Any,
+    steps: Any,
+    frames: int,
+    empty: bool,
+) -> None:
+    """Sum four whose channels are alike, at constant gains or along ramps.
 
     Parameters
     ----------
-    ramps : bool
-        False: no gain in line moves.
+    gains, steps : float32 (PASS,)
     empty : bool
-        The block holds nothing yet.
+        The block holds nothing yet, and no gain moves.
     """
     samples = frames * stream["channels"]
-    sources = words_at(stream["sources"], first + PASS)
-    block = floats_at(words_at(stream["targets"], first + 1)[first], samples)
-    a = floats_at(sources[first], samples)
-    b = floats_at(sources[first + 1], samples)
-    c = floats_at(sources[first + 2], samples)
-    d = floats_at(sources[first + 3], samples)
-    way = words_at(stream["ways"], first + 1)[first]
-    if way == BENT:
-        mix_bent(stream, first, frames)
-        return
-    if way != EVEN:
-        mix_courses(stream, way, first, block, a, b, c, d, samples)
-        return
-    gains = floats_at(stream["gains"], first + PASS)
-    ga = gains[first]
-    gb = gains[first + 1]
-    gc = gains[first + 2]
-    gd = gains[first + 3]
-    if ramps:
-        steps = floats_at(stream["steps"], first + PASS)
-        sa = steps[first]
-        sb = steps[first + 1]
-        sc = steps[first + 2]
-        sd = steps[first + 3]
-        if sa != ZERO or sb != ZERO or sc != ZERO or sd != ZERO:
-            ramp = floats_at(stream["ramp"], samples)
-            half = (frames >> 1) * stream["channels"]
-            mix_four_ramps(
-                block, ramp, a, b, c, d, ga, gb, gc, gd, sa, sb, sc, sd, half, samples
-            )
-            return
+    ga = gains[0]
+    gb = gains[1]
+    gc = gains[2]
+    gd = gains[3]
     if empty:
         begin_with_four(block, a, b, c, d, ga, gb, gc, gd, samples)
-    else:
+        return
+    sa = steps[0]
+    sb = steps[1]
+    sc = steps[2]
+    sd = steps[3]
+    if sa == ZERO and sb == ZERO and sc == ZERO and sd == ZERO:
         mix_four(block, a, b, c, d, ga, gb, gc, gd, samples)
+        return
+    ramp = floats_at(stream["ramp"], samples)
+    half = (frames >> 1) * stream["channels"]
+    mix_four_ramps(block, ramp, a, b, c, d, ga, gb, gc, gd, sa, sb, sc, sd, half, samples)
+
+
+@inlined
+def mix_passes(stream: Any, frames: int, count: int, empty: bool) -> None:
+    """Sum all in line, four at a time.
+
+    What the stream's record says is read beforehand: for all that LLVM knows, it may be among
+    what the sums are stored to.
+    """
+    samples = frames * stream["channels"]
+    sources = words_at(stream["sources"], count)
+    ways = words_at(stream["ways"], count)
+    targets = words_at(stream["targets"], count)
+    gains = stream["gains"]
+    steps = stream["steps"]
+    for number in range(count // PASS):
+        first = PASS * number
+        way = ways[number]
+        block = floats_at(targets[number], samples)
+        a = floats_at(sources[first], samples)
+        b = floats_at(sources[first + 1], samples)
+        c = floats_at(sources[first + 2], samples)
+        d = floats_at(sources[first + 3], samples)
+        if way == EVEN:
+            own_gains = floats_at(gains + 4 * first, PASS)
+            own_steps = floats_at(steps + 4 * first, PASS)
+            mix_evenly(stream, block, a, b, c, d, own_gains, own_steps, frames, empty)
+        elif way == BENT:
+            mix_bent(stream, first, targets[number], frames)
+        else:
+            mix_courses(stream, way, first, block, a, b, c, d, samples)
+        empty = False
 
 
 @inlined
@@ -433,16 +468,15 @@ def follow_ways(stream: Any, frames: int) -> None:
     """Move on the levels of those in line that are not EVEN, behind a block."""
     count = stream["line_count"]
     line = words_at(stream["line"], count + 1)
-    ways = words_at(stream["ways"], count + 1)
-    here = words_at(stream["here"], count + 1)
     for first in range(0, count, PASS):
-        way = ways[first]
+        way = way_at(stream, first)
         if way != EVEN:
             follow_courses(stream, first, way, frames)
         if way >= CURVED:
             for i in range(first, first + PASS):
-                if is_to_note(stream, i, here[i]):
-                    note_point(voice_at(line[i]), here[i], level_behind(stream, i, way))
+                here = here_of(stream, i) + frames
+                if is_to_note(stream, i, here):
+                    note_point(voice_at(line[i]), here, level_behind(stream, i, way))
 
 
 @inlined
@@ -465,10 +499,7 @@ def mix_line(stream: Any, frames: int, ramps: bool, empty: bool) -> None:
             frames,
             count,
         )
-    take_frames(stream, frames)
-    for first in range(0, count, PASS):
-        mix_pass(stream, frames, first, ramps, empty)
-        empty = False
+    mix_passes(stream, frames, count, empty)
     if ramps:
         follow_ways(stream, frames)
     move_on(

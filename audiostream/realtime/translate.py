@@ -46,6 +46,7 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "monotonic_at": control.monotonic_at,
     "tell": control.tell,
     "heard_now": control.heard_now,
+    "read_now": control.read_now,
     "take": control.take,
     "take_woken": control.take_woken,
     "read_ring": control.read_ring,

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import curve_at, floats_at, ramp_at, words_at
+from audiostream.realtime.atomics import curve_at, floats_at, ramp_at
 from audiostream.realtime.bends import is_bent, longest_piece, set_bend
 from audiostream.realtime.course import (
     LEFT_STEP,
@@ -171,10 +171,10 @@ def step_of(voice: Any, address: int) -> float:
 
 
 @inlined
-def set_course(stream: Any, voice: Any, address: int, i: int, way: int) -> None:
-    """Have a place of the line go on as its steady voice's record says; not if EVEN."""
+def set_course(stream: Any, voice: Any, address: int, i: int, way: int, here: int) -> None:
+    """Have a place of the line go on from `here` as its voice's record says; not if EVEN."""
     course = course_of(stream, i)
-    course[NOTED] = words_at(stream["here"], i + 1)[i]
+    course[NOTED] = here
     course[NOTE_AFTER] = larger(NEAR, voice["gain_left"] // POINTS)
     course[LEVEL] = level_now(voice, address)
     course[OTHER_LEVEL] = 0.0

@@ -75,6 +75,7 @@ class Form:
     arm: Any
     changed: Any
     heard_now: Any
+    read_now: Any
     heard_at: Any
     time_at: Any
     monotonic_at: Any
@@ -99,6 +100,7 @@ PLAIN = Form(
     control.arm,
     control.changed,
     control.heard_now,
+    control.read_now,
     control.heard_at,
     control.time_at,
     control.monotonic_at,
@@ -128,6 +130,7 @@ def compiled() -> Form:
         k.arm,
         k.changed,
         k.heard_now,
+        k.read_now,
         k.heard_at,
         k.time_at,
         k.monotonic_at,
@@ -313,6 +316,7 @@ class Rig:
                     for name in (ramp_name, f"{ramp_name}_goal")
                 },
                 "heard_offset": NEVER,
+                "read_ahead": NEVER,
                 "calm": -1,
                 "wake_read": NEVER,
                 "wake_heard": NEVER,
@@ -351,7 +355,7 @@ class Rig:
 
     def room(self, slot: int = 0) -> int:
         voice = self.table[slot]
-        return self.capacity - int(voice["write"] - voice["read"])
+        return self.capacity - (int(voice["write"]) - self.read(slot))
 
     def put(self, frames: Any, slot: int = 0, limit: int | None = None) -> int:
         """Write (frames, channels) of int8, int16 or float32; how many were taken."""
@@ -372,6 +376,14 @@ class Rig:
         """Write mono samples to all channels; there is room for them."""
         assert self.put(np.asarray(samples, np.float32)[:, None], slot) == len(samples)
 
+    def read(self, slot: int = 0) -> int:
+        """The index up to which a voice's ring was read, as callers ask for it."""
+        return int(self.form.read_now(self.address, self.voice_address(slot)))
+
+    def reads(self) -> list[int]:
+        """Those of all voices."""
+        return [self.read(slot) for slot in range(len(self.table))]
+
     def heard(self, slot: int = 0) -> int:
         """The index of a voice's ring that is heard now, as callers ask for it."""
         return int(self.form.heard_now(self.address, self.voice_address(slot)))
@@ -385,7 +397,7 @@ class Rig:
         for i in range(int(self.stream["line_count"])):
             if line["line"][i] == self.voice_address(slot) and line["moving_until"][i]:
                 return float(line["gains_now"][i]), int(
-                    line["moving_until"][i] - line["here"][i]
+                    line["moving_until"][i] - line["ahead"][i] - int(self.stream["frames"])
                 )
         return float(self.table[slot]["gain"]), int(self.table[slot]["gain_left"])
 
@@ -451,7 +463,7 @@ class Rig:
         wake = self.at(f"wake_{index}", slot)
         reached = bool(self.form.arm(wake, self.at(index, slot), at, self.at("armed")))
         # The word is not kept up while a voice plays on: then this is the second look.
-        return reached or (index == "heard" and self.heard(slot) >= at)
+        return reached or (self.heard(slot) if index == "heard" else self.read(slot)) >= at
 
     def arm_commit(self, at: int) -> bool:
         """Wait for the capture to reach `at`; True if it has."""

@@ -91,8 +91,7 @@ class Many:
             ways += zip(("left", "right"), oracle.sides, strict=True)
         self.render(1)
         for slot, oracle in enumerate(self.oracles):
-            voice = self.rig.table[slot]
-            assert int(voice["read"]) == oracle.read
+            assert self.rig.read(slot) == oracle.read
         self.rig.check()
 
 
@@ -387,7 +386,7 @@ def test_parabolas_are_close_to_the_curve_as_sharp_as_it_may_be(
     way.go(goal, frames, curve)
     worst = 0.0
     while rig.table[0]["gain_left"] != 0 or way.done == 0:
-        if int(rig.table[0]["write"] - rig.table[0]["read"]) < 128:
+        if int(rig.table[0]["write"]) - rig.read() < 128:
             rig.write(np.ones(16_384, np.float32))
         played = rig.render(64)[:, 0]
         if way.done + 64 <= frames:

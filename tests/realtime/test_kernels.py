@@ -175,8 +175,9 @@ def carry_out(scenario: dict[str, Any], forms: list[Form]) -> list[Rig]:
                 assert block.tobytes() == blocks[0].tobytes()
             for rig in rigs:
                 for slot, (record, voice) in enumerate(zip(rig.table, voices, strict=True)):
-                    seen = [int(record[name]) for name in ("read", "starved", "cut_count")]
-                    assert seen == [voice.read, voice.starved, len(voice.cuts)]
+                    seen = [int(record[name]) for name in ("starved", "cut_count")]
+                    assert seen == [voice.starved, len(voice.cuts)]
+                    assert rig.read(slot) == voice.read
                     # They differ only if the frame heard now is the block's first.
                     assert rig.heard(slot) in (voice.heard, voice.late)
             continue
@@ -219,10 +220,7 @@ def carry_out(scenario: dict[str, Any], forms: list[Form]) -> list[Rig]:
             at = (voice.read if index == "read" else voice.heard) + values[0]
             # A look at the word, and a second one where that is as old as the last look.
             heard = index == "heard"
-            reached = {
-                (rig.heard(slot) if heard else int(rig.table[slot]["read"])) >= at
-                for rig in rigs
-            }
+            reached = {(rig.heard(slot) if heard else rig.read(slot)) >= at for rig in rigs}
             answers = both(lambda rig: rig.arm(index, at, slot))  # noqa: B023
             assert set(answers) == reached
     both(lambda rig: rig.check())
@@ -250,7 +248,7 @@ def test_ten_voices_through_batches_of_four_are_their_sum(form: Form) -> None:
     wanted = ((1.0 + np.arange(10) / 10)[:, None] * data).sum(axis=0)
     np.testing.assert_allclose(played, np.repeat(wanted[:, None], 3, axis=1), atol=2e-6)
     assert int(rig.stream["starved"]) == 0
-    assert rig.table["read"].tolist() == [128] * 10
+    assert rig.reads() == [128] * 10
     rig.check()
 
 
@@ -335,7 +333,7 @@ def test_a_clear_fades_in_a_straight_line_to_nothing(form: Form, fade: int) -> N
     wanted[:total] = 0.5 * (total - 1 - np.arange(total)) / max(total, 1)
     np.testing.assert_allclose(played, wanted, atol=1e-7)
     assert rig.cuts[0].array[:2].tolist() == [48 + total, 128]
-    assert int(rig.table[0]["read"]) == 128
+    assert rig.read() == 128
     assert int(rig.table[0]["starved"]) == 0, "cleared to its end: no shortage"
     rig.check()
 
@@ -443,7 +441,7 @@ def test_a_paused_voice_keeps_its_frames_and_an_inactive_one_is_not_looked_at(
     assert not rig.render(10).any()
     rig.play(0)
     np.testing.assert_array_equal(rig.render(10)[:, 0], ramp_of(10, 11))
-    assert rig.table["read"].tolist() == [20, 0]
+    assert rig.reads() == [20, 0]
     rig.render(0)
     assert [rig.heard(0), rig.heard(1)] == [20, 0]
     rig.active(1, 1)
@@ -587,7 +585,7 @@ def test_heard_follows_gaps_and_jumps_in_flight(form: Form) -> None:
         before = int(rig.stream["frames"])
         read = stands[-1]
         rig.render(16, latency=latency)
-        after = int(rig.table[0]["read"])
+        after = rig.read()
         stands += [min(read + i + 1, after) for i in range(16)]
         if before >= latency:
             assert rig.heard() == stands[before - latency]
@@ -1362,7 +1360,7 @@ SHARED = {
         *("read", "heard", "cut_count", "starved", "reserve", "commit", "ended"),
         *("entered", "left", "callbacks", "frames", "underruns", "overruns", "late"),
         *("longest", "wakeups", "heartbeat", "time", "sink_bytes", "sink_failed"),
-        *("command_taken", "shortages", "stop_count", "level_count"),
+        *("command_taken", "shortages", "stop_count", "level_count", "read_ahead"),
         *("clock_version", "host_version", "shift"),
         *("anchor", "drift", "version"),  # of either line; its time has a stream's name
     },
@@ -1409,7 +1407,7 @@ OWN = {
         )
     ),
     *(("run_dry", word) for word in ("shortages",)),
-    *((f, "read") for f in ("carry_out_clears", "cut_voices", "is_held", "mix_voice")),
+    *((f, "read") for f in ("carry_out_clears", "is_held", "mix_voice")),
     *((f, "level_count") for f in ("note_level", "note_point")),
     *((f, "level_count") for f in ("foresee_point", "forget_point")),
     *(("count_starved", word) for word in ("starved",)),
@@ -1421,7 +1419,10 @@ OWN = {
     *(("follow_host", word) for word in ("anchor", "frames", "time", "version")),
     *(("host_time", word) for word in ("shift", "time")),
     *((f, "time") for f in ("captured_at", "feed_monitors")),
-    *(("line_up", word) for word in ("read",)),
+    *(("line_up", word) for word in ("frames", "read")),
+    *((f, "read_ahead") for f in ("read_by_now", "show_reads", "stand_alone")),
+    *((f, "frames") for f in ("here_of", "look_again", "read_by_now", "show_reads")),
+    *(("read_by_now", word) for word in ("read",)),
     *(("pour", word) for word in ("sink_bytes", "sink_failed")),
     *(("tick", word) for word in ("frames",)),
     *(("run_clock", word) for word in ("frames", "ended")),

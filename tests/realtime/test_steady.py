@@ -28,11 +28,11 @@ def form(request: pytest.FixtureRequest) -> Form:
     return PLAIN if request.param == "plain" else compiled()
 
 
-def is_steady(record: Any, frames: int, left: int) -> bool:
+def is_steady(record: Any, read: int, frames: int, left: int) -> bool:
     """True if a voice's next block is just its next frames, on one line of gain."""
     return bool(
         record["changes"] == record["calm"]
-        and record["read"] + frames <= record["write"]
+        and read + frames <= record["write"]
         and (left == 0 or frames <= left)
     )
 
@@ -40,7 +40,8 @@ def is_steady(record: Any, frames: int, left: int) -> bool:
 def steady(rig: Rig, frames: int = 1) -> list[bool]:
     """Which voices' next block is lined up."""
     return [
-        is_steady(record, frames, rig.gain_of(slot)[1]) for slot, record in enumerate(rig.table)
+        is_steady(record, rig.read(slot), frames, rig.gain_of(slot)[1])
+        for slot, record in enumerate(rig.table)
     ]
 
 
@@ -84,7 +85,7 @@ def test_a_pass_that_is_not_full_is_exact_too(form: Form, count: int, channels: 
     played = np.concatenate([rig.render(frames) for frames in (64, 1, 7, 64, 100)])
     wanted = (gains[:, None] * data.astype(np.float64)).sum(axis=0)[16 : 16 + 236]
     np.testing.assert_array_equal(played, np.repeat(wanted[:, None], channels, axis=1))
-    assert rig.table["read"].tolist() == [16 + 236] * count
+    assert rig.reads() == [16 + 236] * count
     rig.check()
 
 
@@ -111,17 +112,17 @@ def test_steady_voices_do_not_go_the_long_way(monkeypatch: pytest.MonkeyPatch) -
     rig = settled(PLAIN, 2 * PASS + 1, noise(2 * PASS + 1), channels=1)
     calls: list[int] = []
     passes: list[int] = []
-    real = in_line.mix_pass
+    real = in_line.mix_evenly
 
-    def watched(stream: Any, frames: int, first: int, *how: bool) -> None:
-        passes.append(first)
-        real(stream, frames, first, *how)
+    def watched(*what: Any) -> None:
+        passes.append(1)
+        real(*what)
 
-    monkeypatch.setattr(in_line, "mix_pass", watched)
+    monkeypatch.setattr(in_line, "mix_evenly", watched)
     monkeypatch.setattr(mixer, "mix_careful", lambda *arguments: calls.append(1))
     rig.render(16)
     assert calls == []
-    assert passes == [0, PASS, 2 * PASS]
+    assert len(passes) == 3
 
 
 def test_a_voice_in_between_that_is_not_steady_disturbs_nobody(form: Form) -> None:
@@ -365,7 +366,7 @@ class Engine:
 
     def steady(self, voice: Voice) -> bool:
         record = self.output._table[voice.slot]
-        return is_steady(record, 16, int(record["gain_left"]))
+        return is_steady(record, voice._read(), 16, int(record["gain_left"]))
 
 
 @pytest.fixture
@@ -415,9 +416,9 @@ def test_a_removed_voice_is_not_mixed_any_more(engine: Engine) -> None:
     record = engine.output._table[engine.voice.slot]
     engine.output.kernels.store_word(engine.voice._at("active"), 0)
     engine.output.changed(engine.voice.slot)
-    before = int(record["read"])
+    before = engine.voice._read()
     assert not engine.device.step(128).any()
-    assert int(record["read"]) == before
+    assert int(record["read"]) == engine.voice._read() == before
 
 
 # --- heard position ----------------------------------------------------------------
@@ -425,6 +426,7 @@ def test_a_removed_voice_is_not_mixed_any_more(engine: Engine) -> None:
 
 def slow_way(rig: Rig) -> None:
     """Have the next block look at every voice closely, its history of breaks included."""
+    rig.table["read"], rig.table["read_ahead"] = rig.reads(), NEVER  # in line no more
     rig.table["calm"] = -1
     rig.stream["lined_up"] = -1
     rig.table["heard_offset"] = NEVER
@@ -616,6 +618,61 @@ def test_a_block_at_any_moment_of_a_waiters_asking_is_seen(
         assert answers[0] or int(rig.table[0]["woken"]) == 1, f"asleep for ever, at {moment}"
         moment += 1
     assert moment >= 4
+
+
+def until_dry(rig: Rig) -> None:
+    """Two blocks: voices of the line that run dry in the second one."""
+    rig.render(100)
+    rig.render(100)
+
+
+def told(rig: Rig) -> None:
+    """A block in which a voice is told something, and goes another way."""
+    rig.clear(5, 1)
+    rig.gain(0.5, 20, 0)
+    rig.render(30)
+
+
+def back(rig: Rig) -> None:
+    """Blocks in which a voice that was told something comes back into line."""
+    rig.gain(0.5, 0, 1)
+    rig.render(8)
+    rig.pause(1)
+    rig.render(8)
+    rig.resume(1)
+    rig.render(8)
+    rig.render(8)
+
+
+@pytest.mark.parametrize("others", ["alone", "neighbour"])
+@pytest.mark.parametrize("happens", [until_dry, told, back])
+@pytest.mark.parametrize("who", ["asks within a block", "is interrupted by one"])
+def test_what_was_read_is_told_at_any_moment_and_never_goes_back(
+    monkeypatch: pytest.MonkeyPatch, who: str, happens: Callable[[Rig], None], others: str
+) -> None:
+    """In line it is worked out, elsewhere it is a word: neither is mixed up with the other."""
+    inside = (careful, heard, in_line, mixer, voice, callback)
+    order = Interleaved(monkeypatch, *(inside if who == "asks within a block" else (control,)))
+    moment = 0
+    while True:
+        rig = two_voices(others)
+        before = rig.reads()
+        seen: list[list[int]] = []
+
+        def ask(rig: Rig = rig, seen: list[list[int]] = seen) -> None:
+            seen.append(rig.reads())
+
+        def block(rig: Rig = rig) -> None:
+            happens(rig)
+
+        one, other = (block, ask) if who == "asks within a block" else (ask, block)
+        if not order.run(one, moment, other):
+            break
+        after = rig.reads()
+        for early, now, late in zip(before, seen[0], after, strict=True):
+            assert early <= now <= late, f"at {moment}"
+        moment += 1
+    assert moment > (10 if who == "asks within a block" else 2)
 
 
 def test_voices_are_looked_at_for_waiters_only_when_somebody_asked(

@@ -128,7 +128,7 @@ class Both:
         np.testing.assert_allclose(played, wanted, atol=1e-6, err_msg=f"to {self.frame}")
         voice = self.rig.table[0]
         oracle = self.oracle
-        assert int(voice["read"]) == oracle.read
+        assert self.rig.read() == oracle.read
         assert (int(voice["shortages"]), int(voice["starved"])) == (
             oracle.shortages,
             oracle.starved,
