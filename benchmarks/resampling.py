@@ -58,8 +58,7 @@ class Audiostream:
         self.voice.end()
 
     def take(self) -> np.ndarray:
-        word = partial(self.output.word_of, self.voice.slot)
-        return self.device.step(word("write") - word("read"))[:, 0]
+        return self.device.step(self.voice.write_index() - self.voice.read_index())[:, 0]
 
     def close(self) -> None:
         self.output.close()

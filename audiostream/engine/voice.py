@@ -206,7 +206,7 @@ class Voice(Controls):
         """The ring index that is heard now."""
         return self.output.kernels.heard_now(self.output.address, self.address)
 
-    def _read(self) -> int:
+    def read_index(self) -> int:
         """The ring index up to which the audio thread has read."""
         return self.output.kernels.read_now(self.output.address, self.address)
 
@@ -220,7 +220,7 @@ class Voice(Controls):
     def _settle(self) -> None:
         """Book what the audio thread has read and cleared since the last look."""
         # In this order: a jump is told before the index that it led to.
-        read = self._read()
+        read = self.read_index()
         executed = self._word("cut_count")
         stops = self._word("stop_count")
         for number in range(self._cuts_seen, executed):
@@ -256,7 +256,7 @@ class Voice(Controls):
         """
         with self.lock:
             if self._final is None:
-                heard = self._read() if cut else self._heard()
+                heard = self.read_index() if cut else self._heard()
                 self._settle()
             else:
                 heard = self._last_heard
@@ -363,7 +363,7 @@ class Voice(Controls):
 
     def room(self) -> int:
         """Frames (the device's) that the ring takes now."""
-        return self._limit - (self._word("write") - self._read())
+        return self._limit - (self._word("write") - self.read_index())
 
     def _takes(self) -> int:
         """Own frames that can be written now."""
@@ -501,7 +501,7 @@ class Voice(Controls):
 
     def _adapt(self) -> None:
         """Fit the prebuffer to the shortages there were."""
-        if self._prebuffer.note(self._word("shortages"), self._read()):
+        if self._prebuffer.note(self._word("shortages"), self.read_index()):
             self._store(self._at("prebuffer"), self._prebuffer.frames)
 
     @property
@@ -739,7 +739,7 @@ class Voice(Controls):
 
     def has_read(self, index: int) -> bool:
         """True if the audio thread has read up to `index`."""
-        return self._read() >= index
+        return self.read_index() >= index
 
     def has_heard(self, index: int) -> bool:
         """True if `index` was heard."""

@@ -4,8 +4,7 @@ Piece by piece such a curve is a parabola, in frame ``t`` of a piece, from 1,
 ``side * (first + second * t + third * t^2)``, through where the curve is at the piece's start,
 middle and end.  Pieces are so short that this is off by no more than CLOSE.
 
-A curve's place is a point that turns, or for an exponential one a number that is multiplied;
-its level is a sum with that, or the root of one.
+A curve's place is a point that turns, or on an exponential one a number that is multiplied.
 """
 
 from __future__ import annotations
@@ -16,9 +15,10 @@ import numpy as np
 
 from audiostream.realtime.atomics import floats_at, words_at
 from audiostream.realtime.course import (
+    BEGIN,
+    GOAL,
     HALF_OTHER,
     HALF_TURN,
-    IS_ROOT,
     LEVEL,
     LONGEST,
     OFFSET,
@@ -40,11 +40,14 @@ from audiostream.realtime.numbers import larger, smaller, square_root
 from audiostream.realtime.sums import mix_four_bending
 from audiostream.realtime.vectors import FIRST, LANES, SECOND, THIRD
 
-__all__ = ("CLOSE", "is_bent", "longest_piece", "mix_bent", "set_bend")
+__all__ = ("CLOSE", "longest_piece", "mix_bent", "set_bend")
 
 CLOSE = 5e-7
 """By so much at most (-126 dB) a parabola is off, beside the louder of the levels that a curve
 leads from and to."""
+
+OFF = 124.0
+"""A little less than ``72 sqrt 3``."""
 
 SHORTEST = 16
 """Frames of a piece that is still worth a parabola."""
@@ -52,10 +55,16 @@ SHORTEST = 16
 
 @inlined
 def longest_piece(stream: Any, voice: Any) -> int:
-    """Frames in which a parabola comes CLOSE to the curve that a voice is on.
+    """Frames in which a parabola comes CLOSE to the curve that a voice is on, at most a slice.
 
-    Through three points equally far apart it is off by an eighth of the third derivative, times
-    the cube of what they span, over ``9 sqrt 3`` at most: 125 is a little more than all that.
+    Through three points equally far apart it is off by the cube of what they span, times the
+    third derivative, over ``72 sqrt 3`` at most.  That of equal power between two levels is at
+    most 0.86 times the square of their ratio, for the louder one, and the cube of the angle's.
+
+    Returns
+    -------
+    int
+        0 if that is so little that it is not worth a parabola.
     """
     low = smaller(voice["gain_from"], voice["gain_goal"])
     high = larger(voice["gain_from"], voice["gain_goal"])
@@ -68,59 +77,35 @@ def longest_piece(stream: Any, voice: Any) -> int:
         if low > 0.0:
             third *= 0.86 * (high / low) * (high / low)
     frames = stream["slice"]
-    while frames >= SHORTEST and third * frames * frames * frames > 120.0 * CLOSE:
+    while third * frames * frames * frames > OFF * CLOSE:
         frames >>= 1
-    return frames
-
-
-@inlined
-def is_bent(stream: Any, voice: Any) -> bool:
-    """True if the curve that a voice is on is worth parabolas."""
-    whole = LANES % stream["channels"] == 0
-    return whole and longest_piece(stream, voice) >= SHORTEST
+    whole = LANES % stream["channels"] == 0  # or a vector is not of whole frames
+    return frames if frames >= SHORTEST and whole else 0
 
 
 @inlined
 def set_bend(stream: Any, voice: Any, i: int, begin: float, goal: float) -> None:
-    """Have a place of the line go on along the curve that its voice is on, by parabolas.
-
-    Between two levels, equal power is the root of ``(begin^2 + goal^2) / 2 + (begin^2 - goal^2)
-    / 2 cos 2 angle``: its point turns twice as far.
-    """
+    """Have a place of the line go on along the curve that its voice is on, by parabolas."""
     course = course_of(stream, i)
-    cosine = voice["curve"]
-    sine = voice["curve_other"]
-    turn = voice["turn"]
-    other = voice["turn_other"]
-    half = square_root((1.0 + turn) / 2.0)
+    course[X] = voice["curve"]
+    course[Y] = voice["curve_other"]
     course[OFFSET] = 0.0
-    course[IS_ROOT] = 0.0
-    course[HALF_TURN] = half
-    course[HALF_OTHER] = other / (2.0 * half)
+    course[SCALE] = 0.0
+    course[BEGIN] = 0.0
+    course[GOAL] = 0.0
     if voice["shape"] == EXPONENTIAL:
         whole = (goal - begin) / voice["span"]
         course[OFFSET] = begin - whole
         course[SCALE] = whole
-        course[X] = cosine
         course[Y] = 0.0
-        course[HALF_TURN] = square_root(turn)
+        course[HALF_TURN] = square_root(voice["turn"])
         course[HALF_OTHER] = 0.0
-    elif goal == 0.0:
-        course[SCALE] = begin
-        course[X] = cosine
-        course[Y] = sine
-    elif begin == 0.0:
-        course[SCALE] = goal
-        course[X] = sine
-        course[Y] = -cosine
     else:
-        course[OFFSET] = (begin * begin + goal * goal) / 2.0
-        course[SCALE] = (begin * begin - goal * goal) / 2.0
-        course[IS_ROOT] = 1.0
-        course[X] = cosine * cosine - sine * sine
-        course[Y] = 2.0 * cosine * sine
-        course[HALF_TURN] = turn
-        course[HALF_OTHER] = other
+        half = square_root((1.0 + voice["turn"]) / 2.0)
+        course[BEGIN] = begin
+        course[GOAL] = goal
+        course[HALF_TURN] = half
+        course[HALF_OTHER] = voice["turn_other"] / (2.0 * half)
     course[LONGEST] = longest_piece(stream, voice)
     course_of(stream, i - i % PASS)[TURN_OF] = 0.0
 
@@ -155,15 +140,19 @@ def bend(course: Any, numbers: Any, frames: float) -> None:
     for k in range(PASS):
         turn = course[TURN + k]
         other = course[OTHER_TURN + k]
+        offset = course[OFFSET + k]
+        scale = course[SCALE + k]
         x = course[X + k] * turn - course[Y + k] * other
         y = course[Y + k] * turn + course[X + k] * other
-        middle = course[OFFSET + k] + course[SCALE + k] * x
+        beside = course[BEGIN + k] * x
+        opposite = course[GOAL + k] * y
+        middle = offset + scale * x + square_root(beside * beside + opposite * opposite)
         course[X + k] = x * turn - y * other
         course[Y + k] = y * turn + x * other
-        end = course[OFFSET + k] + course[SCALE + k] * course[X + k]
-        is_root = course[IS_ROOT + k]
-        middle += is_root * (square_root(larger(middle, 0.0)) - middle)
-        end += is_root * (square_root(larger(end, 0.0)) - end)
+        beside = course[BEGIN + k] * course[X + k]
+        opposite = course[GOAL + k] * course[Y + k]
+        end = offset + scale * course[X + k]
+        end += square_root(beside * beside + opposite * opposite)
         begin = course[LEVEL + k]
         course[LEVEL + k] = end
         slope = (4.0 * middle - 3.0 * begin - end) * per_frame

@@ -111,7 +111,7 @@ def read_now(stream_address: int, voice_address: int) -> int:
     stream = stream_at(stream_address)
     voice = voice_at(voice_address)
     while True:
-        ahead = load_acquire(voice, "read_ahead")
+        ahead = load_seq(voice, "read_ahead")
         if ahead == NEVER:
             return load_seq(voice, "read")
         frames = load_seq(stream, "frames")

@@ -17,9 +17,10 @@ from audiostream.realtime.layout import COURSE_NUMBERS, NEVER, PAIRS, PASS
 from audiostream.realtime.vectors import FIRST, SECOND
 
 __all__ = (
+    "BEGIN",
+    "GOAL",
     "HALF_OTHER",
     "HALF_TURN",
-    "IS_ROOT",
     "LEFT_STEP",
     "LEVEL",
     "LONGEST",
@@ -52,16 +53,17 @@ __all__ = (
     RIGHT_STEP,
     NOTED,  # the index at which a meter was told of the level last
     NOTE_AFTER,  # frames until it is told again
-    X,  # BENT: a point that turns; the level is OFFSET + SCALE X, or the root of that
+    X,  # BENT: a point that turns, or a number that grows or shrinks, and Y is 0
     Y,
     TURN,  # by this in half of a piece
     OTHER_TURN,
     TURN_OF,  # the piece's frames; the pass's
     HALF_TURN,  # by this in half a frame
     HALF_OTHER,
-    OFFSET,
+    OFFSET,  # the level is OFFSET + SCALE X + hypot(BEGIN X, GOAL Y)
     SCALE,
-    IS_ROOT,  # 1 or 0
+    BEGIN,
+    GOAL,
     LONGEST,  # frames of a piece
 ) = range(0, PASS * COURSE_NUMBERS, PASS)
 """Where in a pass's course each field's numbers are."""
@@ -98,13 +100,14 @@ def show_numbers(stream: Any, i: int) -> None:
 
 @inlined
 def leave_course(stream: Any, i: int) -> None:
-    """Multiply by zero in a place of the line."""
+    """Multiply by zero in a place of the line; nothing of it moves on, and no meter is told."""
     course = course_of(stream, i)
     course[LEVEL] = 0.0
     course[OTHER_LEVEL] = 0.0
     show_numbers(stream, i)
+    course[X] = 0.0
+    course[Y] = 0.0
     course[OFFSET] = 0.0
-    course[SCALE] = 0.0
     course[LONGEST] = stream["slice"]
     course[NOTE_AFTER] = NEVER
 

@@ -121,6 +121,7 @@ def start_gain(
     voice["gain_goal"] = goal
     voice["gain_step"] = 0.0
     voice["shape"] = LINEAR
+    voice["way"] = 0  # how it is summed in line is to be found anew
     if frames <= 0 or goal == before:
         voice["gain"] = goal
         voice["gain_left"] = 0

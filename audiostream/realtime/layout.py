@@ -81,8 +81,8 @@ CURVES: Final = 8
 """Curves that voices in line may share tables of; who is on another one is summed by way of
 parabolas."""
 
-COURSE_NUMBERS: Final = 19
-"""Numbers (float64) that the course of a voice in line is made of (see course.py)."""
+COURSE_NUMBERS: Final = 20
+"""Numbers (float64) that the course of a voice in line is made of (see ways.py)."""
 
 PAIRS: Final = 3
 """Pairs of numbers (float32) that the channels of a voice in line are multiplied by."""
@@ -190,7 +190,7 @@ VOICE: Final = _record(
         "level_count",
     ),
     # audio: how the gain moves (see envelope.py), from where, and where on its curve it is;
-    # how it is summed in line (see course.py)
+    # how it is summed in line (see ways.py)
     (
         "shape",
         "gain_from:f8",
@@ -369,11 +369,14 @@ CURVE: Final = _record(
     # config: addresses of its tables, float32 (slice, channels): the first is of cosines, or
     # not used where it would be of ones
     ("first", "second"),
-    # audio: IN_USE if a voice in line is on it; how many of a group are; as in a voice's
-    # record, but that "curve" is where it is behind so many frames
+    # audio: IN_USE if a voice in line is on it; how many of a group are, and how many of all
+    # take its tables; 1 if these are made; as in a voice's record, but that "curve" is where it
+    # is behind so many frames
     (
         "used",
         "members",
+        "takers",
+        "drawn",
         "shape",
         "turn:f8",
         "turn_other:f8",
@@ -382,7 +385,7 @@ CURVE: Final = _record(
         "behind",
     ),
 )
-"""A curve that voices in line are on, from the frame before a block (see course.py)."""
+"""A curve that voices in line are on, from the frame before a block (see curves.py)."""
 
 CURVE_BYTES: Final = CURVE.itemsize
 

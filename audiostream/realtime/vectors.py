@@ -37,6 +37,9 @@ LANES = 16
 FIRST, SECOND, THIRD = 0, 2 * PASS, 4 * PASS
 """Where the numbers of a pass begin: a pair for each voice, of its left and right channel."""
 
+ORDER = (1, 0, 3, 2)
+"""In which a pass's voices are added up, that of sums.py."""
+
 
 # --- plain --------------------------------------------------------------------------
 
@@ -105,7 +108,10 @@ def add_bending(
     ----------
     frames : float32
         So many of them are a vector.
+    count : int
+        Not 0: the first vector of the ramp is read at once.
     """
+    sources = (a, b, c, d)
     slopes = {}
     for v in range(PASS):
         for j in range(LANES):
@@ -114,9 +120,9 @@ def add_bending(
     for k in range(count):
         j, side, t = k % LANES, k & 1, ramp[k]
         total = mix[k]
-        for v, source in ((1, b), (0, a), (3, d), (2, c)):
+        for v in ORDER:
             level = multiply_add(t, slopes[v, j], numbers[FIRST + 2 * v + side])
-            total = multiply_add(source[k], level, total)
+            total = multiply_add(sources[v][k], level, total)
             slopes[v, j] += numbers[THIRD + 2 * v + side] * frames
         mix[k] = total
 
@@ -125,8 +131,6 @@ def add_bending(
 
 SINGLE, PAIR, INT64 = ir.FloatType(), ir.DoubleType(), ir.IntType(64)
 VECTOR = ir.VectorType(SINGLE, LANES)
-ORDER = (1, 0, 3, 2)
-"""Of a pass's voices, that of the plain form's sums."""
 
 
 class Loop:

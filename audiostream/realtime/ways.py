@@ -17,8 +17,8 @@ in a pass:
 On the last way, BENT, are curves that there is no table for (bends.py): from level to level
 with equal power, and those that few others are on or that came too late.
 
-From block to block the numbers of a voice are moved on as the angle-sum identities have it
-(course.py).
+What a pass knows of its voices is its course (course.py); from block to block it is moved on as
+the angle-sum identities have it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from audiostream.realtime.atomics import curve_at, floats_at, ramp_at
-from audiostream.realtime.bends import is_bent, longest_piece, set_bend
+from audiostream.realtime.bends import longest_piece, set_bend
 from audiostream.realtime.course import (
     LEFT_STEP,
     LEVEL,
@@ -42,7 +42,7 @@ from audiostream.realtime.course import (
     numbers_of,
     show_numbers,
 )
-from audiostream.realtime.curves import curve_for, curve_of, go_along
+from audiostream.realtime.curves import curve_for, curve_of, go_along, leave_tables, take_tables
 from audiostream.realtime.envelope import FLOW, LEFT, MUTE, RETURN, RIGHT, level_now
 from audiostream.realtime.inlined import apart, inlined
 from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR
@@ -75,7 +75,7 @@ BENT = CURVED + CURVES
 
 ALONE, BRIEF = -1, -2
 """Of voices that are not in line: for what they do; only because their curve is over before
-that would be worth it, or goes too sharply round a bend."""
+that would be worth it, or goes too sharply round a bend and no tables were left."""
 
 POINTS = 32
 """Of a curve, that a meter is told of: an exponential one then is off by 0.6 % at most."""
@@ -108,20 +108,22 @@ def moves_for(voice: Any, address: int) -> int:
 
 @inlined
 def curved_way(stream: Any, voice: Any) -> int:
-    """The way of a steady voice on a curve.
+    """The way of a steady voice on a curve, on tables if there are some, until all are known.
 
     What would be over within a slice is not worth one; tables so never go on behind the end
     of a curve.
     """
     if voice["gain_left"] <= stream["slice"]:
         return BRIEF
+    if voice["way"] == BENT:
+        return BENT  # since it set out
     with_tables = (
         voice["shape"] == EXPONENTIAL or voice["gain_from"] * voice["gain_goal"] == 0.0
     )
     number = curve_for(stream, voice) if with_tables else -1
     if number >= 0:
         return CURVED + number
-    return BENT if is_bent(stream, voice) else BRIEF
+    return BENT if longest_piece(stream, voice) > 0 else BRIEF
 
 
 @inlined
@@ -146,11 +148,12 @@ def shared_way(stream: Any, voice: Any) -> int:
     """
     way = voice["way"]
     if CURVED <= way < BENT:
-        curve = curve_at(curve_of(stream, way - CURVED))
-        in_one = is_bent(stream, voice)
-        in_one = in_one and longest_piece(stream, voice) == stream["slice"]
-        if in_one and curve["members"] < PASS:
+        number = way - CURVED
+        few = curve_at(curve_of(stream, number))["members"] < PASS
+        if few and longest_piece(stream, voice) == stream["slice"]:
+            leave_tables(stream, number)
             return BENT
+        take_tables(stream, number)
     return way
 
 

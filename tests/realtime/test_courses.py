@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream.realtime import bends, curves, envelope, kinds, mixer, ways
+from audiostream.realtime import bends, course, curves, envelope, kinds, mixer, ways
 from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR
-from audiostream.realtime.layout import CURVES, PASS
+from audiostream.realtime.layout import COURSE_NUMBERS, CURVES, PASS
 from tests.realtime.oracle import Oracle, Way
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 from tests.realtime.test_voice_control import turns
@@ -84,14 +84,11 @@ class Many:
         return [slot for slot in slots if 0 <= slot < len(self.oracles)]
 
     def check(self) -> None:
-        """Every record says what the oracle does, once a voice is told something new."""
-        for slot, oracle in enumerate(self.oracles):
+        """As much was read as by the oracle, once all are told anew."""
+        for slot in range(len(self.oracles)):
             self.rig.changed(slot)
-            ways: list[tuple[str, Way]] = [("gain", oracle.gain), ("mute", oracle.mute)]
-            ways += zip(("left", "right"), oracle.sides, strict=True)
         self.render(1)
-        for slot, oracle in enumerate(self.oracles):
-            assert self.rig.read(slot) == oracle.read
+        assert self.rig.reads() == [oracle.read for oracle in self.oracles]
         self.rig.check()
 
 
@@ -224,15 +221,16 @@ def test_a_short_fade_of_equal_power_is_no_nan_at_its_end(form: Form, frames: in
 
 def test_fades_of_hours_are_not_taken_for_one_another(form: Form) -> None:
     """The cosine of either's angle is 1."""
-    many = Many(form, 2)
-    for slot in range(2):
+    many = Many(form, 2 * PASS)
+    for slot in range(2 * PASS):
         many.fade(slot, 0.0, 0)
     many.render(64)
-    many.fade(0, 1e6, 200_000_000, EQUAL_POWER)
-    many.fade(1, 1e6, 2_000_000_000, EQUAL_POWER)
+    for slot in range(2 * PASS):
+        many.fade(slot, 1e6, (200_000_000, 2_000_000_000)[slot % 2], EQUAL_POWER)
     for _ in range(4):
         many.render(64)
-    assert sorted(many.in_line()) == [0, 1]
+    assert sorted(many.in_line()) == list(range(2 * PASS))
+    assert len({int(many.rig.table[slot]["way"]) for slot in range(2)} - {ways.BENT}) == 2
 
 
 def test_one_curve_serves_all_that_are_on_it_and_again(monkeypatch: Any) -> None:
@@ -396,7 +394,7 @@ def test_parabolas_are_close_to_the_curve_as_sharp_as_it_may_be(
         if not way.moves:
             break
     assert worst < (bends.CLOSE + 1.5e-7) * max(begin, goal)
-    assert worst > 0.02 * bends.CLOSE * max(begin, goal)
+    assert worst > 0.1 * bends.CLOSE * max(begin, goal), "shorter pieces than need be"
 
 
 def shortest_fade(curve: int, begin: float, goal: float, longest: int) -> int:
@@ -415,6 +413,56 @@ def shortest_fade(curve: int, begin: float, goal: float, longest: int) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if piece(middle) >= longest else (middle, high)
     return high
+
+
+def test_the_neighbours_of_a_curve_are_still(form: Form) -> None:
+    """Places that silence makes up do not go on with what stood there, till it is infinite."""
+    many = Many(form, 3)
+    many.fade(1, 2.0, 2900, EXPONENTIAL)
+    for _ in range(3):
+        many.render(64)
+    many.fade(0, 0.5, 1_000_000, EXPONENTIAL)
+    many.fade(1, 1.0, 0)
+    for _ in range(3):
+        many.render(64)
+    courses = many.rig.lined_up["courses"].array.reshape(-1, COURSE_NUMBERS, PASS)
+    places = many.rig.lined_up["ways"].array[: int(many.rig.stream["line_count"]) // PASS]
+    (bent,) = np.flatnonzero(places == ways.BENT)
+    assert courses[bent, course.X // PASS, 0] > 0
+    for field in (course.X, course.Y, course.LEVEL, course.OFFSET):
+        assert not courses[bent, field // PASS, 1:].any()
+
+
+def test_a_pass_that_others_join_goes_on_in_blocks_of_one_length(form: Form) -> None:
+    many = Many(form, 3)
+    many.fade(0, 0.0, 20_000, EXPONENTIAL)
+    for _ in range(3):
+        many.render(64)
+    many.fade(0, 0.5, 9500, EXPONENTIAL)
+    many.fade(1, 0.3, 12_000, EQUAL_POWER)
+    for _ in range(8):
+        many.render(64)
+
+
+def test_parabolas_keep_no_tables_from_those_who_need_them(form: Form) -> None:
+    many = Many(form, CURVES + PASS)
+    for slot in range(CURVES):
+        many.fade(slot, 0.0, 20_000 + slot, EXPONENTIAL)
+    many.render(64)
+    for slot in range(CURVES, CURVES + PASS):
+        many.fade(slot, 0.0, 400, EXPONENTIAL)
+    for _ in range(3):
+        many.render(64)
+    found = [int(many.rig.table[slot]["way"]) for slot in range(CURVES + PASS)]
+    assert set(found[:CURVES]) == {ways.BENT}
+    assert len(set(found[CURVES:])) == 1
+    assert ways.CURVED <= found[-1] < ways.BENT
+    for slot in range(CURVES + PASS):
+        many.fade(slot, 1.0, 20_000, EXPONENTIAL)  # and anew, all on one
+    many.render(64)
+    found = [int(many.rig.table[slot]["way"]) for slot in range(CURVES + PASS)]
+    assert len(set(found)) == 1
+    assert ways.CURVED <= found[0] < ways.BENT
 
 
 @pytest.mark.parametrize(("voices", "bent"), [(PASS - 1, True), (PASS, False)])

@@ -366,7 +366,7 @@ class Engine:
 
     def steady(self, voice: Voice) -> bool:
         record = self.output._table[voice.slot]
-        return is_steady(record, voice._read(), 16, int(record["gain_left"]))
+        return is_steady(record, voice.read_index(), 16, int(record["gain_left"]))
 
 
 @pytest.fixture
@@ -416,9 +416,9 @@ def test_a_removed_voice_is_not_mixed_any_more(engine: Engine) -> None:
     record = engine.output._table[engine.voice.slot]
     engine.output.kernels.store_word(engine.voice._at("active"), 0)
     engine.output.changed(engine.voice.slot)
-    before = engine.voice._read()
+    before = engine.voice.read_index()
     assert not engine.device.step(128).any()
-    assert int(record["read"]) == engine.voice._read() == before
+    assert int(record["read"]) == engine.voice.read_index() == before
 
 
 # --- heard position ----------------------------------------------------------------

@@ -56,7 +56,7 @@ def told() -> Iterator[list[BaseException]]:
 def queued(output: AudioOutput, source: ThreadSource) -> int:
     """Frames that were generated and not played."""
     voice = sample_voice(output, source)
-    return voice.write_index() - voice._read()
+    return voice.write_index() - voice.read_index()
 
 
 def full(output: AudioOutput, source: ThreadSource) -> bool:
