@@ -122,12 +122,12 @@ def show_reads(stream: Any) -> None:
     """Bring the read indices of those in line up to now.
 
     Nothing of theirs is written in most blocks: whoever wants to know what was read adds (see
-    control.read_now).  A slot that was given to somebody else meanwhile is left alone.
+    control.read_now).  A slot that was given back meanwhile is left alone.
     """
     line = words_at(stream["line"], stream["line_count"] + 1)
     for i in range(stream["line_count"]):
         voice = voice_at(line[i])
-        if voice["calm"] >= 0 and voice["read_ahead"] != NEVER:
+        if load_seq(voice, "active") != 0 and voice["read_ahead"] != NEVER:
             store_release(voice, "read", stream["frames"] + voice["read_ahead"])
 
 

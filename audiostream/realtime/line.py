@@ -197,7 +197,7 @@ def write_back(stream: Any, i: int) -> None:
 def stand_alone(stream: Any, i: int) -> None:
     """Note in the record of a voice that was in line what was read, if it is still its own."""
     voice = voice_at(words_at(stream["line"], i + 1)[i])
-    if voice["calm"] >= 0 and voice["read_ahead"] != NEVER:
+    if load_seq(voice, "active") != 0 and voice["read_ahead"] != NEVER:
         store_release(voice, "read", read_by_now(stream, voice))
         store_release(voice, "read_ahead", NEVER)
 
