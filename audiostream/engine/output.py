@@ -32,9 +32,9 @@ from audiostream.realtime.layout import (
     LINE,
     NEVER,
     PAIRS,
-    PASS,
     TIME_INFO,
     VOICE,
+    places_for,
 )
 
 if TYPE_CHECKING:
@@ -148,9 +148,7 @@ class Output(Stream):
         self._keep += [mix, silence, ramp, nobody]
         record = self.record[0]
         record["nobody"] = nobody.ctypes.data
-        # Some more, to make up full passes with silence, for each group and for each way.
-        places = self.slots + PASS * (2 * MAX_GROUPS + 1) + PASS * (CURVES + 3)
-        places += -places % PASS
+        places = places_for(self.slots, 2 * MAX_GROUPS)
         record["places"] = places
         curves = records(CURVE, CURVES)
         for curve in curves:
@@ -265,7 +263,7 @@ class Output(Stream):
         record["bell"] = -1
         for field in RAMPS:
             record[field] = record[field + "_goal"] = 1.0
-        record["heard_offset"] = record["read_ahead"] = NEVER
+        record["heard_offset"] = record["read_offset"] = NEVER
         record["wake_read"] = record["wake_heard"] = NEVER
         for name, word in words.items():
             record[name] = word

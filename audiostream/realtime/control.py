@@ -111,13 +111,13 @@ def read_now(stream_address: int, voice_address: int) -> int:
     stream = stream_at(stream_address)
     voice = voice_at(voice_address)
     while True:
-        ahead = load_seq(voice, "read_ahead")
-        if ahead == NEVER:
+        offset = load_seq(voice, "read_offset")
+        if offset == NEVER:
             return load_seq(voice, "read")
         frames = load_seq(stream, "frames")
         fence_acquire()
-        if load(voice, "read_ahead") == ahead:
-            return frames + ahead
+        if load(voice, "read_offset") == offset:
+            return frames + offset
 
 
 @inlined

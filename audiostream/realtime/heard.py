@@ -112,8 +112,8 @@ def follow_heard(voice: Any, now: int) -> None:
 @inlined
 def read_by_now(stream: Any, voice: Any) -> int:
     """What of a voice was read; the audio thread's own look (others: control.read_now)."""
-    if voice["read_ahead"] != NEVER:
-        return stream["frames"] + voice["read_ahead"]
+    if voice["read_offset"] != NEVER:
+        return stream["frames"] + voice["read_offset"]
     return voice["read"]
 
 
@@ -127,8 +127,8 @@ def show_reads(stream: Any) -> None:
     line = words_at(stream["line"], stream["line_count"] + 1)
     for i in range(stream["line_count"]):
         voice = voice_at(line[i])
-        if load_seq(voice, "active") != 0 and voice["read_ahead"] != NEVER:
-            store_release(voice, "read", stream["frames"] + voice["read_ahead"])
+        if load_seq(voice, "active") != 0 and voice["read_offset"] != NEVER:
+            store_release(voice, "read", stream["frames"] + voice["read_offset"])
 
 
 @inlined

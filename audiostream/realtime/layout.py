@@ -41,12 +41,14 @@ __all__ = (
     "RESAMPLER",
     "SINE",
     "SPAN",
+    "SPARE",
     "STREAM",
     "TIMELINE",
     "TIME_INFO",
     "VOICE",
     "VOICE_BYTES",
     "WORD",
+    "places_for",
 )
 
 CACHE_LINE: Final = 64
@@ -81,11 +83,20 @@ CURVES: Final = 8
 """Curves that voices in line may share tables of; who is on another one is summed by way of
 parabolas."""
 
+SPARE: Final = PASS * (CURVES + 3)
+"""Places of the line that silence may take to make up one pass of each way (see ways.py)."""
+
 COURSE_NUMBERS: Final = 20
-"""Numbers (float64) that the course of a voice in line is made of (see ways.py)."""
+"""Numbers (float64) that the course of a voice in line is made of (see course.py)."""
 
 PAIRS: Final = 3
 """Pairs of numbers (float32) that the channels of a voice in line are multiplied by."""
+
+
+def places_for(voices: int, groups: int) -> int:
+    """Places of a line of so many voices: full passes, and each group begins one of its own."""
+    places = voices + PASS * (groups + 1) + SPARE
+    return places + -places % PASS
 
 
 def _ramp(name: str) -> tuple[str, ...]:
@@ -167,7 +178,7 @@ VOICE: Final = _record(
         "shortages",
         "stop_count",
         "late",
-        "read_ahead",
+        "read_offset",
     ),
     # audio: 1 while it sounds, after it ran dry, and while it waits for its prebuffer; the
     # index that the last clear or stop has jumped to; a clear's fade; frames left of the tail
@@ -231,7 +242,7 @@ STREAM: Final = _record(
     ),
     # config: addresses of the line's arrays (see LINE), and of the addresses of the other
     # voices in use (int64); of the levels of a slice's frames, and of as many sines (float32)
-    ("line", "ahead", "until", "sources", "ends", "sizes", "gains", "steps"),
+    ("line", "offsets", "until", "sources", "ends", "sizes", "gains", "steps"),
     (
         "gains_now",
         "gain_steps",
@@ -340,7 +351,7 @@ VOICE_BYTES: Final = VOICE.itemsize
 
 LINE: Final = {
     "line": np.dtype(np.int64),
-    "ahead": np.dtype(np.int64),
+    "offsets": np.dtype(np.int64),
     "until": np.dtype(np.int64),
     "sources": np.dtype(np.int64),
     "ends": np.dtype(np.int64),

@@ -29,9 +29,9 @@ from audiostream.realtime.envelope import level_now, pass_time
 from audiostream.realtime.heard import read_by_now
 from audiostream.realtime.inlined import apart, inlined
 from audiostream.realtime.layout import (
-    CURVES,
     NEVER,
     PASS,
+    SPARE,
     VOICE_BYTES,
 )
 from audiostream.realtime.numbers import smaller
@@ -63,10 +63,6 @@ __all__ = (
 
 ZERO = np.float32(0.0)
 
-SPARE = PASS * (CURVES + 3)
-"""Places that one pass of each way may need beyond those of the voices."""
-
-
 # --- who is in it -----------------------------------------------------------------
 
 
@@ -81,7 +77,7 @@ def target_of(stream: Any, voice: Any) -> int:
 @inlined
 def here_of(stream: Any, i: int) -> int:
     """The read index of a place of the line, before the block."""
-    return stream["frames"] + words_at(stream["ahead"], i + 1)[i]
+    return stream["frames"] + words_at(stream["offsets"], i + 1)[i]
 
 
 @inlined
@@ -113,7 +109,7 @@ def line_up(stream: Any, voice: Any, address: int, way: int) -> None:
     here = voice["read"]
     size = 4 * stream["channels"] * voice["capacity"]
     words_at(stream["line"], i + 1)[i] = address
-    words_at(stream["ahead"], i + 1)[i] = here - stream["frames"]
+    words_at(stream["offsets"], i + 1)[i] = here - stream["frames"]
     words_at(stream["until"], i + 1)[i] = here
     words_at(stream["since"], i + 1)[i] = here
     words_at(stream["sources"], i + 1)[i] = source_of(voice, here, stream["channels"])
@@ -124,7 +120,7 @@ def line_up(stream: Any, voice: Any, address: int, way: int) -> None:
     words_at(stream["moving_until"], i + 1)[i] = 0
     set_level(stream, voice, address, i, way)
     level = level_now(voice, address)
-    store_release(voice, "read_ahead", here - stream["frames"])
+    store_release(voice, "read_offset", here - stream["frames"])
     note_level(voice, here, level)
     left = moves_for(voice, address)
     if left > 0:
@@ -141,7 +137,7 @@ def leave_free(stream: Any, i: int, way: int) -> None:
     """Have silence summed in a place of the line: a voice of nobody's plays a ring of it."""
     size = 4 * stream["channels"] * stream["slice"]
     words_at(stream["line"], i + 1)[i] = stream["nobody"]
-    words_at(stream["ahead"], i + 1)[i] = 0
+    words_at(stream["offsets"], i + 1)[i] = 0
     words_at(stream["until"], i + 1)[i] = NEVER
     words_at(stream["sources"], i + 1)[i] = stream["silence"]
     words_at(stream["ends"], i + 1)[i] = stream["silence"] + size
@@ -197,9 +193,9 @@ def write_back(stream: Any, i: int) -> None:
 def stand_alone(stream: Any, i: int) -> None:
     """Note in the record of a voice that was in line what was read, if it is still its own."""
     voice = voice_at(words_at(stream["line"], i + 1)[i])
-    if load_seq(voice, "active") != 0 and voice["read_ahead"] != NEVER:
+    if load_seq(voice, "active") != 0 and voice["read_offset"] != NEVER:
         store_release(voice, "read", read_by_now(stream, voice))
-        store_release(voice, "read_ahead", NEVER)
+        store_release(voice, "read_offset", NEVER)
 
 
 @inlined
@@ -325,11 +321,11 @@ def refresh_line(stream: Any) -> None:
 
 
 @apart
-def first_end(ahead: Any, until: Any, count: int) -> int:
+def first_end(offsets: Any, until: Any, count: int) -> int:
     """The device's frame up to which all in line play on, as far as is known."""
     first = NEVER
     for i in range(count):
-        first = smaller(first, until[i] - ahead[i])
+        first = smaller(first, until[i] - offsets[i])
     return first
 
 
@@ -352,11 +348,11 @@ def look_again(stream: Any, frames: int) -> None:
     Most go on for many blocks, in which nobody is looked at.
     """
     line = words_at(stream["line"], stream["line_count"] + 1)
-    ahead = words_at(stream["ahead"], stream["line_count"] + 1)
+    offsets = words_at(stream["offsets"], stream["line_count"] + 1)
     until = words_at(stream["until"], stream["line_count"] + 1)
     moving_until = words_at(stream["moving_until"], stream["line_count"] + 1)
     for i in range(stream["line_count"]):
-        end = stream["frames"] + ahead[i] + frames
+        end = stream["frames"] + offsets[i] + frames
         if end > until[i]:
             if is_over(stream, i) and way_at(stream, i) < CURVED:
                 end_ramp(stream, i)
@@ -365,7 +361,7 @@ def look_again(stream: Any, frames: int) -> None:
                 until[i] = smaller(until[i], moving_until[i])
             if end > until[i]:
                 leave_line(stream, i)
-    stream["lasts"] = first_end(ahead, until, stream["line_count"]) - stream["frames"]
+    stream["lasts"] = first_end(offsets, until, stream["line_count"]) - stream["frames"]
 
 
 # --- a block ----------------------------------------------------------------------

@@ -25,6 +25,7 @@ __all__ = (
     "clear_block",
     "mix_four",
     "mix_four_along",
+    "mix_four_bending",
     "mix_four_ramps",
     "mix_four_turning",
     "scale_ramp",

@@ -32,7 +32,8 @@ __all__ = (
 ZERO = np.float32(0.0)
 
 LANES = 16
-"""Samples in a vector; all loops here take a multiple of them."""
+"""Samples in a vector, as many as AVX-512 takes at once; others take two or four turns at them.
+All loops here take a multiple of them."""
 
 FIRST, SECOND, THIRD = 0, 2 * PASS, 4 * PASS
 """Where the numbers of a pass begin: a pair for each voice, of its left and right channel."""
@@ -182,7 +183,7 @@ class Loop:
         return begin
 
     def write(
-        self, turn: Callable[[Any, list[Any]], tuple[Any, list[Any]]], moved: Any
+        self, turn: Callable[[Any, list[Any]], tuple[Any, list[Any]]], moved: list[Any]
     ) -> None:
         """Write the loop.
 

@@ -218,7 +218,7 @@ def cut(stream: Any, voice: Any, address: int, to: int, frame: int) -> None:
     entry[1] = to
     store_release(voice, "cut_count", count + 1)
     store_release(voice, "read", to)
-    store_release(voice, "read_ahead", NEVER)  # if it is cut while it is in line
+    store_release(voice, "read_offset", NEVER)  # if it is cut while it is in line
     voice["clean"] = to
     set_sounding(stream, voice, 0, frame)
     voice["dry"] = 0

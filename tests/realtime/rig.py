@@ -36,10 +36,10 @@ from audiostream.realtime.layout import (
     LINE,
     NEVER,
     PAIRS,
-    PASS,
     STREAM,
     TIME_INFO,
     VOICE,
+    places_for,
 )
 
 MARGIN = 256
@@ -217,8 +217,7 @@ class Rig:
         self.bells: dict[int, Bell] = {}
         self.noted = self._memory(bells, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
-        places = voices + PASS * (groups + 1) + PASS * (CURVES + 3)
-        places += -places % PASS
+        places = places_for(voices, groups)
         self.lined_up = {
             **{name: self._memory(places, dtype) for name, dtype in LINE.items()},
             "courses": self._memory(COURSE_NUMBERS * places, np.float64),
@@ -316,7 +315,7 @@ class Rig:
                     for name in (ramp_name, f"{ramp_name}_goal")
                 },
                 "heard_offset": NEVER,
-                "read_ahead": NEVER,
+                "read_offset": NEVER,
                 "calm": -1,
                 "wake_read": NEVER,
                 "wake_heard": NEVER,
@@ -397,7 +396,7 @@ class Rig:
         for i in range(int(self.stream["line_count"])):
             if line["line"][i] == self.voice_address(slot) and line["moving_until"][i]:
                 return float(line["gains_now"][i]), int(
-                    line["moving_until"][i] - line["ahead"][i] - int(self.stream["frames"])
+                    line["moving_until"][i] - line["offsets"][i] - int(self.stream["frames"])
                 )
         return float(self.table[slot]["gain"]), int(self.table[slot]["gain_left"])
 

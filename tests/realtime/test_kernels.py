@@ -1360,7 +1360,7 @@ SHARED = {
         *("read", "heard", "cut_count", "starved", "reserve", "commit", "ended"),
         *("entered", "left", "callbacks", "frames", "underruns", "overruns", "late"),
         *("longest", "wakeups", "heartbeat", "time", "sink_bytes", "sink_failed"),
-        *("command_taken", "shortages", "stop_count", "level_count", "read_ahead"),
+        *("command_taken", "shortages", "stop_count", "level_count", "read_offset"),
         *("clock_version", "host_version", "shift"),
         *("anchor", "drift", "version"),  # of either line; its time has a stream's name
     },
@@ -1420,7 +1420,7 @@ OWN = {
     *(("host_time", word) for word in ("shift", "time")),
     *((f, "time") for f in ("captured_at", "feed_monitors")),
     *(("line_up", word) for word in ("frames", "read")),
-    *((f, "read_ahead") for f in ("read_by_now", "show_reads", "stand_alone")),
+    *((f, "read_offset") for f in ("read_by_now", "show_reads", "stand_alone")),
     *((f, "frames") for f in ("here_of", "look_again", "read_by_now", "show_reads")),
     *(("read_by_now", word) for word in ("read",)),
     *(("pour", word) for word in ("sink_bytes", "sink_failed")),
