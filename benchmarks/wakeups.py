@@ -37,8 +37,9 @@ import numpy as np
 import trio
 
 from audiostream import aio
-from audiostream.device.base import Callback, Request
+from audiostream.device.base import Callback, Device, Request
 from audiostream.device.callback_path import ARGUMENTS
+from audiostream.device.virtual import NullDevice
 from audiostream.engine.bell import Bell
 from audiostream.realtime import compiled
 from audiostream.realtime.atomics import words_at
@@ -72,7 +73,7 @@ async def ours(probe: Probe, period: int) -> AsyncIterator[Read]:
 
 
 @contextlib.contextmanager
-def running(probe: Probe, period: int, callback: Callback) -> Any:
+def running(probe: Device, period: int, callback: Callback) -> Any:
     stream = probe.open(Request("input", RATE, 1, 16, period), callback)
     stream.start()
     try:
@@ -206,6 +207,25 @@ def unattended(hertz: int, seconds: float) -> float:
     return anyio.run(main)
 
 
+def _nothing(source: int, target: int, frames: int, times: int, flags: int, user: int) -> int:
+    return 0
+
+
+def asleep(hertz: int, seconds: float) -> float:
+    """Share of a core of the device alone, which wakes up as often and calls nothing."""
+
+    async def main() -> float:
+        entries = {"nothing": _nothing}
+        address = compiled.load(compiled.compile_kernels(entries), entries)["nothing"]
+        with running(NullDevice(), PERIODS[hertz], Callback(address, 0, None)):
+            await anyio.sleep(WARM)
+            began, cpu = time.monotonic(), cpu_seconds()
+            await anyio.sleep(seconds)
+            return (cpu_seconds() - cpu) / (time.monotonic() - began)
+
+    return anyio.run(main)
+
+
 # --- the report -----------------------------------------------------------------------
 
 Case = tuple[str, int, str, str]
@@ -244,6 +264,14 @@ def targets(found: Found, alone: Spread) -> list[Target]:
         ]
     lost = max(part["lost"].most for (*_, way), part in found.items() if way == OURS)
     return [*wanted, Target("blocks lost, worst of all cases", 0, 100 * lost, "%")]
+
+
+def remark_on(alone: Spread, floor: Spread) -> str:
+    return (
+        f"A stream that nobody waits for, at 375/s: {alone.text(2, '%', 100)} of a core, all "
+        f"threads of the process; the device alone, which wakes up as often and calls nothing "
+        f"of ours, takes {floor.text(2, '%', 100)} (`asleep`)."
+    )
 
 
 def remarks(found: Found) -> list[str]:
@@ -292,10 +320,13 @@ def run(quick: bool) -> Report:
             )
             for loaded, hertz, backend, way in cases
         }
-        | {"unattended": lambda: in_process("benchmarks.wakeups:unattended", 375, seconds)},
+        | {
+            name: lambda name=name: in_process(f"benchmarks.wakeups:{name}", 375, seconds)
+            for name in ("unattended", "asleep")
+        },
         rounds,
     )
-    alone = Spread.of(raw.pop("unattended"))
+    alone, floor = (Spread.of(raw.pop(name)) for name in ("unattended", "asleep"))
     found = {
         case: {name: Spread.of([one[name] for one in parts]) for name in parts[0]}
         for case, parts in raw.items()
@@ -331,5 +362,5 @@ def run(quick: bool) -> Report:
         method,
         [table(found), target_table(targets(found, alone))],
         plot,
-        remarks(found),
+        [remark_on(alone, floor), *remarks(found)],
     )

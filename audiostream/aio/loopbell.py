@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,9 @@ def running_loop() -> object:
 class TrioFuture:
     """What asyncio's future is, for one task of trio: half the price of an event."""
 
-    def __init__(self) -> None:
-        import trio
-
-        self._reschedule = trio.lowlevel.reschedule
-        self._task: Any = trio.lowlevel.current_task()
+    def __init__(self, lowlevel: Any) -> None:
+        self._lowlevel = lowlevel  # trio's, which is imported only where it runs
+        self._task = lowlevel.current_task()
 
     def done(self) -> bool:
         """True if the task is on its way, with a result or cancelled."""
@@ -60,16 +59,14 @@ class TrioFuture:
     def set_result(self, result: None) -> None:
         """Wake the task."""
         task, self._task = self._task, None
-        self._reschedule(task)
+        self._lowlevel.reschedule(task)
 
-    def __await__(self) -> Generator[Any, Any, None]:
-        import trio
+    def _abort(self, _: Any) -> Any:
+        self._task = None
+        return self._lowlevel.Abort.SUCCEEDED
 
-        def abort(_: Any) -> Any:
-            self._task = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        return trio.lowlevel.wait_task_rescheduled(abort).__await__()
+    def __await__(self) -> Any:
+        return self._lowlevel.wait_task_rescheduled(self._abort).__await__()
 
 
 class LoopBell:
@@ -91,7 +88,7 @@ class LoopBell:
         else:
             import trio
 
-            self._future = TrioFuture
+            self._future = partial(TrioFuture, trio.lowlevel)
             trio.lowlevel.spawn_system_task(self._listen, name="audiostream doorbell")
 
     @property

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ("AudioSample",)
 
+COPIED = 1 << 16
+"""Bytes up to which it costs less to copy what is left of a chunk than not to."""
+
 YIELD_EVERY = 8
 """Writes that may find room one after the other before the event loop gets its turn; each
 turn costs as much as three writes."""
@@ -256,19 +259,20 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         if not self._unyielding:
             await anyio.lowlevel.checkpoint_if_cancelled()
-        if type(data) is not bytes and not isinstance(data, np.ndarray):
+        if type(data) is not np.ndarray and type(data) is not bytes:
             data = sliceable(data)
-        epoch = self._voice.epoch
+        voice = self._voice
+        epoch = voice.epoch
         taken = 0
         if not self._queued:
-            taken = self._voice.write_nowait(data)
+            taken = voice.write_nowait(data)
             if taken == len(data):
                 self._unyielding += 1
                 if self._unyielding == YIELD_EVERY:
                     self._unyielding = 0
                     await anyio.lowlevel.cancel_shielded_checkpoint()
                 return taken
-        return await self._write_queued(sliceable(data), taken, epoch)
+        return await self._write_rest(data, taken, epoch)
 
     async def write_in(self, data: Any, epoch: int) -> bool:
         """Write it all, as long as the voice's epoch is this one; True if it has waited."""
@@ -277,43 +281,34 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         taken = 0 if self._queued else self._voice.write_in(data, epoch)
         if taken == len(data) or self._voice.epoch != epoch:
             return False
-        await self._write_queued(data, taken, epoch)
+        await self._write_rest(data, taken, epoch)
         return True
-
-    async def _write_queued(self, data: Any, taken: int, epoch: int) -> int:
-        self._queued += 1
-        try:
-            return await self._write_rest(data, taken, epoch)
-        finally:
-            self._queued -= 1
 
     async def _write_rest(self, data: Any, taken: int, epoch: int) -> int:
         """Write what is left behind the first `taken` units, as room comes."""
         voice = self._voice
         bell = self._here()
-        rest = data[taken:]
+        if type(data) is bytes and len(data) > COPIED:
+            data = memoryview(data)  # whose slices are no copies
+        self._queued += 1
         try:
-            self._writing.acquire_nowait()
-        except anyio.WouldBlock:
-            await self._writing.acquire()
-        try:
-            while voice.epoch == epoch:
-                missing = len(rest)
-                if not isinstance(rest, np.ndarray):
-                    missing = -(-missing // voice.format.frame_bytes)
-                there = voice.arm_read(voice.wants_room(max(missing, voice.refill)))
-                if not there and voice.epoch == epoch:
-                    await self._news(bell)
-                    voice.notice_stop()
-                    if voice.epoch != epoch:
+            try:
+                self._writing.acquire_nowait()
+            except anyio.WouldBlock:
+                await self._writing.acquire()
+            try:
+                while voice.epoch == epoch:
+                    if not voice.arm_room() and voice.epoch == epoch:
+                        await self._news(bell)
+                    rest = data[taken:]
+                    count = voice.write_in(rest, epoch)
+                    taken += count
+                    if count == len(rest):
                         break
-                count = voice.write_in(rest, epoch)
-                taken += count
-                if count == len(rest):
-                    break
-                rest = rest[count:]
+            finally:
+                self._writing.release()
         finally:
-            self._writing.release()
+            self._queued -= 1
         self._unyielding = 1
         return taken
 

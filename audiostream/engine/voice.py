@@ -22,7 +22,6 @@ from audiostream.engine.conversion import Conversion
 from audiostream.engine.intake import (
     Encoded,
     Samples,
-    address_of,
     of_bytes,
     samples_of,
     sliceable,
@@ -47,6 +46,9 @@ MAX_BUFFER = 120.0
 
 KINDS = {np.dtype(np.int8): 8, np.dtype(np.int16): 16, np.dtype(np.float32): 32}
 """What is written as it is: dtype -> encoding."""
+
+COPIED = 4096
+"""Samples of an array up to which a copy costs less than to ask where they are."""
 
 MOVES = (PLAY, END, PAUSE, RESUME)
 """Commands that a stop takes back if their time is still to come."""
@@ -160,22 +162,25 @@ class Voice(Controls):
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
         self._load = output.kernels.load_word
+        self._put_more = output.kernels.put_more
+        self._arm_room = output.kernels.arm_room
         # What a resampler holds back and then gives at once goes beyond the limit.
         output.attach(self, self._limit + conversion.held_back(), group=group)
         self._marks: deque[_Mark] = deque()
         self._prebuffer = ahead
         self._adapts = prebuffer == "adaptive"
         self._tail = tail
+        self._stop_count = self._at("stop_count")
         self._store(self._at("ramp"), self._ramp if tail else 0)
         self._store(self._at("prebuffer"), ahead.frames)
         self._store(self._at("rebuffer"), int(on_starve == "rebuffer"))
         self._armed = output.address_of("armed")
         self._producers = records(PRODUCER, len(KINDS))
-        self._producer_of: dict[Any, int] = {}
-        for number, (dtype, encoding) in enumerate(KINDS.items()):
-            record = self._producers[number : number + 1]
-            record[0] = output.address, self.address, self._limit, encoding, format.channels
-            self._producer_of[dtype] = int(record.ctypes.data)
+        self._producer = int(self._producers.ctypes.data)
+        for number, encoding in enumerate(KINDS.values()):
+            self._producers[number] = (
+                output.address, self.address, self._limit, encoding, format.channels
+            )  # fmt: skip
         self._use(conversion)
 
     def _conversion_of(self, format: Format, quality: str, matrix: Any) -> Conversion:
@@ -195,6 +200,9 @@ class Voice(Controls):
         self._width = format.frame_bytes
         self._own = np.dtype(format.dtype)
         self._producers["channels"] = format.channels
+        step = self._producers.itemsize
+        kinds = KINDS if conversion.is_plain else ()
+        self._straight = {kind: self._producer + step * at for at, kind in enumerate(kinds)}
 
     def _at(self, field: str) -> int:
         return self.address + VOICE_OFFSETS[field]
@@ -289,7 +297,7 @@ class Voice(Controls):
     def notice_stop(self) -> None:
         """See whether a command has stopped it meanwhile, and drop what that leaves."""
         with self.lock:
-            if self._final is None and self._word("stop_count") != self._stops_seen:
+            if self._final is None and self._load(self._stop_count) != self._stops_seen:
                 self._settle()
 
     def ring_index(self, own: int) -> int:
@@ -391,19 +399,12 @@ class Voice(Controls):
         StreamClosedError, DeviceError
             If the stream is closed or its device gone.
         """
-        conversion = self._conversion
-        producer, source, frames = self._as_it_is(data)
-        if frames:
-            with self.lock:
-                self.check()
-                if not self._carry and conversion is self._conversion:
-                    count = self.output.kernels.put_more(producer, source, frames)
-                    self._ledger.written += count
-                    if self._adapts:
-                        self._adapt()
-                    return count * self._width if source is data else count
         with self.lock:
             self.check()
+            if self._straight and not self._carry:
+                taken = self._put_straight(data)
+                if taken is not None:
+                    return taken
             self.notice_stop()
             what = samples_of(data, self.format)
             if isinstance(what, memoryview):
@@ -434,30 +435,35 @@ class Voice(Controls):
                 return False
             return self.write_nowait(data) == len(data)
 
-    def _as_it_is(self, data: Any) -> tuple[int, Any, int]:
-        """What most writes bring, as the kernel takes it: by whom, from where, frames.
-
-        No frames: it needs a closer look.
-        """
-        if self._conversion.is_plain:
-            if type(data) is bytes:
-                frames, part = divmod(len(data), self._width)
-                producer = self._producer_of.get(self._own)
-                if producer is not None and not part:
-                    return producer, data, frames
-            elif type(data) is np.ndarray and data.flags.carray:
-                producer = self._producer_of.get(data.dtype)
-                channels = self.format.channels
-                fits = data.shape[1:] == (channels,) or (data.ndim == 1 and channels == 1)
-                if producer is not None and fits and data.size:
-                    return producer, address_of(data), len(data)
-        return 0, None, 0
+    def _put_straight(self, data: Any) -> int | None:
+        """Put what most writes bring, as it is; None if it needs a closer look."""
+        source: bytes
+        if type(data) is bytes:
+            source, unit = data, self._width
+            frames, part = divmod(len(data), unit)
+            producer = None if part else self._straight.get(self._own)
+        elif type(data) is np.ndarray and data.size <= COPIED:
+            unit, channels = 1, self.format.channels
+            fits = channels == 1 if data.ndim == 1 else data.shape[1:] == (channels,)
+            producer = self._straight.get(data.dtype) if fits else None
+            source, frames = data.tobytes(), len(data)
+        else:
+            producer = None
+        if producer is None:
+            return None
+        count = self._put_more(producer, source, frames)
+        self._ledger.written += count
+        if self._adapts:
+            self._adapt()
+        return count * unit
 
     def check(self) -> None:
         """Raise if the voice is removed, or its stream closed or dead."""
-        self.output.check()
+        output = self.output
+        if output.is_closed or output.failure is not None or output.is_instant:
+            output.check()
         if self._final is not None:
-            raise self.output.closed_error(
+            raise output.closed_error(
                 "this sample was removed from its output; add it again, or make another one"
             )
 
@@ -711,14 +717,13 @@ class Voice(Controls):
         # Never beyond what there is to read: the ring may have run dry meanwhile.
         return min(write - self._limit + wanted, write)
 
-    @property
-    def refill(self) -> int:
-        """Own frames, half a ring, for which it is worth while to wake a task.
+    def arm_room(self) -> bool:
+        """Have the bell rung when half the ring is free; True if it is.
 
         To wait for no more than its next chunk wakes a task that writes 20 ms at a time
         six times as often, which of 200 such tasks is most of what they cost.
         """
-        return math.ceil(self._limit * self._ratio / 2)
+        return bool(self._arm_room(self._producer))
 
     def arm_read(self, index: int) -> bool:
         """Have the bell rung when the ring was read up to `index`; True if it is."""

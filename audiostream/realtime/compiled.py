@@ -57,6 +57,7 @@ class Kernels:
     store_word: Callable[[int, int], int]
     swap_word: Callable[[int, int, int], int]
     arm: Callable[[int, int, int, int], int]
+    arm_room: Callable[[int], int]
     changed: Callable[[int, int], int]
     heard_at: Callable[[int, int], int]
     time_at: Callable[[int, int], int]
@@ -82,6 +83,7 @@ ARGUMENTS = {
     "store_word": 2,
     "swap_word": 3,
     "arm": 4,
+    "arm_room": 1,
     "changed": 2,
     "heard_at": 2,
     "time_at": 2,

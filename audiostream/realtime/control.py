@@ -23,7 +23,7 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import NEVER, VOICE_BYTES
+from audiostream.realtime.layout import NEVER, STREAM, VOICE, VOICE_BYTES
 from audiostream.realtime.meter import measure
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span, mirror
@@ -32,6 +32,7 @@ from audiostream.realtime.timeline import CLOCK, HOST, place_on, time_on
 
 __all__ = (
     "arm",
+    "arm_room",
     "changed",
     "encode_block",
     "heard_at",
@@ -50,6 +51,12 @@ __all__ = (
     "tell",
     "time_at",
 )
+
+
+READ = int(VOICE.fields["read"][1])  # type: ignore[index]
+WAKE_READ = int(VOICE.fields["wake_read"][1])  # type: ignore[index]
+ARMED = int(STREAM.fields["armed"][1])  # type: ignore[index]
+"""Where these words are in their records."""
 
 
 @inlined
@@ -290,6 +297,19 @@ def put_more(producer_address: int, source: int, frames: int) -> int:
         producer["channels"],
         frames,
     )
+
+
+@inlined
+def arm_room(producer_address: int) -> bool:
+    """Ask to be woken when half of what a ring may hold is free; True if it is."""
+    producer = producer_at(producer_address)
+    stream_address, voice_address = producer["stream"], producer["voice"]
+    write, limit = load(voice_at(voice_address), "write"), producer["limit"]
+    # Never beyond what there is to read: the ring may have run dry meanwhile.
+    at = smaller(write - limit + larger(limit >> 1, 1), write)
+    arm(voice_address + WAKE_READ, voice_address + READ, at, stream_address + ARMED)
+    # The record's own word is as old as the last break or the last waiter.
+    return read_now(stream_address, voice_address) >= at
 
 
 @inlined

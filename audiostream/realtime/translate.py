@@ -40,6 +40,7 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "store_word": control.store_word,
     "swap_word": control.swap_word,
     "arm": control.arm,
+    "arm_room": control.arm_room,
     "changed": control.changed,
     "heard_at": control.heard_at,
     "time_at": control.time_at,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import anyio
 import numpy as np
 import pytest
@@ -102,6 +104,45 @@ async def test_arrays_of_every_dtype_and_bytes_like_objects() -> None:
         assert voice.write_nowait(np.arange(20, dtype=np.int16)[::2]) == 10
         expected = [256, -32768, 16384, -32768, 3, 4, 5, 6, *range(0, 20, 2)]
         assert device.step(len(expected))[:, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("frames", [50, 5000])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+async def test_arrays_however_they_lie_in_memory(frames: int, dtype: Any) -> None:
+    """Short ones are copied, long ones are read where they are."""
+    device = ManualDevice()
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        voice = speaker.sample(buffer=1)
+        rng = np.random.default_rng(frames)
+        full = 1 if dtype is np.float32 else 32768
+        data = (rng.uniform(-1, 1, (frames, 2)) * full).astype(dtype)
+        wanted = (data / np.float32(full)).astype(np.float32)
+        sealed = data.copy()
+        sealed.flags.writeable = False
+        crooked = np.frombuffer(b"-" + data.tobytes(), dtype, offset=1).reshape(-1, 2)
+        assert not crooked.flags.aligned
+        for block in (data, sealed, crooked, np.asfortranarray(data), data[::-1], data[:0]):
+            assert await voice.write(block) == len(block)
+            heard = wanted[::-1] if block.base is data and len(block) else wanted[: len(block)]
+            np.testing.assert_array_equal(device.step(len(block)), heard)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("frames", [3001, 40_001])
+async def test_a_chunk_longer_than_the_ring_is_heard_whole(kind: Any, frames: int) -> None:
+    device = ManualDevice()
+    async with speaker_on(device) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(buffer=1000 / 48000)
+        voice.ramp = 0
+        data = ramp(0, frames)
+        writing = await spawn(group, lambda: voice.write(kind(data.tobytes())))
+        heard = []
+        while not writing.done:
+            heard.append(device.step(500))
+            await settle()
+        assert writing.result == 2 * frames
+        heard.append(device.step(1000))
+        np.testing.assert_array_equal(np.concatenate(heard)[:frames], data)
 
 
 async def test_writes_of_several_tasks_do_not_interleave() -> None:

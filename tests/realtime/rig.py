@@ -86,6 +86,7 @@ class Form:
     encode_block: Any
     put: Any
     put_more: Any
+    arm_room: Any
     take: Any
     spread: Any
     sine: Any
@@ -111,6 +112,7 @@ PLAIN = Form(
     control.encode_block,
     control.put,
     control.put_more,
+    control.arm_room,
     control.take,
     control.spread,
     oscillator.sine,
@@ -141,6 +143,7 @@ def compiled() -> Form:
         k.encode_block,
         k.put,
         k.put_more,
+        k.arm_room,
         k.take,
         k.spread,
         k.sine,

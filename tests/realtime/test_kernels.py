@@ -939,6 +939,27 @@ def test_writing_more_of_the_same_kind_is_putting(form: Form) -> None:
     np.testing.assert_array_equal(rig.render(50), np.stack((wanted, wanted), axis=1))
 
 
+def test_who_waits_for_room_is_woken_at_half_a_ring_or_once_it_ran_dry(form: Form) -> None:
+    rig = Rig(form, channels=1, slice=16, capacity=64)
+    producer = records(PRODUCER, 1)
+    producer[0] = (rig.address, rig.voice_address(0), 50, 16, 1)
+    address = int(producer.ctypes.data)
+    rig.set("bell", 0, 0)
+    rig.put(np.ones((50, 1), np.int16))
+    rig.play()
+    rig.render(10)
+    assert not form.arm_room(address)
+    rig.render(14)
+    assert not rig.take_woken(0)
+    assert not form.arm_room(address), "one frame is missing"
+    rig.render(1)
+    assert rig.take_woken(0) == [0]
+    assert form.arm_room(address)
+    rig.render(25)
+    producer["limit"] = 20  # what is free of it was there before it was waited for
+    assert form.arm_room(address), "it ran dry: there is nothing whose reading would ring"
+
+
 def test_compiled_writes_take_bytes_as_they_are() -> None:
     rig = Rig(compiled(), channels=1, slice=16, capacity=64)
     producer = records(PRODUCER, 1)
