@@ -87,15 +87,15 @@ def way_at(stream: Any, i: int) -> int:
 
 
 @inlined
-def set_level(stream: Any, voice: Any, address: int, i: int, way: int) -> None:
-    """Have a place of the line go on at a voice's level as its record says."""
+def set_level(stream: Any, voice: Any, address: int, i: int, way: int, here: int) -> None:
+    """Have a place of the line go on from `here` at a voice's level as its record says."""
     level = 0.0
     step = 0.0
     if way == EVEN:
         level = level_now(voice, address)
         step = step_of(voice, address)
     else:
-        set_course(stream, voice, address, i, way, here_of(stream, i))
+        set_course(stream, voice, address, i, way, here)
     floats_at(stream["gains"], i + 1)[i] = np.float32(level)
     floats_at(stream["steps"], i + 1)[i] = np.float32(step)
     doubles_at(stream["gains_now"], i + 1)[i] = level
@@ -118,7 +118,7 @@ def line_up(stream: Any, voice: Any, address: int, way: int) -> None:
     words_at(stream["targets"], i // PASS + 1)[i // PASS] = target_of(stream, voice)
     words_at(stream["ways"], i // PASS + 1)[i // PASS] = way
     words_at(stream["moving_until"], i + 1)[i] = 0
-    set_level(stream, voice, address, i, way)
+    set_level(stream, voice, address, i, way, here)
     level = level_now(voice, address)
     store_release(voice, "read_offset", here - stream["frames"])
     note_level(voice, here, level)
@@ -168,8 +168,8 @@ def set_aside(stream: Any, address: int) -> None:
 
 
 @inlined
-def write_back(stream: Any, i: int) -> None:
-    """Note in the record of a voice in line how far its level is on its way.
+def write_back(stream: Any, i: int, here: int) -> None:
+    """Note in the record of a voice in line how far its level is on its way, at `here`.
 
     If it is still that voice's: a slot is given back, and to somebody else, between two blocks
     when the device has stopped, or has told of the end of a sound.
@@ -181,7 +181,6 @@ def write_back(stream: Any, i: int) -> None:
     voice = voice_at(address)
     if load_seq(voice, "active") == 0 or voice["calm"] < 0:
         return
-    here = here_of(stream, i)
     pass_time(voice, address, here - words_at(stream["since"], i + 1)[i])
     words_at(stream["since"], i + 1)[i] = here
     if way_at(stream, i) < CURVED:
@@ -199,19 +198,12 @@ def stand_alone(stream: Any, i: int) -> None:
 
 
 @inlined
-def is_over(stream: Any, i: int) -> bool:
-    """True if the level of a voice in line has moved, and is where it was to go."""
-    until = words_at(stream["moving_until"], i + 1)[i]
-    return until != 0 and until == here_of(stream, i)
-
-
-@inlined
-def end_ramp(stream: Any, i: int) -> None:
-    """The level of a voice in line is where it was to go, in a straight line."""
-    write_back(stream, i)
+def end_ramp(stream: Any, i: int, here: int) -> None:
+    """The level of a voice in line is where it was to go, in a straight line, at `here`."""
+    write_back(stream, i, here)
     address = words_at(stream["line"], i + 1)[i]
     words_at(stream["moving_until"], i + 1)[i] = 0
-    set_level(stream, voice_at(address), address, i, way_at(stream, i))
+    set_level(stream, voice_at(address), address, i, way_at(stream, i), here)
     stream["ramping"] -= 1
 
 
@@ -291,7 +283,7 @@ def sort_voices(stream: Any) -> None:
     """
     if stream["ramping"] > 0:
         for i in range(stream["line_count"]):
-            write_back(stream, i)
+            write_back(stream, i, here_of(stream, i))
     for i in range(stream["line_count"]):
         stand_alone(stream, i)
     stream["line_count"] = 0
@@ -334,7 +326,7 @@ def leave_line(stream: Any, i: int) -> None:
     """Take a voice out of the line; the next block's line has no gap any more."""
     stand_alone(stream, i)
     if words_at(stream["moving_until"], i + 1)[i] != 0:
-        write_back(stream, i)
+        write_back(stream, i, here_of(stream, i))
         stream["ramping"] -= 1
     set_aside(stream, words_at(stream["line"], i + 1)[i])
     leave_free(stream, i, way_at(stream, i))
@@ -342,39 +334,56 @@ def leave_line(stream: Any, i: int) -> None:
 
 
 @inlined
-def look_again(stream: Any, frames: int) -> None:
+def look_again(stream: Any, frames: int) -> bool:
     """See how far those in line go now; who has no `frames` frames to play on leaves it.
 
     Most go on for many blocks, in which nobody is looked at.
+
+    Returns
+    -------
+    bool
+        True if a level gets to where it was to go, in a straight line, within those frames.
     """
     line = words_at(stream["line"], stream["line_count"] + 1)
     offsets = words_at(stream["offsets"], stream["line_count"] + 1)
     until = words_at(stream["until"], stream["line_count"] + 1)
     moving_until = words_at(stream["moving_until"], stream["line_count"] + 1)
+    ends = False
     for i in range(stream["line_count"]):
         end = stream["frames"] + offsets[i] + frames
         if end > until[i]:
-            if is_over(stream, i) and way_at(stream, i) < CURVED:
-                end_ramp(stream, i)
-            until[i] = load_acquire(voice_at(line[i]), "write")
+            last = load_acquire(voice_at(line[i]), "write")
             if moving_until[i] != 0:
-                until[i] = smaller(until[i], moving_until[i])
-            if end > until[i]:
+                until[i] = smaller(last, moving_until[i])
+                if way_at(stream, i) >= CURVED:
+                    last = until[i]
+                elif end > until[i]:
+                    ends = True
+            else:
+                until[i] = last
+            if end > last:
                 leave_line(stream, i)
     stream["lasts"] = first_end(offsets, until, stream["line_count"]) - stream["frames"]
+    return ends
 
 
 # --- a block ----------------------------------------------------------------------
 
 
 @apart
-def follow_ramps(gains: Any, now: Any, steps: Any, frames: int, count: int) -> None:
-    """Note the gains of those in line for this block, within which no ramp ends.
+def show_ramps(gains: Any, now: Any, steps: Any, done: int, count: int) -> None:
+    """Note the gains of those in line, `done` frames into a block."""
+    for i in range(count):
+        gains[i] = np.float32(now[i] + done * steps[i])
+
+
+@apart
+def follow_ramps(now: Any, steps: Any, frames: int, count: int) -> None:
+    """Move on the gains of those in line, behind a block.
 
     It touches no record: those of many voices are more than the fastest cache holds.
     """
     for i in range(count):
-        gains[i] = np.float32(now[i])
         now[i] += frames * steps[i]
 
 
@@ -428,46 +437,101 @@ def mix_evenly(
 
 
 @inlined
-def mix_passes(stream: Any, frames: int, count: int, empty: bool) -> None:
-    """Sum all in line, four at a time.
+def mix_pass(
+    stream: Any, first: int, way: int, mix: int, done: int, frames: int, empty: bool
+) -> None:
+    """Sum frames, `done` of the block being done, of the four in line from `first` on.
 
-    What the stream's record says is read beforehand: for all that LLVM knows, it may be among
-    what the sums are stored to.
+    Parameters
+    ----------
+    mix : int
+        Address of the block that they are summed into.
     """
-    samples = frames * stream["channels"]
-    sources = words_at(stream["sources"], count)
+    offset = 4 * stream["channels"] * done
+    samples = stream["channels"] * frames
+    sources = words_at(stream["sources"], first + PASS)
+    block = floats_at(mix + offset, samples)
+    a = floats_at(sources[first] + offset, samples)
+    b = floats_at(sources[first + 1] + offset, samples)
+    c = floats_at(sources[first + 2] + offset, samples)
+    d = floats_at(sources[first + 3] + offset, samples)
+    if way == EVEN:
+        gains = floats_at(stream["gains"] + 4 * first, PASS)
+        steps = floats_at(stream["steps"] + 4 * first, PASS)
+        mix_evenly(stream, block, a, b, c, d, gains, steps, frames, empty)
+    else:
+        mix_courses(stream, way, first, block, a, b, c, d, samples)
+
+
+@inlined
+def ends_within(stream: Any, first: int, frames: int) -> bool:
+    """True if a level of the four in line from `first` on gets to where it was to go."""
+    for i in range(first, first + PASS):
+        until = words_at(stream["moving_until"], i + 1)[i]
+        if until != 0 and until < here_of(stream, i) + frames:
+            return True
+    return False
+
+
+@inlined
+def mix_to_ends(stream: Any, first: int, way: int, mix: int, frames: int) -> None:
+    """Sum a block of the four in line from `first` on, from one end of a ramp to the next.
+
+    Levels that are not EVEN are moved on behind each piece.
+    """
+    moving_until = words_at(stream["moving_until"], first + PASS)
+    done = 0
+    while done < frames:
+        count = frames - done
+        for i in range(first, first + PASS):
+            here = here_of(stream, i) + done
+            if moving_until[i] == here:
+                end_ramp(stream, i, here)
+            elif moving_until[i] != 0:
+                count = smaller(count, moving_until[i] - here)
+        if way == EVEN:
+            show_ramps(
+                floats_at(stream["gains"] + 4 * first, PASS),
+                doubles_at(stream["gains_now"] + 8 * first, PASS),
+                doubles_at(stream["gain_steps"] + 8 * first, PASS),
+                done,
+                PASS,
+            )
+            mix_pass(stream, first, way, mix, done, count, False)
+        else:
+            mix_pass(stream, first, way, mix, done, count, False)
+            follow_courses(stream, first, way, count)
+        done += count
+
+
+@inlined
+def mix_passes(
+    stream: Any, frames: int, count: int, ramps: bool, ends: bool, empty: bool
+) -> None:
+    """Sum all in line, four at a time, and move on the levels that are not EVEN."""
     ways = words_at(stream["ways"], count)
     targets = words_at(stream["targets"], count)
-    gains = stream["gains"]
-    steps = stream["steps"]
     for number in range(count // PASS):
         first = PASS * number
         way = ways[number]
-        block = floats_at(targets[number], samples)
-        a = floats_at(sources[first], samples)
-        b = floats_at(sources[first + 1], samples)
-        c = floats_at(sources[first + 2], samples)
-        d = floats_at(sources[first + 3], samples)
-        if way == EVEN:
-            own_gains = floats_at(gains + 4 * first, PASS)
-            own_steps = floats_at(steps + 4 * first, PASS)
-            mix_evenly(stream, block, a, b, c, d, own_gains, own_steps, frames, empty)
+        if ends and way < CURVED and ends_within(stream, first, frames):
+            mix_to_ends(stream, first, way, targets[number], frames)
         elif way == BENT:
             mix_bent(stream, first, targets[number], frames)
         else:
-            mix_courses(stream, way, first, block, a, b, c, d, samples)
+            mix_pass(stream, first, way, targets[number], 0, frames, empty)
+            if ramps and way != EVEN:
+                follow_courses(stream, first, way, frames)
         empty = False
 
 
 @inlined
-def follow_ways(stream: Any, frames: int) -> None:
-    """Move on the levels of those in line that are not EVEN, behind a block."""
+def tell_meters(stream: Any, frames: int) -> None:
+    """Tell meters where those in line are on their curves, behind a block."""
     count = stream["line_count"]
     line = words_at(stream["line"], count + 1)
     for first in range(0, count, PASS):
         way = way_at(stream, first)
-        if way != EVEN:
-            follow_courses(stream, first, way, frames)
         if way >= CURVED:
             for i in range(first, first + PASS):
                 here = here_of(stream, i) + frames
@@ -476,28 +540,27 @@ def follow_ways(stream: Any, frames: int) -> None:
 
 
 @inlined
-def mix_line(stream: Any, frames: int, ramps: bool, empty: bool) -> None:
+def mix_line(stream: Any, frames: int, ramps: bool, ends: bool, empty: bool) -> None:
     """Sum the next frames of all in line into the blocks that they are for.
 
     Parameters
     ----------
     ramps : bool
         False: no level in line moves.
+    ends : bool
+        False: nor gets one to where it was to go, in a straight line, within the block.
     empty : bool
         The stream's block holds nothing yet, and the first pass, an EVEN one, is for it.
     """
     count = stream["line_count"]
+    now = doubles_at(stream["gains_now"], count + 1)
+    steps = doubles_at(stream["gain_steps"], count + 1)
     if ramps:
-        follow_ramps(
-            floats_at(stream["gains"], count + 1),
-            doubles_at(stream["gains_now"], count + 1),
-            doubles_at(stream["gain_steps"], count + 1),
-            frames,
-            count,
-        )
-    mix_passes(stream, frames, count, empty)
+        show_ramps(floats_at(stream["gains"], count + 1), now, steps, 0, count)
+    mix_passes(stream, frames, count, ramps, ends, empty)
     if ramps:
-        follow_ways(stream, frames)
+        follow_ramps(now, steps, frames, count)
+        tell_meters(stream, frames)
     move_on(
         words_at(stream["sources"], count + 1),
         words_at(stream["ends"], count + 1),

@@ -54,8 +54,7 @@ def mix_other(stream: Any, address: int, frames: int) -> None:
 def mix_block(stream: Any, frames: int) -> None:
     """Sum all voices' next `frames` frames (at most a slice) into the stream's block."""
     mix = stream["mix"]
-    if frames > stream["lasts"]:
-        look_again(stream, frames)
+    ends = frames > stream["lasts"] and look_again(stream, frames)
     stream["lasts"] -= frames
     ramps = stream["ramping"] > 0
     is_even = stream["own_count"] > 0 and words_at(stream["ways"], 1)[0] == EVEN
@@ -71,7 +70,7 @@ def mix_block(stream: Any, frames: int) -> None:
     others = words_at(stream["others"], stream["other_count"] + 1)
     for i in range(stream["other_count"]):
         mix_other(stream, others[i], frames)
-    mix_line(stream, frames, ramps, empty)
+    mix_line(stream, frames, ramps, ends, empty)
 
 
 @inlined
