@@ -205,7 +205,7 @@ def run(quick: bool) -> Report:
         remarks=[
             "On a curve of equal power between two levels neither of which is silence, and on "
             "more curves of different lengths than there are tables for (8), voices are summed "
-            "by way of parabolas, of which a block that a curve bends sharply in needs a few: "
+            "by way of cubics, of which a block that a curve bends sharply in needs a few: "
             "see the quick ones.",
         ],
     )

@@ -19,16 +19,17 @@ from audiostream.realtime.vectors import FIRST, SECOND
 __all__ = (
     "BEGIN",
     "GOAL",
-    "HALF_OTHER",
-    "HALF_TURN",
     "LEFT_STEP",
     "LEVEL",
     "LONGEST",
+    "MADE_FOR",
     "NOTED",
     "NOTE_AFTER",
     "OFFSET",
     "OTHER_LEVEL",
     "OTHER_TURN",
+    "QUARTER_OTHER",
+    "QUARTER_TURN",
     "RIGHT_STEP",
     "SCALE",
     "TO_LEFT",
@@ -39,9 +40,9 @@ __all__ = (
     "Y",
     "course_of",
     "is_to_note",
-    "leave_course",
     "numbers_of",
     "show_numbers",
+    "stay",
 )
 
 (
@@ -55,16 +56,17 @@ __all__ = (
     NOTE_AFTER,  # frames until it is told again
     X,  # BENT: a point that turns, or a number that grows or shrinks, and Y is 0
     Y,
-    TURN,  # by this in half of a piece
+    TURN,  # by this in a quarter of a piece
     OTHER_TURN,
     TURN_OF,  # the piece's frames; the pass's
-    HALF_TURN,  # by this in half a frame
-    HALF_OTHER,
+    QUARTER_TURN,  # by this in a quarter of a frame
+    QUARTER_OTHER,
     OFFSET,  # the level is OFFSET + SCALE X + hypot(BEGIN X, GOAL Y)
     SCALE,
     BEGIN,
     GOAL,
     LONGEST,  # frames of a piece
+    MADE_FOR,  # frames that the numbers are made for already, or 0; the pass's
 ) = range(0, PASS * COURSE_NUMBERS, PASS)
 """Where in a pass's course each field's numbers are."""
 
@@ -79,7 +81,7 @@ def course_of(stream: Any, i: int) -> Doubles:
 
 @inlined
 def numbers_of(stream: Any, i: int) -> Floats:
-    """What the channels of a place of the line are multiplied by: a pair in each of three."""
+    """What the channels of a place of the line are multiplied by: a pair in each of four."""
     size = PAIRS * 2 * PASS
     at = 2 * (i % PASS)
     return floats_at(stream["numbers"] + 4 * (i // PASS * size + at), size - at)
@@ -99,15 +101,21 @@ def show_numbers(stream: Any, i: int) -> None:
 
 
 @inlined
-def leave_course(stream: Any, i: int) -> None:
-    """Multiply by zero in a place of the line; nothing of it moves on, and no meter is told."""
+def stay(stream: Any, i: int, level: float) -> None:
+    """Have a place of the line stay at a level, beside others that move; no meter is told.
+
+    On the tables' way of a curve of equal power there is none but 0.
+    """
     course = course_of(stream, i)
-    course[LEVEL] = 0.0
+    course[LEVEL] = level
     course[OTHER_LEVEL] = 0.0
     show_numbers(stream, i)
     course[X] = 0.0
     course[Y] = 0.0
-    course[OFFSET] = 0.0
+    course[OFFSET] = level
+    course[SCALE] = 0.0
+    course[BEGIN] = 0.0
+    course[GOAL] = 0.0
     course[LONGEST] = stream["slice"]
     course[NOTE_AFTER] = NEVER
 

@@ -50,7 +50,10 @@ def count_anew(stream: Any) -> None:
 
 @inlined
 def curve_for(stream: Any, voice: Any) -> int:
-    """The number of the curve that a voice is on, or -1 if there is no room for one more."""
+    """The number of the curve that a voice is on, or -1 if there is no room for one more.
+
+    Nor is there for one that is over within a slice, which is not worth one.
+    """
     free = -1
     least = IN_USE
     for k in range(CURVES):
@@ -64,6 +67,8 @@ def curve_for(stream: Any, voice: Any) -> int:
         if curve["used"] < least:
             least = curve["used"]
             free = k
+    if voice["gain_left"] <= stream["slice"]:
+        return -1
     if free >= 0:
         curve = curve_at(curve_of(stream, free))
         curve["used"] = IN_USE

@@ -81,15 +81,15 @@ PASS: Final = 4
 
 CURVES: Final = 8
 """Curves that voices in line may share tables of; who is on another one is summed by way of
-parabolas."""
+cubics."""
 
 SPARE: Final = PASS * (CURVES + 3)
 """Places of the line that silence may take to make up one pass of each way (see ways.py)."""
 
-COURSE_NUMBERS: Final = 20
+COURSE_NUMBERS: Final = 21
 """Numbers (float64) that the course of a voice in line is made of (see course.py)."""
 
-PAIRS: Final = 3
+PAIRS: Final = 4
 """Pairs of numbers (float32) that the channels of a voice in line are multiplied by."""
 
 

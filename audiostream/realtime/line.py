@@ -21,9 +21,9 @@ from audiostream.realtime.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.bends import mix_bent
+from audiostream.realtime.bends import bend_ahead, longest_piece, mix_bent
 from audiostream.realtime.careful import becomes_calm
-from audiostream.realtime.course import is_to_note, leave_course
+from audiostream.realtime.course import is_to_note, stay
 from audiostream.realtime.curves import count_anew, forget_curves
 from audiostream.realtime.envelope import level_now, pass_time
 from audiostream.realtime.heard import read_by_now
@@ -45,6 +45,7 @@ from audiostream.realtime.ways import (
     EVEN,
     SIDED,
     follow_courses,
+    is_equal_power,
     level_behind,
     mix_courses,
     moves_for,
@@ -148,7 +149,7 @@ def leave_free(stream: Any, i: int, way: int) -> None:
     doubles_at(stream["gains_now"], i + 1)[i] = 0.0
     doubles_at(stream["gain_steps"], i + 1)[i] = 0.0
     if way != EVEN:
-        leave_course(stream, i)
+        stay(stream, i, 0.0)
 
 
 @inlined
@@ -198,12 +199,17 @@ def stand_alone(stream: Any, i: int) -> None:
 
 
 @inlined
-def end_ramp(stream: Any, i: int, here: int) -> None:
-    """The level of a voice in line is where it was to go, in a straight line, at `here`."""
+def arrive(stream: Any, i: int, here: int) -> None:
+    """The level of a voice in line is where it was to go, at `here`."""
     write_back(stream, i, here)
     address = words_at(stream["line"], i + 1)[i]
+    voice = voice_at(address)
+    way = way_at(stream, i)
     words_at(stream["moving_until"], i + 1)[i] = 0
-    set_level(stream, voice_at(address), address, i, way_at(stream, i), here)
+    if way >= CURVED:
+        stay(stream, i, level_now(voice, address))
+    else:
+        set_level(stream, voice, address, i, way, here)
     stream["ramping"] -= 1
 
 
@@ -334,6 +340,33 @@ def leave_line(stream: Any, i: int) -> None:
 
 
 @inlined
+def leaves_tables(stream: Any, i: int) -> bool:
+    """Have a place's pass be BENT, if it is on tables on which no level can stay as it is.
+
+    Returns
+    -------
+    bool
+        False: it still is on such, as some curve goes too sharply round a bend.
+    """
+    if not is_equal_power(stream, way_at(stream, i)):
+        return True
+    line = words_at(stream["line"], stream["line_count"])
+    moving_until = words_at(stream["moving_until"], stream["line_count"])
+    first = i - i % PASS
+    for k in range(first, first + PASS):
+        if moving_until[k] != 0 and longest_piece(stream, voice_at(line[k])) == 0:
+            return False
+    for k in range(first, first + PASS):
+        if moving_until[k] != 0:
+            write_back(stream, k, here_of(stream, k))
+            set_course(stream, voice_at(line[k]), line[k], k, BENT, here_of(stream, k))
+        else:
+            stay(stream, k, 0.0)
+    words_at(stream["ways"], i // PASS + 1)[i // PASS] = BENT
+    return True
+
+
+@inlined
 def look_again(stream: Any, frames: int) -> bool:
     """See how far those in line go now; who has no `frames` frames to play on leaves it.
 
@@ -342,7 +375,7 @@ def look_again(stream: Any, frames: int) -> bool:
     Returns
     -------
     bool
-        True if a level gets to where it was to go, in a straight line, within those frames.
+        True if a level gets to where it was to go within those frames.
     """
     line = words_at(stream["line"], stream["line_count"] + 1)
     offsets = words_at(stream["offsets"], stream["line_count"] + 1)
@@ -355,10 +388,11 @@ def look_again(stream: Any, frames: int) -> bool:
             last = load_acquire(voice_at(line[i]), "write")
             if moving_until[i] != 0:
                 until[i] = smaller(last, moving_until[i])
-                if way_at(stream, i) >= CURVED:
-                    last = until[i]
-                elif end > until[i]:
-                    ends = True
+                if end > moving_until[i]:
+                    if leaves_tables(stream, i):
+                        ends = True
+                    else:
+                        last = moving_until[i]
             else:
                 until[i] = last
             if end > last:
@@ -455,7 +489,9 @@ def mix_pass(
     b = floats_at(sources[first + 1] + offset, samples)
     c = floats_at(sources[first + 2] + offset, samples)
     d = floats_at(sources[first + 3] + offset, samples)
-    if way == EVEN:
+    if way == BENT:
+        mix_bent(stream, first, mix, done, frames)
+    elif way == EVEN:
         gains = floats_at(stream["gains"] + 4 * first, PASS)
         steps = floats_at(stream["steps"] + 4 * first, PASS)
         mix_evenly(stream, block, a, b, c, d, gains, steps, frames, empty)
@@ -474,10 +510,20 @@ def ends_within(stream: Any, first: int, frames: int) -> bool:
 
 
 @inlined
-def mix_to_ends(stream: Any, first: int, way: int, mix: int, frames: int) -> None:
-    """Sum a block of the four in line from `first` on, from one end of a ramp to the next.
+def is_moving(stream: Any, first: int) -> bool:
+    """True if a level of the four in line from `first` on moves."""
+    for i in range(first, first + PASS):
+        if words_at(stream["moving_until"], i + 1)[i] != 0:
+            return True
+    return False
 
-    Levels that are not EVEN are moved on behind each piece.
+
+@inlined
+def mix_to_ends(stream: Any, first: int, way: int, mix: int, frames: int) -> None:
+    """Sum a block of the four in line from `first` on, from one end of a way to the next.
+
+    Levels that are not EVEN are moved on behind each piece.  If none is on a curve any more,
+    the line is made anew.
     """
     moving_until = words_at(stream["moving_until"], first + PASS)
     done = 0
@@ -486,7 +532,7 @@ def mix_to_ends(stream: Any, first: int, way: int, mix: int, frames: int) -> Non
         for i in range(first, first + PASS):
             here = here_of(stream, i) + done
             if moving_until[i] == here:
-                end_ramp(stream, i, here)
+                arrive(stream, i, here)
             elif moving_until[i] != 0:
                 count = smaller(count, moving_until[i] - here)
         if way == EVEN:
@@ -502,6 +548,8 @@ def mix_to_ends(stream: Any, first: int, way: int, mix: int, frames: int) -> Non
             mix_pass(stream, first, way, mix, done, count, False)
             follow_courses(stream, first, way, count)
         done += count
+    if way >= CURVED and not is_moving(stream, first):
+        stream["lined_up"] = -1
 
 
 @inlined
@@ -511,13 +559,17 @@ def mix_passes(
     """Sum all in line, four at a time, and move on the levels that are not EVEN."""
     ways = words_at(stream["ways"], count)
     targets = words_at(stream["targets"], count)
+    if ramps and not ends:
+        # One after the other: a processor begins with the next pass's while it works at one's,
+        # which behind the sums it would not get to see.
+        for number in range(count // PASS):
+            if ways[number] == BENT:
+                bend_ahead(stream, PASS * number, frames)
     for number in range(count // PASS):
         first = PASS * number
         way = ways[number]
-        if ends and way < CURVED and ends_within(stream, first, frames):
+        if ends and ends_within(stream, first, frames):
             mix_to_ends(stream, first, way, targets[number], frames)
-        elif way == BENT:
-            mix_bent(stream, first, targets[number], frames)
         else:
             mix_pass(stream, first, way, targets[number], 0, frames, empty)
             if ramps and way != EVEN:
@@ -548,7 +600,7 @@ def mix_line(stream: Any, frames: int, ramps: bool, ends: bool, empty: bool) -> 
     ramps : bool
         False: no level in line moves.
     ends : bool
-        False: nor gets one to where it was to go, in a straight line, within the block.
+        False: nor gets one to where it was to go within the block.
     empty : bool
         The stream's block holds nothing yet, and the first pass, an EVEN one, is for it.
     """

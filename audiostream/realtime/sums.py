@@ -10,6 +10,7 @@ from audiostream.realtime.inlined import apart, inlined
 from audiostream.realtime.numbers import multiply_add
 from audiostream.realtime.vectors import (
     FIRST,
+    FOURTH,
     LANES,
     SECOND,
     THIRD,
@@ -117,8 +118,8 @@ def mix_four_along(
     ----------
     table : float32 (count,)
         One for all.
-    numbers : float32 (3, PASS, 2)
-        Each voice's first, second and third numbers, for the left and the right channel.
+    numbers : float32 (4, PASS, 2)
+        Each voice's first to fourth numbers, for the left and the right channel.
     """
     whole = count - count % LANES
     add_along(mix, table, a, b, c, d, numbers, whole)
@@ -158,7 +159,7 @@ def mix_four_bending(
     frames: Any,
     count: int,
 ) -> None:
-    """:func:`mix_four_along`, each at ``first + t (second + third t)``, with `ramp` for ``t``.
+    """:func:`mix_four_along`, at ``first + t (second + t (third + fourth t))``; `ramp`: ``t``.
 
     Parameters
     ----------
@@ -181,8 +182,9 @@ def mix_four_bending(
 
 @inlined
 def bent(t: Any, numbers: Any, pair: int) -> Any:
-    """``first + t (second + third t)`` of one voice's channel."""
-    slope = multiply_add(t, numbers[THIRD + pair], numbers[SECOND + pair])
+    """``first + t (second + t (third + fourth t))`` of one voice's channel."""
+    slope = multiply_add(t, numbers[FOURTH + pair], numbers[THIRD + pair])
+    slope = multiply_add(t, slope, numbers[SECOND + pair])
     return multiply_add(t, slope, numbers[FIRST + pair])
 
 

@@ -20,6 +20,7 @@ from audiostream.realtime.numbers import multiply_add
 
 __all__ = (
     "FIRST",
+    "FOURTH",
     "LANES",
     "SECOND",
     "THIRD",
@@ -35,7 +36,7 @@ LANES = 16
 """Samples in a vector, as many as AVX-512 takes at once; others take two or four turns at them.
 All loops here take a multiple of them."""
 
-FIRST, SECOND, THIRD = 0, 2 * PASS, 4 * PASS
+FIRST, SECOND, THIRD, FOURTH = 0, 2 * PASS, 4 * PASS, 6 * PASS
 """Where the numbers of a pass begin: a pair for each voice, of its left and right channel."""
 
 ORDER = (1, 0, 3, 2)
@@ -65,7 +66,7 @@ def add_along(
 
     Parameters
     ----------
-    numbers : float32 (3, PASS, 2)
+    numbers : float32 (4, PASS, 2)
         What the left and the right channel of each are multiplied by.
     """
     for k in range(count):
@@ -100,10 +101,10 @@ def add_bending(
     frames: Any,
     count: int,
 ) -> None:
-    """:func:`add_along`, each at ``first + t (second + third t)``, with `ramp` for ``t``.
+    """:func:`add_along`, each at ``first + t (second + t (third + fourth t))``; `ramp`: ``t``.
 
-    From vector to vector what is in brackets moves by a sum, for which processors have more
-    room than for one more multiplication.
+    From vector to vector what is in the outer brackets, the slope, moves by a sum, and so does
+    that, for which processors have more room than for two more multiplications.
 
     Parameters
     ----------
@@ -113,18 +114,22 @@ def add_bending(
         Not 0: the first vector of the ramp is read at once.
     """
     sources = (a, b, c, d)
-    slopes = {}
+    slopes, steps = {}, {}
     for v in range(PASS):
         for j in range(LANES):
-            pair = 2 * v + (j & 1)
-            slopes[v, j] = multiply_add(ramp[j], numbers[THIRD + pair], numbers[SECOND + pair])
+            pair, t = 2 * v + (j & 1), ramp[j]
+            third, fourth = numbers[THIRD + pair], numbers[FOURTH + pair]
+            slope = multiply_add(t, fourth, third)
+            slopes[v, j] = multiply_add(t, slope, numbers[SECOND + pair])
+            steps[v, j] = multiply_add(t + t + frames, fourth, third) * frames
     for k in range(count):
         j, side, t = k % LANES, k & 1, ramp[k]
         total = mix[k]
         for v in ORDER:
             level = multiply_add(t, slopes[v, j], numbers[FIRST + 2 * v + side])
             total = multiply_add(sources[v][k], level, total)
-            slopes[v, j] += numbers[THIRD + 2 * v + side] * frames
+            slopes[v, j] += steps[v, j]
+            steps[v, j] += numbers[FOURTH + 2 * v + side] * (frames * (frames + frames))
         mix[k] = total
 
 
@@ -245,19 +250,27 @@ def _emit_turning(context: Any, builder: Any, _signature: Any, args: Any) -> Any
 
 def _emit_bending(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
     loop = Loop(builder, args, tables=1)
-    first, second, third = map(loop.pairs, (FIRST, SECOND, THIRD))
+    first, second, third, fourth = map(loop.pairs, (FIRST, SECOND, THIRD, FOURTH))
     begin = loop.load(loop.tables[0], INT64(0))
     frames = loop.fill(VECTOR, args[-2])
-    slopes = [loop.multiply_add(begin, q, s) for s, q in zip(second, third, strict=True)]
-    steps = [builder.fmul(q, frames) for q in third]
+    further = builder.fadd(builder.fadd(begin, begin), frames)
+    twice_squared = builder.fmul(frames, builder.fadd(frames, frames))
+    slopes, steps, bends = [], [], []
+    for s, q, c in zip(second, third, fourth, strict=True):
+        slopes.append(loop.multiply_add(begin, loop.multiply_add(begin, c, q), s))
+        steps.append(builder.fmul(loop.multiply_add(further, c, q), frames))
+        bends.append(builder.fmul(c, twice_squared))
 
-    def turn(k: Any, slopes: list[Any]) -> Any:
+    def turn(k: Any, moved: list[Any]) -> Any:
+        slopes, steps = moved[:PASS], moved[PASS:]
         t = loop.load(loop.tables[0], k)
         levels = [loop.multiply_add(t, s, f) for f, s in zip(first, slopes, strict=True)]
         total = loop.sum(k, loop.load(loop.mix, k), levels)
-        return total, [builder.fadd(s, step) for s, step in zip(slopes, steps, strict=True)]
+        slopes = [builder.fadd(s, step) for s, step in zip(slopes, steps, strict=True)]
+        steps = [builder.fadd(step, bend) for step, bend in zip(steps, bends, strict=True)]
+        return total, [*slopes, *steps]
 
-    loop.write(turn, slopes)
+    loop.write(turn, [*slopes, *steps])
     return context.get_dummy_value()
 
 

@@ -59,6 +59,7 @@ __all__ = (
     "EVEN",
     "SIDED",
     "follow_courses",
+    "is_equal_power",
     "is_steady",
     "level_behind",
     "mix_courses",
@@ -108,13 +109,7 @@ def moves_for(voice: Any, address: int) -> int:
 
 @inlined
 def curved_way(stream: Any, voice: Any) -> int:
-    """The way of a steady voice on a curve, on tables if there are some, until all are known.
-
-    What would be over within a slice is not worth one; tables so never go on behind the end
-    of a curve.
-    """
-    if voice["gain_left"] <= stream["slice"]:
-        return BRIEF
+    """The way of a steady voice on a curve: on tables if there are, until all are known."""
     if voice["way"] == BENT:
         return BENT  # since it set out
     with_tables = (
@@ -144,7 +139,7 @@ def shared_way(stream: Any, voice: Any) -> int:
     """The way of a voice of a group, now that it is known who else is on its curve.
 
     A few by themselves would leave room in a pass on their tables, which others like them
-    share as parabolas.
+    share as cubics.
     """
     way = voice["way"]
     if CURVED <= way < BENT:
@@ -270,6 +265,15 @@ def follow_courses(stream: Any, first: int, way: int, frames: int) -> None:
             follow_exponential(course, numbers, curve["curve"])
         else:
             follow_equal_power(course, numbers, curve["curve"], curve["curve_other"])
+
+
+@inlined
+def is_equal_power(stream: Any, way: int) -> bool:
+    """True if a way is that of the tables of a curve of equal power."""
+    return (
+        CURVED <= way < BENT
+        and curve_at(curve_of(stream, way - CURVED))["shape"] == EQUAL_POWER
+    )
 
 
 @inlined

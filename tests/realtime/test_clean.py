@@ -363,7 +363,7 @@ MIXES = {
     "mix_four_ramps": {"load": 5.5, "fmuladd": 6, "fadd": 2},
     "mix_four_along": {"load": 6, "fmuladd": 8},
     "mix_four_turning": {"load": 7, "fmuladd": 9},
-    "mix_four_bending": {"load": 6, "fmuladd": 8, "fadd": 4},
+    "mix_four_bending": {"load": 6, "fmuladd": 8, "fadd": 8},
     "begin_with_four": {"load": 4, "fmuladd": 3, "fmul": 1},
     "add_one": {"load": 2, "fmuladd": 1},
     "hypotenuses": {"load": 2, "fmul": 3, "fmuladd": 1},

@@ -138,6 +138,66 @@ def test_a_way_ends_where_it_should_and_is_over(form: Form, move: str, frames: i
     assert sorted(many.in_line()) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("move", MOVES)
+@pytest.mark.parametrize("frames", [200, 255, 256, 257])
+def test_a_way_ends_in_line_in_the_midst_of_a_block(
+    move: str, channels: int, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside ways that end elsewhere in the same block, and one that goes on."""
+    many = Many(PLAIN, 2 * PASS + 1, channels=channels)
+    for slot in range(2 * PASS):
+        MOVES[move](many, slot, frames + 5 * (slot // 2))
+    MOVES[move](many, 2 * PASS, 1000)
+    many.rig.changed()
+    monkeypatch.setattr(mixer, "mix_careful", lambda *_: pytest.fail("the long way"))
+    for block in (64, 64, 64, 64, 64, 7):
+        many.render(block)
+    places = (
+        many.rig.table["gain_left"],
+        many.rig.table["mute_left"],
+        many.rig.table["left_left"],
+    )
+    for slot in range(2 * PASS):
+        assert not sum(int(left[slot]) for left in places)
+    assert sorted(many.in_line()) == list(range(2 * PASS + 1))
+    many.check()
+
+
+def test_who_was_on_a_curve_is_summed_evenly_once_it_is_over(form: Form) -> None:
+    many = Many(form, 3 * PASS)
+    for slot in range(2 * PASS):
+        many.fade(slot, 0.3, 300 + slot // PASS, EXPONENTIAL)
+    for slot in range(2 * PASS, 3 * PASS):
+        many.fade(slot, 0.5, 400 + 10 * slot, EQUAL_POWER)
+    found = set()
+    for _ in range(10):
+        many.render(64)
+        found |= set(
+            many.rig.lined_up["ways"].array[: int(many.rig.stream["line_count"]) // PASS]
+        )
+    assert ways.BENT in found
+    assert len(found) > 2
+    places = int(many.rig.stream["line_count"]) // PASS
+    assert many.rig.lined_up["ways"].array[:places].tolist() == [ways.EVEN] * 3
+    assert sorted(many.in_line()) == list(range(3 * PASS))
+    many.check()
+
+
+def test_short_ramps_one_after_the_other_stay_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a synthesizer's that tells a gain in every block, over less than a block."""
+    many = Many(PLAIN, PASS + 2)
+    monkeypatch.setattr(mixer, "mix_careful", lambda *_: pytest.fail("the long way"))
+    random = np.random.default_rng(5)
+    for number in range(20):
+        for slot in range(PASS + 2):
+            how = (many.fade, many.pan, many.mute)[slot % 3]
+            how(slot, float(random.uniform(0, 0.9)), int(random.integers(1, 60)))
+        many.render(64 if number % 3 else 60)
+        assert sorted(many.in_line()) == list(range(PASS + 2))
+    many.check()
+
+
 @pytest.mark.parametrize("move", MOVES)
 def test_a_way_that_is_turned_aside_goes_on_from_where_it_was(form: Form, move: str) -> None:
     many = Many(form, 5)
@@ -285,7 +345,7 @@ def test_the_levels_of_a_curve_are_noted_as_it_goes(
     assert 10 < count < 40
 
 
-# --- curves by way of parabolas ----------------------------------------------------
+# --- curves by way of cubics -------------------------------------------------------
 
 BENDS: dict[str, Tell] = {
     "between two levels": lambda many, slot, frames: many.fade(slot, 0.4, frames, EQUAL_POWER),
@@ -367,29 +427,44 @@ def test_curves_without_tables_are_turned_aside(form: Form, bend: str) -> None:
     ],
 )
 @pytest.mark.parametrize("longest", [64, 32, 16])
-def test_parabolas_are_close_to_the_curve_as_sharp_as_it_may_be(
+def test_cubics_are_close_to_the_curve_as_sharp_as_it_may_be(
     curve: int, begin: float, goal: float, longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the shortest fades whose pieces are that long, all along."""
     monkeypatch.setattr(curves, "CURVES", 0)  # no tables
     frames = shortest_fade(curve, begin, goal, longest)
-    rig = Rig(PLAIN, capacity=32768, slice=64)
+    check_closeness(PLAIN, curve, begin, goal, frames, 64)
+
+
+@pytest.mark.parametrize(
+    ("curve", "begin", "goal"), [(EXPONENTIAL, 1, 0), (EQUAL_POWER, 0.2, 1)]
+)
+def test_cubics_are_as_close_in_long_blocks(curve: int, begin: float, goal: float) -> None:
+    """Where many vectors lie between a piece's start and its end, rounded one by one."""
+    frames = shortest_fade(curve, begin, goal, 1024, 1024)
+    check_closeness(compiled(), curve, begin, goal, frames, 1024)
+
+
+def check_closeness(
+    form: Form, curve: int, begin: float, goal: float, frames: int, slice: int
+) -> None:
+    """A fade of one voice in line is no further off than CLOSE, and not much closer."""
+    rig = Rig(form, capacity=32768, slice=slice)
     rig.write(np.ones(min(frames, 30_000), np.float32))
     rig.play()
     rig.give(kinds.GAIN, value=begin)
-    rig.render(64)
-    rig.render(64)
+    rig.render(slice)
+    rig.render(slice)
     rig.give(kinds.GAIN, value=goal, frames=frames, shape=curve, **turns(frames, curve))
     way = Way(value=begin)
     way.go(goal, frames, curve)
     worst = 0.0
     while rig.table[0]["gain_left"] != 0 or way.done == 0:
-        if int(rig.table[0]["write"]) - rig.read() < 128:
+        if int(rig.table[0]["write"]) - rig.read() < 2 * slice:
             rig.write(np.ones(16_384, np.float32))
-        played = rig.render(64)[:, 0]
-        if way.done + 64 <= frames:
-            assert rig.stream["line_count"] > 0
-        wanted = [way.step() for _ in range(64)]
+        played = rig.render(slice)[:, 0]
+        assert rig.stream["line_count"] > 0
+        wanted = [way.step() for _ in range(slice)]
         worst = max(worst, float(np.abs(played - wanted).max()))
         if not way.moves:
             break
@@ -397,9 +472,9 @@ def test_parabolas_are_close_to_the_curve_as_sharp_as_it_may_be(
     assert worst > 0.1 * bends.CLOSE * max(begin, goal), "shorter pieces than need be"
 
 
-def shortest_fade(curve: int, begin: float, goal: float, longest: int) -> int:
+def shortest_fade(curve: int, begin: float, goal: float, longest: int, slice: int = 64) -> int:
     """Frames of a fade whose pieces are `longest` frames, but of any shorter one less."""
-    rig = Rig(PLAIN, slice=64)
+    rig = Rig(PLAIN, slice=slice)
     voice = rig.table[0]
 
     def piece(frames: int) -> int:
@@ -444,7 +519,7 @@ def test_a_pass_that_others_join_goes_on_in_blocks_of_one_length(form: Form) -> 
         many.render(64)
 
 
-def test_parabolas_keep_no_tables_from_those_who_need_them(form: Form) -> None:
+def test_cubics_keep_no_tables_from_those_who_need_them(form: Form) -> None:
     many = Many(form, CURVES + PASS)
     for slot in range(CURVES):
         many.fade(slot, 0.0, 20_000 + slot, EXPONENTIAL)
