@@ -300,7 +300,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                 while voice.epoch == epoch:
                     if not voice.arm_room() and voice.epoch == epoch:
                         await self._news(bell)
-                    rest = data[taken:]
+                    rest = data[taken:] if taken else data
                     count = voice.write_in(rest, epoch)
                     taken += count
                     if count == len(rest):

@@ -437,21 +437,19 @@ class Voice(Controls):
 
     def _put_straight(self, data: Any) -> int | None:
         """Put what most writes bring, as it is; None if it needs a closer look."""
-        source: bytes
+        producer = None
         if type(data) is bytes:
-            source, unit = data, self._width
+            unit = self._width
             frames, part = divmod(len(data), unit)
             producer = None if part else self._straight.get(self._own)
         elif type(data) is np.ndarray and data.size <= COPIED:
             unit, channels = 1, self.format.channels
-            fits = channels == 1 if data.ndim == 1 else data.shape[1:] == (channels,)
-            producer = self._straight.get(data.dtype) if fits else None
-            source, frames = data.tobytes(), len(data)
-        else:
-            producer = None
+            if channels == 1 if data.ndim == 1 else data.shape[1:] == (channels,):
+                producer = self._straight.get(data.dtype)
+                frames, data = len(data), data.tobytes()
         if producer is None:
             return None
-        count = self._put_more(producer, source, frames)
+        count = self._put_more(producer, data, frames)
         self._ledger.written += count
         if self._adapts:
             self._adapt()

@@ -127,6 +127,29 @@ async def test_arrays_however_they_lie_in_memory(frames: int, dtype: Any) -> Non
             np.testing.assert_array_equal(device.step(len(block)), heard)
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (3, 3), (3, 2, 1)])
+async def test_arrays_of_another_shape_are_refused_and_lose_nothing(shape: Any) -> None:
+    """At once, and behind a write that waits."""
+    device = ManualDevice()
+    async with speaker_on(device, channels=2) as speaker, anyio.create_task_group() as group:
+        voice = speaker.sample(buffer=100 / 48000)
+        voice.ramp = 0
+        wrong = np.zeros(shape, np.int16)
+        with pytest.raises(errors.FormatError, match=r"write shape \(frames, 2\)"):
+            voice.write_nowait(wrong)
+        with pytest.raises(errors.FormatError, match=r"write shape \(frames, 2\)"):
+            await voice.write(wrong)
+        waiting = await spawn(group, lambda: voice.write(ramp(0, 300, 2)))
+        refused = await spawn(group, lambda: voice.write(wrong))
+        heard = []
+        while not (waiting.done and refused.done):
+            heard.append(device.step(50))
+            await settle()
+        assert isinstance(refused.error, errors.FormatError)
+        heard.append(device.step(100))
+        np.testing.assert_array_equal(np.concatenate(heard)[:300], ramp(0, 300, 2))
+
+
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 @pytest.mark.parametrize("frames", [3001, 40_001])
 async def test_a_chunk_longer_than_the_ring_is_heard_whole(kind: Any, frames: int) -> None:
