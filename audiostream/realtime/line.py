@@ -169,24 +169,29 @@ def set_aside(stream: Any, address: int) -> None:
 
 
 @inlined
-def write_back(stream: Any, i: int, here: int) -> None:
+def write_back(stream: Any, i: int, here: int) -> bool:
     """Note in the record of a voice in line how far its level is on its way, at `here`.
 
-    If it is still that voice's: a slot is given back, and to somebody else, between two blocks
-    when the device has stopped, or has told of the end of a sound.
+    Returns
+    -------
+    bool
+        False if it is not that voice's any more: a slot is given back, and to somebody else,
+        between two blocks when the device has stopped, or has told of the end of a sound; and
+        in the midst of one when no slot is left.
     """
     until = words_at(stream["moving_until"], i + 1)[i]
     if until == 0:
-        return
+        return True
     address = words_at(stream["line"], i + 1)[i]
     voice = voice_at(address)
     if load_seq(voice, "active") == 0 or voice["calm"] < 0:
-        return
+        return False
     pass_time(voice, address, here - words_at(stream["since"], i + 1)[i])
     words_at(stream["since"], i + 1)[i] = here
     if way_at(stream, i) < CURVED:
         forget_point(voice)
     note_point(voice, here, level_now(voice, address))
+    return True
 
 
 @inlined
@@ -201,15 +206,16 @@ def stand_alone(stream: Any, i: int) -> None:
 @inlined
 def arrive(stream: Any, i: int, here: int) -> None:
     """The level of a voice in line is where it was to go, at `here`."""
-    write_back(stream, i, here)
     address = words_at(stream["line"], i + 1)[i]
     voice = voice_at(address)
     way = way_at(stream, i)
-    words_at(stream["moving_until"], i + 1)[i] = 0
-    if way >= CURVED:
+    if not write_back(stream, i, here):
+        leave_free(stream, i, way)
+    elif way >= CURVED:
         stay(stream, i, level_now(voice, address))
     else:
         set_level(stream, voice, address, i, way, here)
+    words_at(stream["moving_until"], i + 1)[i] = 0
     stream["ramping"] -= 1
 
 
@@ -357,11 +363,14 @@ def leaves_tables(stream: Any, i: int) -> bool:
         if moving_until[k] != 0 and longest_piece(stream, voice_at(line[k])) == 0:
             return False
     for k in range(first, first + PASS):
-        if moving_until[k] != 0:
-            write_back(stream, k, here_of(stream, k))
-            set_course(stream, voice_at(line[k]), line[k], k, BENT, here_of(stream, k))
-        else:
+        here = here_of(stream, k)
+        if moving_until[k] == 0:
             stay(stream, k, 0.0)
+        elif write_back(stream, k, here):
+            set_course(stream, voice_at(line[k]), line[k], k, BENT, here)
+        else:
+            leave_free(stream, k, BENT)
+            stream["ramping"] -= 1
     words_at(stream["ways"], i // PASS + 1)[i // PASS] = BENT
     return True
 

@@ -220,6 +220,7 @@ def cut(stream: Any, voice: Any, address: int, to: int, frame: int) -> None:
     store_release(voice, "read", to)
     store_release(voice, "read_offset", NEVER)  # if it is cut while it is in line
     voice["clean"] = to
+    voice["fade_left"] = 0  # of a clear's fade that an end cuts short
     set_sounding(stream, voice, 0, frame)
     voice["dry"] = 0
     voice["filling"] = 1

@@ -152,6 +152,7 @@ class Oracle:
     def jump(self, to: int) -> None:
         self.read = self.clean = to
         self.sounding = self.dry = False
+        self.fade_left = 0
         self.back = Way()
 
     def rest(self) -> None:

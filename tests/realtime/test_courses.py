@@ -164,6 +164,25 @@ def test_a_way_ends_in_line_in_the_midst_of_a_block(
     many.check()
 
 
+@pytest.mark.parametrize("curve", [LINEAR, EXPONENTIAL, EQUAL_POWER])
+@pytest.mark.parametrize("pan", [0.0, 0.7])
+def test_a_slot_that_is_taken_away_before_its_way_ends_is_not_loud_again(
+    form: Form, curve: int, pan: float
+) -> None:
+    """As where no slot is left for a new voice: the callback may be at any point."""
+    many = Many(form, 5)
+    many.pan(2, pan, 0)
+    for slot in range(5):
+        many.fade(slot, 0.0, 1000, curve)
+    for _ in range(15):
+        many.render(64)
+    many.rig.set("active", 0, 2)
+    played = many.rig.render(64)
+    assert np.abs(played).max() < 0.01, "one fifth of 0.4 is what it would be at its old level"
+    assert not played[-20:].any()
+    assert many.rig.stream["ramping"] == 0
+
+
 def test_who_was_on_a_curve_is_summed_evenly_once_it_is_over(form: Form) -> None:
     many = Many(form, 3 * PASS)
     for slot in range(2 * PASS):

@@ -303,6 +303,24 @@ def test_running_dry_leaves_the_last_frame_to_die_away(form: Form) -> None:
     assert int(both.rig.table[0]["starved"]) == 34
 
 
+def test_a_fade_that_an_end_cuts_short_leaves_nothing_for_the_next(form: Form) -> None:
+    rig = Rig(form, channels=1, slice=64, capacity=4096)
+    half = np.full(2000, 0.5, np.float32)
+    rig.write(half)
+    rig.play()
+    rig.render(64)
+    rig.clear(400)
+    rig.render(64)
+    rig.give(kinds.END, frames=0)
+    rig.render(64)
+    rig.write(half)
+    rig.play()
+    assert rig.render(64)[-1, 0] == 0.5
+    rig.clear(100)
+    wanted = 0.5 * (1 - np.arange(1, 65) / 100)
+    np.testing.assert_allclose(rig.render(64)[:, 0], wanted, atol=1e-6)
+
+
 def test_an_end_is_no_shortage_and_the_next_begins_as_it_is(form: Form) -> None:
     both = Both(form, ramp=10, slice=64)
     both.write(np.full(30, 0.5))
