@@ -274,13 +274,14 @@ STREAM: Final = _record(
     ("wake_commit", "woken", "bell", "armed"),
     # audio: grace period
     ("entered", "left"),
-    # audio: how many places the line has, of how many of them the gain may move, how many
-    # voices are not in it, how many groups there are, how many places of the line are of no
-    # group, the changes that this was found out for, or -1, and frames for which nobody in line
-    # is short
+    # audio: how many places the line has, of how many of them the gain may move, how many hold
+    # voices that are not EVEN (see ways.py), how many voices are not in it, how many groups
+    # there are, how many places of the line are of no group, the changes that this was found
+    # out for, or -1, and frames for which nobody in line is short
     (
         "line_count",
         "ramping",
+        "uneven",
         "other_count",
         "group_count",
         "own_count",

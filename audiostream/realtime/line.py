@@ -18,6 +18,7 @@ from audiostream.realtime.atomics import (
     load_acquire,
     load_seq,
     store_release,
+    stream_at,
     voice_at,
     words_at,
 )
@@ -27,7 +28,7 @@ from audiostream.realtime.course import is_to_note, stay
 from audiostream.realtime.curves import count_anew, forget_curves
 from audiostream.realtime.envelope import level_now, pass_time
 from audiostream.realtime.heard import read_by_now
-from audiostream.realtime.inlined import apart, inlined
+from audiostream.realtime.inlined import apart, far, inlined
 from audiostream.realtime.layout import (
     NEVER,
     PASS,
@@ -119,6 +120,7 @@ def line_up(stream: Any, voice: Any, address: int, way: int) -> None:
     words_at(stream["targets"], i // PASS + 1)[i // PASS] = target_of(stream, voice)
     words_at(stream["ways"], i // PASS + 1)[i // PASS] = way
     words_at(stream["moving_until"], i + 1)[i] = 0
+    stream["uneven"] += 1 if way != EVEN else 0
     set_level(stream, voice, address, i, way, here)
     level = level_now(voice, address)
     store_release(voice, "read_offset", here - stream["frames"])
@@ -302,6 +304,7 @@ def sort_voices(stream: Any) -> None:
     stream["other_count"] = 0
     stream["group_count"] = 0
     stream["ramping"] = 0
+    stream["uneven"] = 0
     stream["lasts"] = 0
     forget_curves(stream)
     end = load_acquire(stream, "voice_end")
@@ -345,8 +348,8 @@ def leave_line(stream: Any, i: int) -> None:
     stream["lined_up"] = -1
 
 
-@inlined
-def leaves_tables(stream: Any, i: int) -> bool:
+@far
+def leaves_tables(stream_address: int, i: int) -> bool:
     """Have a place's pass be BENT, if it is on tables on which no level can stay as it is.
 
     Returns
@@ -354,6 +357,7 @@ def leaves_tables(stream: Any, i: int) -> bool:
     bool
         False: it still is on such, as some curve goes too sharply round a bend.
     """
+    stream = stream_at(stream_address)
     if not is_equal_power(stream, way_at(stream, i)):
         return True
     line = words_at(stream["line"], stream["line_count"])
@@ -398,7 +402,7 @@ def look_again(stream: Any, frames: int) -> bool:
             if moving_until[i] != 0:
                 until[i] = smaller(last, moving_until[i])
                 if end > moving_until[i]:
-                    if leaves_tables(stream, i):
+                    if leaves_tables(stream["address"], i):
                         ends = True
                     else:
                         last = moving_until[i]
@@ -415,19 +419,21 @@ def look_again(stream: Any, frames: int) -> bool:
 
 @apart
 def show_ramps(gains: Any, now: Any, steps: Any, done: int, count: int) -> None:
-    """Note the gains of those in line, `done` frames into a block."""
+    """Have gains be what they are `done` frames into a block."""
     for i in range(count):
         gains[i] = np.float32(now[i] + done * steps[i])
 
 
 @apart
-def follow_ramps(now: Any, steps: Any, frames: int, count: int) -> None:
+def follow_ramps(gains: Any, now: Any, steps: Any, frames: int, count: int) -> None:
     """Move on the gains of those in line, behind a block.
 
     It touches no record: those of many voices are more than the fastest cache holds.
     """
     for i in range(count):
-        now[i] += frames * steps[i]
+        gain = now[i] + frames * steps[i]
+        now[i] = gain
+        gains[i] = np.float32(gain)
 
 
 @apart
@@ -481,29 +487,36 @@ def mix_evenly(
 
 @inlined
 def mix_pass(
-    stream: Any, first: int, way: int, mix: int, done: int, frames: int, empty: bool
+    stream: Any,
+    first: int,
+    way: int,
+    mix: int,
+    sources: Any,
+    offset: int,
+    gains: int,
+    steps: int,
+    frames: int,
+    empty: bool,
 ) -> None:
-    """Sum frames, `done` of the block being done, of the four in line from `first` on.
+    """Sum frames of the four in line from `first` on, along one way; not if BENT.
 
     Parameters
     ----------
     mix : int
         Address of the block that they are summed into.
+    offset : int
+        Bytes of it, and of the sources, that lie before those frames.
     """
-    offset = 4 * stream["channels"] * done
-    samples = stream["channels"] * frames
-    sources = words_at(stream["sources"], first + PASS)
+    samples = frames * stream["channels"]
     block = floats_at(mix + offset, samples)
     a = floats_at(sources[first] + offset, samples)
     b = floats_at(sources[first + 1] + offset, samples)
     c = floats_at(sources[first + 2] + offset, samples)
     d = floats_at(sources[first + 3] + offset, samples)
-    if way == BENT:
-        mix_bent(stream, first, mix, done, frames)
-    elif way == EVEN:
-        gains = floats_at(stream["gains"] + 4 * first, PASS)
-        steps = floats_at(stream["steps"] + 4 * first, PASS)
-        mix_evenly(stream, block, a, b, c, d, gains, steps, frames, empty)
+    if way == EVEN:
+        own_gains = floats_at(gains + 4 * first, PASS)
+        own_steps = floats_at(steps + 4 * first, PASS)
+        mix_evenly(stream, block, a, b, c, d, own_gains, own_steps, frames, empty)
     else:
         mix_courses(stream, way, first, block, a, b, c, d, samples)
 
@@ -527,14 +540,18 @@ def is_moving(stream: Any, first: int) -> bool:
     return False
 
 
-@inlined
-def mix_to_ends(stream: Any, first: int, way: int, mix: int, frames: int) -> None:
+@far
+def mix_to_ends(stream_address: int, first: int, way: int, mix: int, frames: int) -> None:
     """Sum a block of the four in line from `first` on, from one end of a way to the next.
 
     Levels that are not EVEN are moved on behind each piece.  If none is on a curve any more,
     the line is made anew.
     """
+    stream = stream_at(stream_address)
     moving_until = words_at(stream["moving_until"], first + PASS)
+    sources = words_at(stream["sources"], first + PASS)
+    gains = stream["gains"]
+    steps = stream["steps"]
     done = 0
     while done < frames:
         count = frames - done
@@ -544,17 +561,18 @@ def mix_to_ends(stream: Any, first: int, way: int, mix: int, frames: int) -> Non
                 arrive(stream, i, here)
             elif moving_until[i] != 0:
                 count = smaller(count, moving_until[i] - here)
-        if way == EVEN:
+        if way == BENT:
+            mix_bent(stream, first, mix, done, count)
+        else:
             show_ramps(
-                floats_at(stream["gains"] + 4 * first, PASS),
+                floats_at(gains + 4 * first, PASS),
                 doubles_at(stream["gains_now"] + 8 * first, PASS),
                 doubles_at(stream["gain_steps"] + 8 * first, PASS),
                 done,
                 PASS,
             )
-            mix_pass(stream, first, way, mix, done, count, False)
-        else:
-            mix_pass(stream, first, way, mix, done, count, False)
+            offset = 4 * stream["channels"] * done
+            mix_pass(stream, first, way, mix, sources, offset, gains, steps, count, False)
             follow_courses(stream, first, way, count)
         done += count
     if way >= CURVED and not is_moving(stream, first):
@@ -562,37 +580,56 @@ def mix_to_ends(stream: Any, first: int, way: int, mix: int, frames: int) -> Non
 
 
 @inlined
-def mix_passes(
-    stream: Any, frames: int, count: int, ramps: bool, ends: bool, empty: bool
-) -> None:
-    """Sum all in line, four at a time, and move on the levels that are not EVEN."""
+def mix_passes(stream: Any, frames: int, count: int, ends: bool, empty: bool) -> None:
+    """Sum all in line, four at a time, but those of whom one gets to its goal.
+
+    What the stream's record says is read beforehand: for all that LLVM knows, it may be among
+    what the sums are stored to.
+    """
+    sources = words_at(stream["sources"], count)
     ways = words_at(stream["ways"], count)
     targets = words_at(stream["targets"], count)
-    if ramps and not ends:
-        # One after the other: a processor begins with the next pass's while it works at one's,
-        # which behind the sums it would not get to see.
-        for number in range(count // PASS):
-            if ways[number] == BENT:
-                bend_ahead(stream, PASS * number, frames)
+    gains = stream["gains"]
+    steps = stream["steps"]
     for number in range(count // PASS):
         first = PASS * number
         way = ways[number]
+        mix = targets[number]
         if ends and ends_within(stream, first, frames):
-            mix_to_ends(stream, first, way, targets[number], frames)
+            pass
+        elif way == BENT:
+            mix_bent(stream, first, mix, 0, frames)
         else:
-            mix_pass(stream, first, way, targets[number], 0, frames, empty)
-            if ramps and way != EVEN:
-                follow_courses(stream, first, way, frames)
+            mix_pass(stream, first, way, mix, sources, 0, gains, steps, frames, empty)
         empty = False
 
 
 @inlined
-def tell_meters(stream: Any, frames: int) -> None:
-    """Tell meters where those in line are on their curves, behind a block."""
-    count = stream["line_count"]
+def bend_all(stream: Any, frames: int, count: int) -> None:
+    """Make the numbers of all that are BENT, if none of these gets to its goal.
+
+    One after the other: a processor begins with the next pass's while it works at one's, which
+    behind the sums it would not get to see.
+    """
+    for first in range(0, count, PASS):
+        if way_at(stream, first) == BENT:
+            bend_ahead(stream, first, frames)
+
+
+@inlined
+def follow_ways(stream: Any, frames: int, count: int, ends: bool) -> None:
+    """Move on the levels of those in line that are not EVEN, and sum those left out before.
+
+    Meters are told where those on curves are.
+    """
     line = words_at(stream["line"], count + 1)
     for first in range(0, count, PASS):
         way = way_at(stream, first)
+        if ends and ends_within(stream, first, frames):
+            target = words_at(stream["targets"], first // PASS + 1)[first // PASS]
+            mix_to_ends(stream["address"], first, way, target, frames)
+        else:
+            follow_courses(stream, first, way, frames)
         if way >= CURVED:
             for i in range(first, first + PASS):
                 here = here_of(stream, i) + frames
@@ -614,14 +651,20 @@ def mix_line(stream: Any, frames: int, ramps: bool, ends: bool, empty: bool) -> 
         The stream's block holds nothing yet, and the first pass, an EVEN one, is for it.
     """
     count = stream["line_count"]
-    now = doubles_at(stream["gains_now"], count + 1)
-    steps = doubles_at(stream["gain_steps"], count + 1)
+    is_even = stream["uneven"] == 0
+    if ramps and not ends and not is_even:
+        bend_all(stream, frames, count)
+    mix_passes(stream, frames, count, ends, empty)
+    if ends or (ramps and not is_even):
+        follow_ways(stream, frames, count, ends)
     if ramps:
-        show_ramps(floats_at(stream["gains"], count + 1), now, steps, 0, count)
-    mix_passes(stream, frames, count, ramps, ends, empty)
-    if ramps:
-        follow_ramps(now, steps, frames, count)
-        tell_meters(stream, frames)
+        follow_ramps(
+            floats_at(stream["gains"], count + 1),
+            doubles_at(stream["gains_now"], count + 1),
+            doubles_at(stream["gain_steps"], count + 1),
+            frames,
+            count,
+        )
     move_on(
         words_at(stream["sources"], count + 1),
         words_at(stream["ends"], count + 1),

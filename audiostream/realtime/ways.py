@@ -253,12 +253,12 @@ def follow_equal_power(course: Any, numbers: Any, turn: float, other_turn: float
 
 @inlined
 def follow_courses(stream: Any, first: int, way: int, frames: int) -> None:
-    """Move a pass's courses on by a block; not if EVEN."""
+    """Move a pass's courses on by so many frames, unless mix_bent has, or it is EVEN."""
     course = course_of(stream, first)
     numbers = numbers_of(stream, first)
     if way == SIDED:
         follow_sides(course, numbers, float(frames))
-    elif way != BENT:  # those mix_bent has moved on
+    elif way != EVEN and way != BENT:
         curve = curve_at(curve_of(stream, way - CURVED))
         go_along(curve, frames)
         if curve["shape"] == EXPONENTIAL:
