@@ -1,7 +1,7 @@
 """What 64 voices cost while something about each of them moves, beside 64 that just play.
 
 The voices, blocks, rings and clock are those of the mixer's benchmark (mixer.py), and so is
-what is timed: the whole callback.  Each kind of movement is measured in three ways.  *Under
+what is timed: the whole callback.  Each kind of movement is measured in four ways.  *Under
 way*: it was begun in blocks that do not count, and goes on behind those that do.  *From its
 start*: the block in which all 64 voices are told is one of those that count, 256 of them, 1.4
 seconds.  *Quick*: as that, four times one after the other, a third of a second each.  *Told

@@ -73,8 +73,8 @@ async def ours(probe: Probe, period: int) -> AsyncIterator[Read]:
 
 
 @contextlib.contextmanager
-def running(probe: Device, period: int, callback: Callback) -> Any:
-    stream = probe.open(Request("input", RATE, 1, 16, period), callback)
+def running(device: Device, period: int, callback: Callback) -> Any:
+    stream = device.open(Request("input", RATE, 1, 16, period), callback)
     stream.start()
     try:
         yield
@@ -269,7 +269,7 @@ def targets(found: Found, alone: Spread) -> list[Target]:
 def remark_on(alone: Spread, floor: Spread) -> str:
     return (
         f"A stream that nobody waits for, at 375/s: {alone.text(2, '%', 100)} of a core, all "
-        f"threads of the process; the device alone, which wakes up as often and calls nothing "
+        "threads of the process; the device alone, which wakes up as often and calls nothing "
         f"of ours, takes {floor.text(2, '%', 100)} (`asleep`)."
     )
 
