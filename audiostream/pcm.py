@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from audiostream.checks import check_integer
 from audiostream.errors import FormatError
 
 __all__ = (
@@ -48,7 +49,6 @@ __all__ = (
     "check_channels",
     "check_encoding",
     "check_rate",
-    "check_whole",
 )
 
 ENCODINGS: dict[int, str] = {8: "<i1", 16: "<i2", 32: "<f4"}
@@ -88,19 +88,9 @@ MAX_CHANNELS = 64
 MAX_BUFFERSIZE = 1 << 16
 
 
-def check_whole(value: object, name: str, unit: str) -> int:
-    """Return `value` as an int, or raise :class:`FormatError`; bools are refused."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise FormatError(
-            f"{name} must be a whole number of {unit}, not {value!r}; "
-            f"try {name}=int(...) on what you have"
-        )
-    return int(value.__index__())
-
-
 def check_rate(rate: object) -> int:
     """Return the sample rate in Hz, 1,000 to 768,000; :class:`FormatError` otherwise."""
-    hertz = check_whole(rate, "rate", "Hz")
+    hertz = check_integer(rate, "rate", "Hz")
     if not 1000 <= hertz <= MAX_RATE:
         raise FormatError(
             f"rate={hertz} Hz is outside 1000 to {MAX_RATE}; try 44100, 48000 or 16000"
@@ -110,7 +100,7 @@ def check_rate(rate: object) -> int:
 
 def check_channels(channels: object) -> int:
     """Return the number of channels, 1 to 64; :class:`FormatError` otherwise."""
-    count = check_whole(channels, "channels", "channels")
+    count = check_integer(channels, "channels", "channels")
     if not 1 <= count <= MAX_CHANNELS:
         raise FormatError(
             f"channels={count} is outside 1 to {MAX_CHANNELS}; try 1 (mono) or 2 (stereo)"
@@ -126,7 +116,7 @@ def check_encoding(encoding: object) -> int:
             f"output.sample(encoding={encoding!r}); an output or input itself is one of 8, 16 "
             "and 32 (32-bit float); try 16"
         )
-    bits = check_whole(encoding, "encoding", "bits")
+    bits = check_integer(encoding, "encoding", "bits")
     if bits not in ENCODINGS:
         raise FormatError(
             f"encoding={bits} is not one of 8 (signed 8-bit), 16 (signed 16-bit) "
@@ -147,7 +137,7 @@ def check_any_encoding(encoding: object) -> int | str:
 
 def check_buffersize(buffersize: object) -> int:
     """Return a buffer size in frames, 0 to 65,536; :class:`FormatError` otherwise."""
-    frames = check_whole(buffersize, "buffersize", "frames")
+    frames = check_integer(buffersize, "buffersize", "frames")
     if not 0 <= frames <= MAX_BUFFERSIZE:
         raise FormatError(
             f"buffersize={frames} is outside 0 to {MAX_BUFFERSIZE} frames; "

@@ -18,12 +18,12 @@ from audiostream.aio.controls import Controlled
 from audiostream.aio.loopbell import LoopBell, running_loop
 from audiostream.aio.sources.source import Source, block_for
 from audiostream.aio.utterance import Utterance
-from audiostream.engine.commands import check_number
+from audiostream.checks import check_integer, check_number
 from audiostream.engine.intake import sliceable
 from audiostream.engine.output import FADE
 from audiostream.engine.voice import Mark, Voice
 from audiostream.errors import AudioException, StreamClosedError
-from audiostream.pcm import Format, check_whole
+from audiostream.pcm import Format
 
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
@@ -380,7 +380,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             What the generator raises, and what :meth:`write` does.
         """
         if ahead is not None:
-            ahead = check_whole(ahead, "ahead", "frames")
+            ahead = check_integer(ahead, "ahead", "frames")
         if isinstance(source, Source):
             if source.is_played:
                 raise AudioException(

@@ -12,7 +12,7 @@ import numpy as np
 from audiostream.aio.group import Group, group_of
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.file import open_sound
-from audiostream.engine.commands import check_number
+from audiostream.checks import check_number
 from audiostream.engine.intake import of_array, spread
 from audiostream.engine.output import FADE
 from audiostream.engine.sound import Shot, SoundMemory, in_a_circle

@@ -10,6 +10,7 @@ import random
 import threading
 from typing import TYPE_CHECKING, Any, Literal
 
+from audiostream.checks import check_integer
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.callback_path import CallCompiled
 from audiostream.errors import DeviceError, FormatError
@@ -19,7 +20,6 @@ from audiostream.pcm import (
     check_channels,
     check_encoding,
     check_rate,
-    check_whole,
 )
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class ManualDevice(Device):
         """
         import numpy as np
 
-        frames = check_whole(frames, "frames", "frames")
+        frames = check_integer(frames, "frames", "frames")
         if frames < 0:
             raise FormatError(f"frames={frames}: time does not go back; step 0 or more")
         with self._lock:

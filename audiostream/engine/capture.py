@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from audiostream.checks import check_integer
 from audiostream.device.base import Device
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import power_of_two, zeros
@@ -16,7 +17,7 @@ from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
 from audiostream.engine.stream import Stream
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
-from audiostream.pcm import Format, check_whole
+from audiostream.pcm import Format
 
 __all__ = ("Capture",)
 
@@ -49,7 +50,7 @@ class Capture(Stream):
         closed_error: type[StreamClosedError] = StreamClosedError,
         end_error: type[EndOfStream] = EndOfStream,
     ) -> None:
-        frames = check_whole(buffersize, "buffersize", "frames")
+        frames = check_integer(buffersize, "buffersize", "frames")
         super().__init__(format, max(frames, 0), device, closed_error)
         self._width = format.frame_bytes
         if not 0 < queue <= MAX_QUEUE:

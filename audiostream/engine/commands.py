@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audiostream.errors import AudioException, FormatError
+from audiostream.errors import AudioException
 from audiostream.realtime.kinds import (
     END,
     EQUAL_POWER,
@@ -31,7 +30,7 @@ from audiostream.realtime.layout import COMMANDS
 if TYPE_CHECKING:
     from audiostream.engine.output import Output
 
-__all__ = ("ALIKE", "CURVES", "Commands", "check_number")
+__all__ = ("ALIKE", "CURVES", "Commands")
 
 CURVES = {"linear": LINEAR, "exponential": EXPONENTIAL, "equal_power": EQUAL_POWER}
 """Names of the ways on which a gain moves; see realtime/envelope.py."""
@@ -207,18 +206,3 @@ class Commands:
                 # The audio thread may be about to do it; one of the two has it.
                 count += self._swap(number, kind, NOTHING)
         return count
-
-
-def check_number(value: Any, name: str, least: float, most: float, try_: str) -> float:
-    """A finite number within bounds.
-
-    Raises
-    ------
-    FormatError
-        If it is none.
-    """
-    is_number = isinstance(value, Real) and not isinstance(value, bool)  # numpy's, too
-    number = float(value) if is_number else math.nan
-    if not (math.isfinite(number) and least <= number <= most):
-        raise FormatError(f"{name}={value!r} is no number from {least:g} to {most:g}; {try_}")
-    return number

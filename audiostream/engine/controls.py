@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.engine.commands import CURVES, Commands, check_number
+from audiostream.checks import check_number
+from audiostream.engine.commands import CURVES, Commands
 from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, Output
 from audiostream.engine.panning import sides_of

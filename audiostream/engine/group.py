@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from audiostream.checks import check_number
 from audiostream.engine.bell import Bell
-from audiostream.engine.commands import check_number
 from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiostream.engine.commands import check_number
+from audiostream.checks import check_number
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.realtime.layout import SPAN
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from audiostream.engine.commands import check_number
+from audiostream.checks import check_number
 from audiostream.errors import FormatError
 
 __all__ = ("sides_of",)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from audiostream.checks import check_number
 from audiostream.engine.bell import Bell
-from audiostream.engine.commands import check_number
 from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.memory import ring
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output

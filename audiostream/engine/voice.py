@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from audiostream.checks import check_number
 from audiostream.engine.bell import Bell
-from audiostream.engine.commands import ALIKE, check_number
+from audiostream.engine.commands import ALIKE
 from audiostream.engine.controls import Controls
 from audiostream.engine.conversion import Conversion
 from audiostream.engine.intake import (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from audiostream.checks import check_integer
 from audiostream.errors import FormatError
-from audiostream.pcm import check_whole
 
 __all__ = ("MidiIn",)
 
@@ -90,7 +90,7 @@ class MidiIn:
 
 
 def _check(value: int, name: str, allowed: range) -> int:
-    number = check_whole(value, name, "units")
+    number = check_integer(value, name, "units")
     if number not in allowed:
         raise FormatError(f"{name}={number} is outside {allowed[0]} to {allowed[-1]}")
     return number

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from audiostream.checks import check_integer
 from audiostream.errors import FormatError, PatchClosedError, PatchError, PatchWarning
 from audiostream.libpd.arrays import Arrays
 from audiostream.libpd.carriers import CARRIERS
@@ -31,7 +32,7 @@ from audiostream.libpd.protocol import (
     Midi,
 )
 from audiostream.libpd.queues import Queue
-from audiostream.pcm import check_channels, check_rate, check_whole
+from audiostream.pcm import check_channels, check_rate
 
 __all__ = ("Patch",)
 
@@ -304,7 +305,7 @@ class Patch(MidiIn):
         PatchClosedError
             If the patch is closed.
         """
-        frames = check_whole(frames, "frames", "frames")
+        frames = check_integer(frames, "frames", "frames")
         if frames < 0:
             raise FormatError(f"frames={frames} is negative; ask for 0 or more")
         heard = self._input(frames, adc)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
+from audiostream.checks import check_integer
 from audiostream.errors import FormatError
-from audiostream.pcm import check_whole
 
 __all__ = ("Queue",)
 
@@ -49,7 +49,7 @@ class Queue(Generic[T]):
         notify: Callable[[], object] | None = None,
         close: Callable[[], None] | None = None,
     ) -> None:
-        size = check_whole(size, "size", "items")
+        size = check_integer(size, "size", "items")
         if size < 1:
             raise FormatError(f"size={size} holds nothing; try size=1024")
         self.notify = notify

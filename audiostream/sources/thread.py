@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiostream.aio.sources.source import block_for
+from audiostream.checks import check_integer
 from audiostream.compat.sample import AudioSample, Shadowed
-from audiostream.pcm import check_whole
 from audiostream.sources.background import LoopRun, Run, ThreadRun, is_on_loop
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ThreadSource(AudioSample):
         self, stream: AudioOutput, *args: Any, ahead: int | None = None, **kwargs: Any
     ) -> None:
         del args, kwargs
-        self.ahead = None if ahead is None else check_whole(ahead, "ahead", "frames")
+        self.ahead = None if ahead is None else check_integer(ahead, "ahead", "frames")
         self.buffersize = stream.buffersize
         self.channels = stream.channels
         self.rate = stream.rate
