@@ -21,6 +21,7 @@ from audiostream.realtime.kinds import (
     PAUSE,
     PLAY,
     RESUME,
+    SET,
     SILENCE,
     STOP,
     WRITTEN,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ("ALIKE", "CURVES", "Commands")
 
 CURVES = {"linear": LINEAR, "exponential": EXPONENTIAL, "equal_power": EQUAL_POWER}
-"""Names of the ways on which a gain moves; see realtime/envelope.py."""
+"""Names of the ways on which a gain moves; see realtime/units/automation.py."""
 
 _TRANSPORT = (PLAY, STOP, PAUSE, RESUME, HOLD)
 
@@ -41,6 +42,7 @@ ALIKE: dict[int, Collection[int]] = {
     GAIN: (GAIN,),
     SILENCE: (SILENCE,),
     PAN: (PAN,),
+    SET: (SET,),  # of the same parameter
     **dict.fromkeys((*_TRANSPORT, END), _TRANSPORT),
     HOLD: (HOLD,),
 }
@@ -91,8 +93,10 @@ class Commands:
         other: float = 0.0,
         snap: bool = False,
         hold: bool = False,
+        node: int = 0,
+        parameter: int = 0,
     ) -> float:
-        """Have the audio thread do something; the caller moves ``changes`` afterwards.
+        """Have the audio thread do something.
 
         Parameters
         ----------
@@ -106,6 +110,8 @@ class Commands:
             At once if nothing sounds then.
         hold : bool
             Until its time comes the voice is to start nothing.
+        node, parameter : int
+            Of a SET: the serial number of an effect, and which of its parameters.
 
         Returns
         -------
@@ -132,8 +138,9 @@ class Commands:
                 "cancel() them"
             )
         if hold and at is not None and not late:
-            self._place(HOLD, 0.0, 0.0, 0, LINEAR, 0.0, 0.0, False)
-        self._place(kind, when, value, frames, curve, turn, turn_other, snap)
+            self._place((HOLD, 0.0, 0.0, 0, LINEAR, 0.0, 0.0), False, (0, 0))
+        command = (kind, when, value, frames, curve, turn, turn_other)
+        self._place(command, snap, (node, parameter))
         return late
 
     def _waiting(self) -> int:
@@ -144,16 +151,15 @@ class Commands:
         waiting = self._table[np.arange(first, self._given) % COMMANDS]
         return int(np.count_nonzero((waiting["kind"] != NOTHING) & (waiting["at"] != 0.0)))
 
-    def _place(self, *fields: Any) -> None:
+    def _place(self, command: tuple[Any, ...], snap: bool, target: tuple[int, int]) -> None:
         """Give one more; there is room somewhere: see TIMED and CROWD."""
-        *command, snap = fields
-        command.append(2 * self._orders + bool(snap))
+        command = (*command, 2 * self._orders + bool(snap), *target)
         self._orders += 1
         crowded = self._given - self._taken() >= CROWD
         if not (crowded and command[1] == 0.0 and self._replace(command)):
             self._append(command)
 
-    def _replace(self, command: Any) -> bool:
+    def _replace(self, command: tuple[Any, ...]) -> bool:
         """Put a command for now in the place of one that it makes void; False: there is none.
 
         All that is for now happens on one frame, so that only the last of its like is heard of.
@@ -161,15 +167,18 @@ class Commands:
         for number in range(self._taken(), self._given):
             other = self._table[number % COMMANDS]
             kind = int(other["kind"])
-            is_void = other["at"] == 0.0 and kind in ALIKE[command[0]]
+            target = int(other["node"]), int(other["parameter"])
+            is_void = (
+                other["at"] == 0.0 and kind in ALIKE[command[0]] and target == command[-2:]
+            )
             if is_void and self._put(number, kind, command):
                 return True
         return False
 
-    def _append(self, command: Any) -> None:
+    def _append(self, command: tuple[Any, ...]) -> None:
         """Put a command behind the others, or where one is done though one before it waits."""
         if self._given - self._taken() < COMMANDS:
-            self._table[self._given % COMMANDS] = tuple(command)
+            self._table[self._given % COMMANDS] = command
             self._given += 1
             self._output.set_word_of(self._slot, "command_count", self._given)
             return
@@ -181,7 +190,7 @@ class Commands:
         if self._taken() > number and self._swap(number, command[0], NOTHING):
             self._append(command)
 
-    def _put(self, number: int, other: int, command: Any) -> bool:
+    def _put(self, number: int, other: int, command: tuple[Any, ...]) -> bool:
         """Put a command in the place of one of that kind; False if it is done by now."""
         if not self._swap(number, other, WRITTEN):
             return False

@@ -62,7 +62,6 @@ class Controls:
             if not self._may_tell():
                 return 0.0
             late = self.commands.give(kind, at, **how)
-            self.output.changed(self.slot)
         return late
 
     def cancel(self) -> int:

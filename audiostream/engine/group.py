@@ -84,7 +84,6 @@ class Group(Controls):
             # Now that all of them know; the audio thread begins when it sees this.
             offset = self.record.dtype.fields["clear_count"][1]
             self.output.kernels.store_word(self.record_address + offset, number)
-            self.output.changed(self.slot)
         return number
 
     def has_cleared(self, number: int) -> bool:
@@ -136,7 +135,6 @@ class Group(Controls):
             address = 0 if key is None else key.record_address
             self.output.kernels.store_word(self.record_address + offset, address)
             self.output.keys[self.slot] = key
-            self.output.changed(self.slot)
 
     def give_way_no_more(self) -> None:
         """The group that it gave way to is gone."""
@@ -149,7 +147,7 @@ class Group(Controls):
         """How loud it was during the last `seconds` that were heard."""
         if self.is_closed or self.output.is_closed:
             return Level(0.0, 0.0)
-        return self.output.group_level(self.slot, seconds)
+        return self.output.level_of(self.slot, seconds)
 
     # --- the end -----------------------------------------------------------------
 

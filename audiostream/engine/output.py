@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +15,7 @@ from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.commands import Commands
 from audiostream.engine.memory import field_offsets, power_of_two, records, ring, zeros
-from audiostream.engine.meter import Level, Meter, check_window
+from audiostream.engine.meter import Level, check_window
 from audiostream.engine.stream import LOOP_BELLS, Stream, until
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
@@ -22,19 +23,13 @@ from audiostream.realtime.kinds import PLAYING, STOPPED
 from audiostream.realtime.layout import (
     COMMAND,
     COMMANDS,
-    COURSE_NUMBERS,
-    CURVE,
-    CURVES,
     CUTS,
     GROUP,
     HISTORY,
-    LEVELS,
-    LINE,
     NEVER,
-    PAIRS,
+    TABLE,
     TIME_INFO,
     VOICE,
-    places_for,
 )
 
 if TYPE_CHECKING:
@@ -45,7 +40,7 @@ __all__ = ("FADE", "Output")
 
 VOICE_OFFSETS = field_offsets(VOICE)
 
-AT_REST = {"transport": STOPPED, "tail_left": 0}
+AT_REST = {"transport": STOPPED, "declick_left": 0}
 """Words of a voice that has faded out."""
 
 OVER = -1
@@ -54,8 +49,14 @@ OVER = -1
 FADE = 0.005
 """Seconds of a fade where none is asked for: no click, and not heard as a fade."""
 
-RAMPS = ("gain", "mute", "flow", "return", "left", "right")
-"""Fields of a voice's factors, as :func:`~audiostream.realtime.layout.RAMP` lies there."""
+RAMPS = (
+    *("transport_gain", "fade_in", "clearing"),
+    *("gain", "mute", "ducking", "left", "right"),
+)
+"""Fields of a strip's ramps, as :data:`~audiostream.realtime.layout.RAMP` lies there."""
+
+BLOCKS = ("mix", "effected", "scaled")
+"""Fields of the stream's blocks of float32 (slice, channels)."""
 
 MAX_VOICES = 4096
 
@@ -125,6 +126,8 @@ class Output(Stream):
         self.attached: dict[int, Attached] = {}
         self._retiring: dict[int, int] = {}
         self._monitors: list[Callback] = []
+        self._plan: np.ndarray | None = None
+        self._plans: deque[tuple[int, np.ndarray]] = deque()  # replaced ones
         self._memory: dict[int, Any] = {}
         self._groups: set[int] = set()  # slots
         self._group_of: dict[int, Group] = {}  # by the slots of its voices
@@ -140,32 +143,12 @@ class Output(Stream):
         super()._allocate()
         self._table = records(VOICE, self.slots)
         channels = self.parameters.channels
-        mix = ring(self.slice * channels, 0)
-        silence = zeros(2 * self.slice * channels, np.float32)
-        nobody = records(VOICE, 1)
-        ramp = ring(self.slice * channels, 0)
-        ramp[:] = np.arange(1, self.slice + 1).repeat(channels)
-        self._keep += [mix, silence, ramp, nobody]
         record = self.record[0]
-        record["nobody"] = nobody.ctypes.data
-        places = places_for(self.slots, 2 * MAX_GROUPS)
-        record["places"] = places
-        curves = records(CURVE, CURVES)
-        for curve in curves:
-            # Where no load of theirs is taken for one of what was just added to the mix.
-            first, second = (ring(self.slice * channels, 16 * (1 + k)) for k in range(2))
-            curve["first"], curve["second"] = first.ctypes.data, second.ctypes.data
-            self._keep += [first, second]
+        blocks = {name: ring(self.slice * channels, n) for n, name in enumerate(BLOCKS)}
         arrays = {
-            **{name: zeros(places, dtype) for name, dtype in LINE.items()},
-            "courses": zeros(COURSE_NUMBERS * places, np.float64),
-            "numbers": zeros(2 * PAIRS * places, np.float32),
-            "curves": curves,
-            "shaped": zeros(self.slots, np.int64),
-            "groups": zeros(2 * MAX_GROUPS, np.int64),
-            "others": zeros(self.slots, np.int64),
-            "levels": zeros(self.slice, np.float32),
-            "sines": zeros(self.slice, np.float32),
+            **blocks,
+            **{name: zeros(self.slice, np.float32) for name in ("levels", "factors", "sines")},
+            "table": zeros(TABLE, np.float32),
             "monitors": zeros(MAX_MONITORS, np.int64),
             "monitor_times": np.zeros(1, TIME_INFO),
         }
@@ -173,12 +156,9 @@ class Output(Stream):
         self._keep += arrays.values()
         for name, array in arrays.items():
             record[name] = array.ctypes.data
-        record["lined_up"] = -1
-        record["silence"] = silence.ctypes.data
-        record["ramp"] = ramp.ctypes.data
+        self._publish_plan()
         record["voices"] = self._table.ctypes.data
-        record["mix"] = mix.ctypes.data
-        record["master"] = record["master_target"] = 1.0
+        record["master"] = record["master_goal"] = record["master_target"] = 1.0
 
     def own_bell(self, slot: int) -> Bell:
         """The bell of one slot's own, for a caller thread that blocks on its voice."""
@@ -219,20 +199,18 @@ class Output(Stream):
             slot = self._free_slot()
             channels = self.parameters.channels
             arrays: dict[str, Any] = {}
-            meter = None
             if memory is None:
                 capacity = power_of_two(frames + self.slice)
                 arrays["ring"] = ring((capacity + self.slice) * channels, slot)
-                meter = self.new_meter(capacity)
             else:
                 capacity, arrays["ring"] = memory.capacity, memory.samples
-            arrays["tail"] = zeros(channels, np.float32)
+            arrays["declick"] = zeros(channels, np.float32)
             words = {"capacity": capacity, "filling": 1}
             if group is not None:
                 words["group"] = group.record_address
                 self._group_of[slot] = group
             voice.holds = capacity - self.slice
-            self._occupy(slot, voice, arrays, words, meter)
+            self._occupy(slot, voice, arrays, words)
 
     def _occupy(
         self,
@@ -240,30 +218,25 @@ class Output(Stream):
         holder: Attached,
         arrays: dict[str, Any],
         words: Mapping[str, float],
-        meter: Meter | None,
     ) -> None:
         """Fill a slot's record, with the addresses of arrays, too; under the lock."""
         arrays |= {
             "history": zeros(3 * HISTORY, np.int64),
             "cuts": zeros(2 * CUTS, np.int64),
-            "levels": zeros(2 * LEVELS, np.int64),
             "commands": records(COMMAND, COMMANDS),
         }
-        arrays["levels"].view(np.float64)[1] = 1.0
         record = self._table[slot]
         self._table[slot] = np.zeros((), VOICE)
         for name, array in arrays.items():
             record[name] = array.ctypes.data
-        if meter is not None:
-            record["meter"], record["meter_mask"] = meter.address, meter.mask
+        meter = self.new_meter(0)
+        record["address"] = self.voice_address(slot)
+        record["meter"], record["meter_mask"] = meter.address, meter.mask
         self._memory[slot] = {**arrays, "meter": meter}
-        record["level_count"] = 1
-        record["calm"] = -1
         record["ramp"] = round(FADE * self.parameters.rate)
         record["bell"] = -1
         for field in RAMPS:
             record[field] = record[field + "_goal"] = 1.0
-        record["heard_offset"] = record["read_offset"] = NEVER
         record["wake_read"] = record["wake_heard"] = NEVER
         for name, word in words.items():
             record[name] = word
@@ -273,7 +246,6 @@ class Output(Stream):
         self.set_word_of(slot, "active", 1)
         if slot >= self.word("voice_end"):
             self.kernels.store_word(self.address_of("voice_end"), slot + 1)
-        self.changed(slot)
 
     # --- groups ------------------------------------------------------------------
 
@@ -290,20 +262,36 @@ class Output(Stream):
             slot = self._free_slot(for_group=True)
             channels = self.parameters.channels
             table = records(GROUP, 1)
-            mix = ring(self.slice * channels, slot)
+            block = ring(self.slice * channels, slot)
             sounding = zeros(self.slice + 1, np.int64)
-            meter = self.new_meter(0)
             record = table[0]
             record["voice"] = self.voice_address(slot)
-            record["mix"] = mix.ctypes.data
+            record["block"] = block.ctypes.data
             record["sounding"] = sounding.ctypes.data
-            record["meter"], record["meter_mask"] = meter.address, meter.mask
             group.record, group.record_address = record, int(table.ctypes.data)
             self._groups.add(slot)
             words: dict[str, float] = {"bus": group.record_address, "gain": gain}
             words |= {"gain_goal": gain, "sounding": 1, "transport": PLAYING}
-            self._occupy(slot, group, {}, words, None)
-            self._memory[slot] |= {"group": [table, mix, sounding], "meter": meter}
+            self._occupy(slot, group, {}, words)
+            self._memory[slot] |= {"group": [table, block, sounding]}
+            self._publish_plan()
+
+    def _publish_plan(self) -> None:
+        """Tell the audio thread which groups there are; under the lock.
+
+        A plan that was replaced is kept until no callback can be in it.
+        """
+        groups = [int(self._table[slot]["bus"]) for slot in sorted(self._groups)]
+        plan = np.array([len(groups), *groups], np.int64)
+        store, load = self.kernels.store_word, self.kernels.load_word
+        left = load(self.address_of("left"))
+        while self._plans and self._plans[0][0] <= left:
+            self._plans.popleft()
+        store(self.address_of("plan"), int(plan.ctypes.data))
+        entered = load(self.address_of("entered"))
+        if self._plan is not None:
+            self._plans.append((entered, self._plan))
+        self._plan = plan
 
     def voices_of(self, group: Group) -> list[Member]:
         """The voices that play into a group."""
@@ -372,29 +360,26 @@ class Output(Stream):
         for slot, skip in list(self._retiring.items()):
             address = self.voice_address(slot)
             faded = skip == OVER or (
-                self.kernels.read_now(self.address, address) >= skip
+                self.word_of(slot, "read") >= skip
                 and all(self.word_of(slot, name) == idle for name, idle in AT_REST.items())
             )
             if faded or force or not self._started:
                 force = False
                 store(address + VOICE_OFFSETS["active"], 0)
-                self.changed(slot)
                 over.append(slot)
+        if self._groups.intersection(over):
+            self._groups.difference_update(over)
+            self._publish_plan()
         if over and self.quiet():
             for slot in over:
                 if self._retiring.pop(slot, None) is None:
                     continue  # a finalizer's sweep was quicker
                 del self._memory[slot]
                 self._group_of.pop(slot, None)
-                self._groups.discard(slot)
                 self.keys.pop(slot, None)
                 bell = self._bells.get(LOOP_BELLS + slot)
                 if bell is not None:
                     self.drop_bell(bell)
-
-    def changed(self, slot: int) -> None:
-        """Tell the audio thread that there is something new about a slot's voice."""
-        self.kernels.changed(self.address, self.voice_address(slot))
 
     def word_of(self, slot: int, field: str) -> int:
         """A word of a voice's record (sequentially consistent)."""
@@ -455,49 +440,12 @@ class Output(Stream):
         peak, power = self.meter.total(last - frames, last, self.word("frames"))
         return Level.of(peak, power, frames * self.parameters.channels)
 
-    def group_level(self, slot: int, seconds: float) -> Level:
-        """How loud a group was, with its gain but before its pan."""
+    def level_of(self, slot: int, seconds: float) -> Level:
+        """How loud a strip was, with its gain and its fades but before its pan."""
         last, frames = self._window(seconds)
         meter = self._memory[slot]["meter"]
         peak, power = meter.total(last - frames, last, self.word("frames"))
         return Level.of(peak, power, frames * self.parameters.channels)
-
-    def level_of(self, slot: int, seconds: float) -> Level:
-        """How loud a voice was, with its gain and its fades but before its pan."""
-        last, frames = self._window(seconds)
-        meter = self._memory[slot]["meter"]
-        written = self.word_of(slot, "write")
-        at, levels = self._levels(slot)
-        loudest = total = 0.0
-        for begin, end in self._heard_spans(slot, last - frames, last):
-            for first, stop, peak, power in meter.pieces(begin, min(end, written), written):
-                before, after = np.interp((first, stop - 1), at, levels).tolist()
-                loudest = max(loudest, peak * max(before, after))
-                total += power * (before * before + before * after + after * after) / 3
-        return Level.of(loudest, total, frames * self.parameters.channels)
-
-    def _levels(self, slot: int) -> tuple[Any, Any]:
-        """The points of a voice's way from level to level: ring indices and levels."""
-        table = self._memory[slot]["levels"].reshape(LEVELS, 2)
-        count = self.word_of(slot, "level_count")
-        numbers = np.arange(max(count - LEVELS + 1, 0), count) % LEVELS
-        return table[numbers, 0], table.view(np.float64)[numbers, 1]
-
-    def _heard_spans(self, slot: int, first: int, last: int) -> list[tuple[int, int]]:
-        """A voice's ring indices that were heard with the device's frames `first` to `last`."""
-        history = self._memory[slot]["history"].reshape(HISTORY, 3)
-        head = self.word_of(slot, "history_head")
-        spans = []
-        end = last
-        for number in range(head - 1, max(head - HISTORY, 0) - 1, -1):
-            frame, index, running = history[number % HISTORY].tolist()
-            begin = max(frame, first)
-            if running and begin < end:
-                spans.append((index + begin - frame, index + end - frame))
-            end = min(end, frame)
-            if frame <= first:
-                break
-        return spans
 
     # --- monitors ----------------------------------------------------------------
 

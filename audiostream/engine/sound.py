@@ -169,7 +169,6 @@ class Shot(Controls):
                 output = self.output
                 output.set_word_of(self.slot, "group_clear", number)
                 output.set_word_of(self.slot, "group_skip", self.end_index)
-                output.changed(self.slot)
 
     # --- how far it is -----------------------------------------------------------
 
@@ -178,7 +177,7 @@ class Shot(Controls):
         with self.lock:
             if self._heard is not None:
                 return self._heard
-            return self.output.kernels.heard_now(self.output.address, self.address)
+            return self.output.word_of(self.slot, "heard")
 
     def is_over(self) -> bool:
         """True once its last frame was heard, or it was stopped, or its stream closed."""
@@ -220,6 +219,6 @@ class Shot(Controls):
         """The stream has closed."""
         with self.lock:
             if self._heard is None:
-                self._heard = self.output.kernels.heard_now(self.output.address, self.address)
+                self._heard = self.output.word_of(self.slot, "heard")
         if self._bell is not None:
             self._bell.ring_all()

@@ -213,11 +213,11 @@ class Voice(Controls):
 
     def _heard(self) -> int:
         """The ring index that is heard now."""
-        return self.output.kernels.heard_now(self.output.address, self.address)
+        return self._word("heard")
 
     def read_index(self) -> int:
         """The ring index up to which the audio thread has read."""
-        return self.output.kernels.read_now(self.output.address, self.address)
+        return self._word("read")
 
     @property
     def is_gone(self) -> bool:
@@ -616,7 +616,6 @@ class Voice(Controls):
         self._begin_anew(whole=False)
         self._pull_marks(write)
         self._store(self._at(field), write)
-        self._changed()
         self.epoch += 1
         return write
 
@@ -685,10 +684,6 @@ class Voice(Controls):
     def _set_ramp(self, frames: int) -> None:
         self._ramp = frames
         self._store(self._at("ramp"), frames if self._tail else 0)
-
-    def _changed(self) -> None:
-        """Tell the audio thread, under the lock, that there is something new to look at."""
-        self.output.changed(self.slot)
 
     # --- waiting, for those above ------------------------------------------------
 

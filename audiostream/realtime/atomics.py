@@ -30,8 +30,9 @@ from audiostream.realtime.layout import (
     BELL,
     CLOCK,
     COMMAND,
-    CURVE,
     GROUP,
+    NODE,
+    PARAMETER,
     POINT,
     PRODUCER,
     RAMP,
@@ -47,11 +48,11 @@ from audiostream.realtime.layout import (
 __all__ = (
     "Doubles",
     "Floats",
+    "Ramp",
     "bell_at",
     "clock_at",
     "command_at",
     "compare_and_swap",
-    "curve_at",
     "doubles_at",
     "emits",
     "fence_acquire",
@@ -62,6 +63,8 @@ __all__ = (
     "load",
     "load_acquire",
     "load_seq",
+    "node_at",
+    "parameter_at",
     "point_at",
     "producer_at",
     "ramp_at",
@@ -84,6 +87,9 @@ __all__ = (
 Doubles = Any
 Floats = Any
 """Arrays of float64 and of float32; in compiled code bare pointers."""
+
+Ramp = Any
+"""A record of dtype RAMP."""
 
 
 def emits(function: Any) -> Any:
@@ -275,9 +281,14 @@ def command_at(address: int) -> Any:
     return _plain_view(address, 1, COMMAND)[0]
 
 
-def curve_at(address: int) -> Any:
-    """The CURVE record at `address`."""
-    return _plain_view(address, 1, CURVE)[0]
+def node_at(address: int) -> Any:
+    """The NODE record at `address`."""
+    return _plain_view(address, 1, NODE)[0]
+
+
+def parameter_at(address: int) -> Any:
+    """The PARAMETER record at `address`."""
+    return _plain_view(address, 1, PARAMETER)[0]
 
 
 def ramp_at(address: int) -> Any:
@@ -369,7 +380,8 @@ _emit_pointer(words_at, np.int64)
 _emit_record(voice_at, VOICE)
 _emit_record(command_at, COMMAND)
 _emit_record(group_at, GROUP)
-_emit_record(curve_at, CURVE)
+_emit_record(node_at, NODE)
+_emit_record(parameter_at, PARAMETER)
 _emit_record(ramp_at, RAMP)
 _emit_record(bell_at, BELL)
 _emit_record(stream_at, STREAM)

@@ -25,18 +25,16 @@ from audiostream.realtime.atomics import (
     times_at,
     words_at,
 )
-from audiostream.realtime.group import carry_out_clears, mix_groups
+from audiostream.realtime.graph.plan import mix_block
 from audiostream.realtime.heard import follow_voices, note_bell, wake_waiters
 from audiostream.realtime.inlined import inlined
 from audiostream.realtime.layout import BELL_BYTES, NEVER, STREAM
-from audiostream.realtime.line import refresh_line
-from audiostream.realtime.meter import measure
-from audiostream.realtime.mixer import apply_master, mix_block
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span
 from audiostream.realtime.samples import decode, encode
 from audiostream.realtime.system import monotonic_ns, write_bytes
 from audiostream.realtime.timeline import JUMP, follow_clock, follow_host
+from audiostream.realtime.units.meter import begin_spans, measure
 
 __all__ = ("capture", "render")
 
@@ -146,6 +144,14 @@ def heard_frame(stream: Any, time_info: int) -> int:
 
 
 @inlined
+def measure_block(stream: Any, index: int, block: int, frames: int) -> None:
+    """Measure what is played or captured; its first frame is number `index`."""
+    meter, mask = stream["meter"], stream["meter_mask"]
+    begin_spans(meter, mask, index, frames)
+    measure(meter, mask, index, block, frames, stream["channels"], 1.0)
+
+
+@inlined
 def feed_monitors(stream: Any, target: int, frames: int, time_info: int) -> None:
     """Hand the block to those who listen to the mix; captured, for them, when it is heard."""
     now = stream["time"]
@@ -174,19 +180,8 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     samples = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:
-        refresh_line(stream)
-        count = carry_out_clears(stream, smaller(frames - done, stream["slice"]))
-        mix_block(stream, count)
-        mix_groups(stream, count)
-        apply_master(stream, count)
-        measure(
-            stream["meter"],
-            stream["meter_mask"],
-            stream["frames"],
-            stream["mix"],
-            count,
-            stream["channels"],
-        )
+        count = mix_block(stream, smaller(frames - done, stream["slice"]))
+        measure_block(stream, stream["frames"], stream["mix"], count)
         values = count * stream["channels"]
         encode(
             floats_at(stream["mix"], values),
@@ -223,7 +218,7 @@ def append_block(stream: Any, source: int, frames: int) -> None:
         span = first_span(write, end - write, capacity)
         start = stream["ring"] + 4 * channels * (write & (capacity - 1))
         decode(source, floats_at(start, span * channels), encoding, span * channels)
-        measure(stream["meter"], stream["meter_mask"], write, start, span, channels)
+        measure_block(stream, write, start, span)
         if source != 0:
             source += span * channels * (encoding >> 3)
         write += span

@@ -8,14 +8,11 @@ content begins with a checksum.  Where no file can be kept, everything is compil
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import hashlib
 import logging
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +23,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
-from audiostream.realtime.shipped import translated
+from audiostream.realtime.cpu import processor
 
 __all__ = ("FOLDER", "Kernels", "build", "kernels")
 
@@ -37,6 +34,8 @@ KEPT = 8
 """Files of other versions and processors that are left in the folder."""
 
 log = logging.getLogger("audiostream")
+
+SOURCES = Path(__file__).parent
 
 _IMPORTED = time.time()
 
@@ -58,13 +57,10 @@ class Kernels:
     swap_word: Callable[[int, int, int], int]
     arm: Callable[[int, int, int, int], int]
     arm_room: Callable[[int], int]
-    changed: Callable[[int, int], int]
     heard_at: Callable[[int, int], int]
     time_at: Callable[[int, int], int]
     monotonic_at: Callable[[int, int], int]
     tell: Callable[[int, int], int]
-    heard_now: Callable[[int, int], int]
-    read_now: Callable[[int, int], int]
     take: Callable[[int, int, int, int, int, int], int]
     take_woken: Callable[[int, int, int], int]
     read_ring: Callable[[int, int, int, int], int]
@@ -84,13 +80,10 @@ ARGUMENTS = {
     "swap_word": 3,
     "arm": 4,
     "arm_room": 1,
-    "changed": 2,
     "heard_at": 2,
     "time_at": 2,
     "monotonic_at": 2,
     "tell": 2,
-    "heard_now": 2,
-    "read_now": 2,
     "take": 6,
     "take_woken": 3,
     "read_ring": 4,
@@ -106,15 +99,6 @@ ARGUMENTS = {
 
 
 # --- compiling ---------------------------------------------------------------------
-
-
-def processor() -> tuple[str, str]:
-    """LLVM's name of this processor, and its features."""
-    try:
-        features = llvm.get_host_cpu_features().flatten()
-    except RuntimeError:  # LLVM cannot tell on this system
-        features = ""
-    return llvm.get_host_cpu_name(), features
 
 
 def target_machine() -> Any:
@@ -147,72 +131,11 @@ def optimise(module: Any, machine: Any) -> None:
 
 def compile_kernels(entries: Mapping[str, Callable[..., Any]] | None = None) -> bytes:
     """An object file with these entries, or with the library's; takes seconds."""
-    if entries is not None:
-        from audiostream.realtime.translate import translate
+    from audiostream.realtime.translate import ENTRIES, translate
 
-        module = translate(entries)
-        optimise(module, target_machine())
-    elif (module := translated()) is not None:
-        optimise(module, target_machine())
-    else:
-        with Helper(REST) as helper:  # before numba is imported here, which takes a while
-            module = optimised(SHORT_WAY)
-            module.link_in(helper.module())
-        for function in module.functions:
-            if function.name not in NAMES and not function.is_declaration:
-                function.linkage = "internal"
-    return bytes(target_machine().emit_object(module))
-
-
-SHORT_WAY = "callbacks"
-"""What this interpreter compiles, the callbacks' short way, is half of the work ..."""
-
-REST = "rest"
-"""... and what a second one does meanwhile is the other half, where there is another core."""
-
-
-class Helper:
-    """Another interpreter that compiles a part of the kernels; this one does if it cannot."""
-
-    def __init__(self, part: str) -> None:
-        self._part = part
-        self._process: subprocess.Popen[str] | None = None
-        # Where Python is embedded, sys.executable is some other program.
-        if Path(sys.executable or "").name.startswith("python"):
-            with contextlib.suppress(OSError):
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", "audiostream.realtime.translate", part],
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                )
-
-    def module(self) -> Any:
-        """The optimised LLVM module; waits for it."""
-        if self._process is not None:
-            text, _ = self._process.communicate()
-            if self._process.returncode == 0:
-                return llvm.parse_assembly(text)
-        return optimised(self._part)
-
-    def __enter__(self) -> Helper:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.kill()
-            self._process.communicate()
-
-
-def optimised(part: str) -> Any:
-    """The LLVM module of a part of the library's kernels."""
-    from audiostream.realtime.translate import part_of, translate
-
-    module = translate(part_of(part), far=False)
+    module = translate(ENTRIES if entries is None else entries)
     optimise(module, target_machine())
-    return module
+    return bytes(target_machine().emit_object(module))
 
 
 # --- the file ----------------------------------------------------------------------
@@ -221,8 +144,8 @@ def optimised(part: str) -> Any:
 def fingerprint() -> str:
     """Hash of what the machine code depends on."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(SOURCES.rglob("*.py")):
+        digest.update(str(path.relative_to(SOURCES)).encode() + path.read_bytes())
     digest.update(repr((processor(), llvm.get_default_triple())).encode())
     digest.update(llvmlite.__version__.encode())
     return digest.hexdigest()[:32]
@@ -250,7 +173,7 @@ def read(path: Path) -> bytes | None:
 
 def edited() -> bool:
     """True if a source file is newer than what this process has imported of it."""
-    return any(path.stat().st_mtime > _IMPORTED for path in Path(__file__).parent.glob("*.py"))
+    return any(path.stat().st_mtime > _IMPORTED for path in SOURCES.rglob("*.py"))
 
 
 def keep(path: Path, code: bytes) -> None:

@@ -23,8 +23,7 @@ from audiostream.realtime.atomics import (
     words_at,
 )
 from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import NEVER, STREAM, VOICE, VOICE_BYTES
-from audiostream.realtime.meter import measure
+from audiostream.realtime.layout import STREAM, VOICE, VOICE_BYTES
 from audiostream.realtime.numbers import larger, smaller
 from audiostream.realtime.ring import first_span, mirror
 from audiostream.realtime.samples import decode, decode_to_both, encode, sample_at
@@ -33,15 +32,12 @@ from audiostream.realtime.timeline import CLOCK, HOST, place_on, time_on
 __all__ = (
     "arm",
     "arm_room",
-    "changed",
     "encode_block",
     "heard_at",
-    "heard_now",
     "load_word",
     "monotonic_at",
     "put",
     "put_more",
-    "read_now",
     "read_ring",
     "spread",
     "store_word",
@@ -94,57 +90,6 @@ def arm(wake: int, index: int, at: int, armed: int) -> bool:
             break
     store_seq(word_at(armed), "value", 1)
     return load_seq(word_at(index), "value") >= at
-
-
-@inlined
-def changed(stream_address: int, voice_address: int) -> None:
-    """Tell the audio thread that there is something new about a voice, after storing it."""
-    voice = voice_at(voice_address)
-    store_seq(voice, "changes", load(voice, "changes") + 1)
-    stream = stream_at(stream_address)
-    while True:  # another voice's caller may be about the same
-        before = load_seq(stream, "changes")
-        if compare_and_swap(stream, "changes", before, before + 1):
-            break
-
-
-@inlined
-def read_now(stream_address: int, voice_address: int) -> int:
-    """Up to which index the audio thread has read a voice's ring.
-
-    While the voice is in line that is the device's frames and an offset; the audio thread
-    stores the index, and withdraws the offset, before it goes another way.
-    """
-    stream = stream_at(stream_address)
-    voice = voice_at(voice_address)
-    while True:
-        offset = load_seq(voice, "read_offset")
-        if offset == NEVER:
-            return load_seq(voice, "read")
-        frames = load_seq(stream, "frames")
-        fence_acquire()
-        if load(voice, "read_offset") == offset:
-            return frames + offset
-
-
-@inlined
-def heard_now(stream_address: int, voice_address: int) -> int:
-    """The index of a voice's ring that is heard now.
-
-    While the voice plays on, that is the device's frame that is heard now and an offset; the
-    audio thread withdraws the offset before it notes a break.  If it is the same before and
-    after the look at the frame, there was no break until then.
-    """
-    stream = stream_at(stream_address)
-    voice = voice_at(voice_address)
-    offset = load_acquire(voice, "heard_offset")
-    if offset != NEVER:
-        read = read_now(stream_address, voice_address)
-        heard = smaller(load_acquire(stream, "now_frame") + offset, read)
-        fence_acquire()
-        if load(voice, "heard_offset") == offset:
-            return heard
-    return load_seq(voice, "heard")
 
 
 @inlined
@@ -265,7 +210,7 @@ def put(
     guard = stream["slice"]
     capacity = voice["capacity"]
     write = voice["write"]
-    room = limit - (write - read_now(stream_address, voice_address))
+    room = limit - (write - load_acquire(voice, "read"))
     count = larger(smaller(frames, room), 0)
     end = write + count
     while write < end:
@@ -273,7 +218,6 @@ def put(
         span = first_span(write, end - write, capacity)
         target = voice["ring"] + 4 * channels * position
         spread(target, channels, source, encoding, source_channels, span)
-        measure(voice["meter"], voice["meter_mask"], write, target, span, channels)
         mirror(voice["ring"], capacity, guard, channels, position, position + span)
         source += span * source_channels * (encoding >> 3)
         write += span
@@ -307,9 +251,7 @@ def arm_room(producer_address: int) -> bool:
     write, limit = load(voice_at(voice_address), "write"), producer["limit"]
     # Never beyond what there is to read: the ring may have run dry meanwhile.
     at = smaller(write - limit + larger(limit >> 1, 1), write)
-    arm(voice_address + WAKE_READ, voice_address + READ, at, stream_address + ARMED)
-    # The record's own word is as old as the last break or the last waiter.
-    return read_now(stream_address, voice_address) >= at
+    return arm(voice_address + WAKE_READ, voice_address + READ, at, stream_address + ARMED)
 
 
 @inlined

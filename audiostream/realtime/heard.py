@@ -34,8 +34,6 @@ __all__ = (
     "follow_voices",
     "note_bell",
     "note_break",
-    "read_by_now",
-    "show_reads",
     "wake_waiters",
 )
 
@@ -62,11 +60,10 @@ def note_break(voice: Any, frame: int, index: int, running: int) -> None:
     entry[1] = index
     entry[2] = running
     voice["history_head"] = head + 1
-    store_seq(voice, "heard_offset", NEVER)
 
 
 @inlined
-def follow_breaks(voice: Any, now: int) -> None:
+def follow_heard(voice: Any, now: int) -> None:
     """Move the heard index along the breaks up to the device's frame `now`; never back.
 
     The history holds the frames at which the voice began or ceased to run, or jumped;
@@ -88,53 +85,14 @@ def follow_breaks(voice: Any, now: int) -> None:
     if entry[0] <= now:
         heard = entry[1]
         if entry[2] != 0:
-            if tail + 1 == head:
-                store_release(voice, "heard_offset", entry[1] - entry[0])
             heard = smaller(heard + now - entry[0], voice["read"])
         if heard > voice["heard"]:
             store_release(voice, "heard", heard)
 
 
 @inlined
-def follow_heard(voice: Any, now: int) -> None:
-    """Bring the heard index up to the device's frame `now`.
-
-    A voice that plays on need not be followed in every block: whoever wants to know what is
-    heard adds (see control.heard_now).
-    """
-    offset = voice["heard_offset"]
-    if offset == NEVER:
-        follow_breaks(voice, now)
-    else:
-        store_release(voice, "heard", smaller(now + offset, voice["read"]))
-
-
-@inlined
-def read_by_now(stream: Any, voice: Any) -> int:
-    """What of a voice was read; the audio thread's own look (others: control.read_now)."""
-    if voice["read_offset"] != NEVER:
-        return stream["frames"] + voice["read_offset"]
-    return voice["read"]
-
-
-@inlined
-def show_reads(stream: Any) -> None:
-    """Bring the read indices of those in line up to now.
-
-    Nothing of theirs is written in most blocks: whoever wants to know what was read adds (see
-    control.read_now).  A slot that was given back meanwhile is left alone.
-    """
-    line = words_at(stream["line"], stream["line_count"] + 1)
-    for i in range(stream["line_count"]):
-        voice = voice_at(line[i])
-        if load_seq(voice, "active") != 0 and voice["read_offset"] != NEVER:
-            store_release(voice, "read", stream["frames"] + voice["read_offset"])
-
-
-@inlined
 def follow_voices(stream: Any) -> None:
     """Bring every voice's heard position up to now."""
-    show_reads(stream)
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(address)
@@ -151,8 +109,6 @@ def wake_voice(stream: Any, voice: Any) -> bool:
     rings, so that a waiter who asks anew in between is never wiped out.
     """
     heard_at = load_seq(voice, "wake_heard")
-    if heard_at != NEVER:
-        follow_heard(voice, stream["now_frame"])
     read_at = load_seq(voice, "wake_read")
     rung = voice["read"] >= read_at and compare_and_swap(voice, "wake_read", read_at, NEVER)
     if voice["heard"] >= heard_at and compare_and_swap(voice, "wake_heard", heard_at, NEVER):
@@ -175,7 +131,6 @@ def wake_waiters(stream: Any) -> None:
     if load_seq(stream, "armed") == 0:
         return
     store_seq(stream, "armed", 0)
-    show_reads(stream)
     waiting = False
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):

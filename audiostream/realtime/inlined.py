@@ -13,9 +13,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from llvmlite import ir
+import numba
 from numba import types
-from numba.core import cgutils
 from numba.core.codegen import CodeLibrary
 from numba.core.compiler import CompilerBase, Flags, compile_extra
 from numba.core.compiler_machinery import PassManager
@@ -36,14 +35,11 @@ from numba.core.untyped_passes import (
 )
 
 from audiostream.realtime.atomics import emits
+from audiostream.realtime.layout import RAMP
 
 __all__ = (
-    "FAR",
     "Modules",
     "apart",
-    "emitted",
-    "far",
-    "far_symbol",
     "inlined",
     "lower",
     "reordered",
@@ -58,6 +54,7 @@ RETURNS = {
     "float": types.float64,
     "Doubles": types.CPointer(types.float64),
     "Floats": types.CPointer(types.float32),
+    "Ramp": numba.from_dtype(RAMP),
 }
 """What an annotation stands for; Any: what the first argument is."""
 
@@ -69,12 +66,6 @@ REORDERED: set[Callable[..., Any]] = set()
 """The functions that :func:`reordered` was said of."""
 
 
-FAR: dict[str, Callable[..., Any]] = {}
-"""The functions that :func:`far` was said of, by name."""
-
-INT64 = ir.IntType(64)
-
-
 class Modules(CodeLibrary):  # type: ignore[misc]
     """Collects the LLVM modules that numba makes, one for each function, and no more."""
 
@@ -82,7 +73,6 @@ class Modules(CodeLibrary):  # type: ignore[misc]
         super().__init__(codegen, name)
         self.texts: list[str] = []
         self.lowered: dict[Any, Any] = {}
-        self.called: set[str] = set()  # names of far functions
 
     def add_ir_module(self, ir_module: Any) -> None:
         self.texts.append(str(ir_module))
@@ -164,43 +154,6 @@ def apart(function: Function) -> Function:
     return inlined(function)
 
 
-def far_symbol(name: str) -> str:
-    """What a far function is called in machine code."""
-    return f"audiostream_far_{name}"
-
-
-def far(function: Function) -> Function:
-    """Let compiled code call a plain function that is compiled apart, by its name.
-
-    It takes integers, addresses among them, and returns an integer, a bool or nothing, as an
-    entry does; translate.py makes one of it.
-    """
-    name = function.__name__
-    FAR[name] = function
-    result = RETURNS[function.__annotations__["return"]]
-
-    def definition(_typing: Any, *args: Any) -> Any:
-        def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            context.active_code_library.called.add(name)
-            kind = ir.FunctionType(INT64, [INT64] * len(values))
-            entry = cgutils.get_or_insert_function(builder.module, kind, far_symbol(name))
-            words = [
-                context.cast(builder, value, own, types.int64)
-                for value, own in zip(values, signature.args, strict=True)
-            ]
-            value = builder.call(entry, words)
-            if result is types.void:
-                return context.get_dummy_value()
-            if result is types.boolean:
-                return builder.icmp_signed("!=", value, INT64(0))
-            return value
-
-        return result(*map(types.unliteral, args)), codegen
-
-    _emit(function, definition)
-    return function
-
-
 def reordered(function: Function) -> Function:
     """:func:`apart`, for a function whose sums may be taken in any order.
 
@@ -235,21 +188,6 @@ def inlined(function: Function, form: Callable[..., Any] | None = None) -> Funct
 
     _emit(function, definition)
     return function
-
-
-def emitted(function: Callable[..., Any], code: Callable[..., Any]) -> None:
-    """Have LLVM code stand for a plain function that returns nothing.
-
-    Parameters
-    ----------
-    code
-        Called with numba's context, LLVM's builder, the signature and the arguments.
-    """
-
-    def definition(_typing: Any, *args: Any) -> Any:
-        return types.void(*map(types.unliteral, args)), code
-
-    _emit(function, definition)
 
 
 def _emit(function: Callable[..., Any], definition: Any) -> None:

@@ -22,6 +22,7 @@ __all__ = (
     "PLAY",
     "PLAYING",
     "RESUME",
+    "SET",
     "SILENCE",
     "STOP",
     "STOPPED",
@@ -33,13 +34,13 @@ STOPPED, PLAYING, STOPPING, PAUSING, PAUSED, ENDING = 0, 1, 2, 3, 4, 5
 """A voice's transport: STOPPING plays until the clear that it came with is done, PAUSING and
 ENDING play until they have faded out."""
 
-NOTHING, PLAY, STOP, END, PAUSE, RESUME, GAIN, SILENCE, PAN, HOLD = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
-"""Kinds of commands.  STOP comes with a clear; END stops by itself, at its time.  SILENCE goes
-to ``value`` of mute; PAN to ``value`` on the left and ``turn`` on the right.  HOLD pauses where
-nothing sounds, until a PLAY that has a time."""
+NOTHING, PLAY, STOP, END, PAUSE, RESUME, GAIN, SILENCE, PAN, HOLD, SET = range(11)
+"""Commands.  STOP comes with a clear; END stops by itself, at its time.  SILENCE moves mute to
+``value``; PAN moves the left channel to ``value`` and the right one to ``turn``.  HOLD pauses
+where nothing sounds, until a PLAY that has a time.  SET moves a parameter of an effect."""
 
 WRITTEN = -1
 """The kind of a command whose caller puts another one in its place just now."""
 
 LINEAR, EXPONENTIAL, EQUAL_POWER = 0, 1, 2
-"""On what curve a gain moves; see envelope.py."""
+"""On what curve a level moves; see units/automation.py."""

@@ -22,33 +22,26 @@ __all__ = (
     "COMMAND",
     "COMMANDS",
     "COMMAND_BYTES",
-    "COURSE_NUMBERS",
-    "CURVE",
-    "CURVES",
-    "CURVE_BYTES",
     "CUTS",
     "GROUP",
     "HISTORY",
-    "LEVELS",
-    "LINE",
-    "NEAR",
     "NEVER",
-    "PAIRS",
-    "PASS",
+    "NODE",
+    "PARAMETER",
+    "PARAMETER_BYTES",
     "POINT",
     "PRODUCER",
     "RAMP",
     "RESAMPLER",
     "SINE",
     "SPAN",
-    "SPARE",
     "STREAM",
+    "TABLE",
     "TIMELINE",
     "TIME_INFO",
     "VOICE",
     "VOICE_BYTES",
     "WORD",
-    "places_for",
 )
 
 CACHE_LINE: Final = 64
@@ -70,38 +63,30 @@ COMMANDS: Final = 128
 SPAN: Final = 256
 """Frames whose peak and power a meter keeps as one (a power of two)."""
 
-LEVELS: Final = 256
-"""Points of a voice's way from level to level that its meter remembers (a power of two)."""
+TABLE: Final = 32
+"""Samples of a strip's table of factors: 16 stereo frames (see units/gain.py)."""
 
-NEAR: Final = 128
-"""Frames within which a voice's way from level to level is remembered as a straight one."""
-
-PASS: Final = 4
-"""Voices that the mixer sums in one pass over the block."""
-
-CURVES: Final = 8
-"""Curves that voices in line may share tables of; who is on another one is summed by way of
-cubics."""
-
-SPARE: Final = PASS * (CURVES + 3)
-"""Places of the line that silence may take to make up one pass of each way (see ways.py)."""
-
-COURSE_NUMBERS: Final = 21
-"""Numbers (float64) that the course of a voice in line is made of (see course.py)."""
-
-PAIRS: Final = 4
-"""Pairs of numbers (float32) that the channels of a voice in line are multiplied by."""
-
-
-def places_for(voices: int, groups: int) -> int:
-    """Places of a line of so many voices: full passes, and each group begins one of its own."""
-    places = voices + PASS * (groups + 1) + SPARE
-    return places + -places % PASS
+RAMP_FIELDS = (
+    # where it is; where it moves, by how much a frame on a straight line, in how many frames;
+    # on what curve, from where, and where on the curve it is; by what it turns in a frame
+    "value:f8",
+    "goal:f8",
+    "step:f8",
+    "remaining",
+    "shape",
+    "begin:f8",
+    "curve:f8",
+    "curve_other:f8",
+    "turn:f8",
+    "turn_other:f8",
+    "span:f8",
+)
 
 
 def _ramp(name: str) -> tuple[str, ...]:
     """The fields of a :data:`RAMP` as a part of another record, the value's named so."""
-    return (f"{name}:f8", f"{name}_goal:f8", f"{name}_step:f8", f"{name}_left")
+    value, *others = RAMP_FIELDS
+    return (value.replace("value", name), *(f"{name}_{field}" for field in others))
 
 
 def _timeline(name: str) -> tuple[str, ...]:
@@ -144,32 +129,28 @@ BELL: Final = _record(
 )
 
 VOICE: Final = _record(
-    # caller, looked at in every block: address of the ring (float32) and its capacity in
-    # frames, a power of two; 1 while the slot is in use; a number that moves with every
-    # change but those of "write" and "ended"; frames written; "skip to this index", fading
-    # out over so many frames; the index at which running dry is no shortage
-    ("ring", "capacity", "active", "changes", "write", "skip", "fade", "ended"),
-    # audio, in every block: frames read; while nothing but playing on is to be done the
-    # changes that this was found out for, else -1; the gain and its ramp; the index
-    # heard (skipped frames included) when that was last looked at; while all breaks are
-    # behind what to add to the device's frame that is heard now for the index that is, else
-    # NEVER
-    ("read", "calm", *_ramp("gain"), "heard", "heard_offset"),
-    # caller: whom to ring for; address of the commands, and how many were given; frames of a
-    # ramp where none are asked for; frames that are there before a start, 0 for none; 1 if
-    # running dry waits for as many again
-    ("bell", "commands", "command_count", "ramp", "prebuffer", "rebuffer"),
+    # caller, looked at in every block: the record's own address; address of the ring (float32)
+    # and its capacity in frames, a power of two; 1 while the slot is in use; frames written;
+    # "skip to this index", fading out over so many frames; the index at which running out is no
+    # starvation
+    ("address", "ring", "capacity", "active", "write", "skip", "fade", "ended"),
+    # audio, in every block: frames read; the index heard, skipped frames included; address of
+    # the list of effects in this block
+    ("read", "heard", "nodes_now"),
+    # caller: whom to wake; address of the commands, and how many were given; frames of a ramp
+    # where none are asked for; frames that are there before a start, 0 for none; 1 if running
+    # out waits for as many again; address of the list of effects (see graph/nodes.py), 0 for
+    # none
+    ("bell", "commands", "command_count", "ramp", "prebuffer", "rebuffer", "nodes"),
     # caller: address of the GROUP that it plays into, 0 for none; of the GROUP that it is the
-    # voice of, 0 for none; which of its group's clears it takes part in, up to which index.
-    # Its meter (see meter.py): address, spans less one; of the levels on its way (int64 index,
-    # float64 level)
-    ("group", "bus", "group_clear", "group_skip", "meter", "meter_mask", "levels"),
-    # wake: indices at which to ring, and "there is news for this voice"
+    # strip of, 0 for none; which of its group's clears it takes part in, up to which index; its
+    # meter (see units/meter.py): address, spans less one
+    ("group", "bus", "group_clear", "group_skip", "meter", "meter_mask"),
+    # wake: indices at which to wake, and "there is news for this voice"
     ("wake_read", "wake_heard", "woken"),
-    # audio, now and then: what it does (STOPPED and so on); commands behind which all are
-    # done; clears and stops executed; frames of silence for late ones, and how often that
-    # was; how many of the stops had a time; frames that the last command was late; while the
-    # voice is in line what to add to the device's frames for what was read, else NEVER
+    # audio, now and then: what it does (STOPPED and so on); commands up to which all are done;
+    # clears and stops carried out; frames of silence for late ones, and how often that was; how
+    # many of the stops had a time; frames that the last command was late
     (
         "transport",
         "command_taken",
@@ -178,50 +159,41 @@ VOICE: Final = _record(
         "shortages",
         "stop_count",
         "late",
-        "read_offset",
     ),
-    # audio: 1 while it sounds, after it ran dry, and while it waits for its prebuffer; the
-    # index that the last clear or stop has jumped to; a clear's fade; frames left of the tail
-    # behind a shortage; addresses of the break points, of the cuts and of the tail's first
-    # frame (float32)
+    # audio: 1 while it sounds, after it starved, and while it waits for its prebuffer; the
+    # index that the last clear or stop has jumped to; frames left of the frame that dies away
+    # after a starvation, and how many these were; addresses of the break points, of the cuts
+    # and of that frame (float32)
     (
         "sounding",
-        "dry",
+        "starving",
         "filling",
         "clean",
-        "fade_left",
-        "fade_total",
-        "tail_left",
-        "tail_total",
+        "declick_left",
+        "declick_total",
         "history_head",
         "history_tail",
         "history",
         "cuts",
-        "tail",
-        "level_count",
+        "declick",
     ),
-    # audio: how the gain moves (see envelope.py), from where, and where on its curve it is;
-    # how it is summed in line (see ways.py)
+    # audio: the ramps, in the order in which graph/fader.py knows them
     (
-        "shape",
-        "gain_from:f8",
-        "curve:f8",
-        "curve_other:f8",
-        "turn:f8",
-        "turn_other:f8",
-        "span:f8",
-        "way",
+        *_ramp("transport_gain"),
+        *_ramp("fade_in"),
+        *_ramp("clearing"),
+        *_ramp("gain"),
+        *_ramp("mute"),
+        *_ramp("ducking"),
+        *_ramp("left"),
+        *_ramp("right"),
     ),
-    # audio: factors that are usually 1
-    _ramp("mute") + _ramp("flow"),
-    _ramp("return") + _ramp("left"),
-    _ramp("right"),
 )
+"""A strip: what a voice, a one-shot sound or a group is to the audio thread."""
 
 STREAM: Final = _record(
     # config: the record's own address; what the device runs at; slice is the most frames mixed
-    # in one go; ramp is the table of each sample's frame, from 1; silence two slices of it;
-    # what the host's clock was ahead of the monotonic one before the start (seconds)
+    # in one go; what the host's clock was ahead of the monotonic one before the start (seconds)
     (
         "address",
         "rate",
@@ -232,62 +204,31 @@ STREAM: Final = _record(
         "voices",
         "bells",
         "noted",
-        "mix",
-        "ramp",
-        "silence",
         "one",
         "ring",
         "capacity",
         "host_ahead:f8",
+        "meter",
+        "meter_mask",
     ),
-    # config: addresses of the line's arrays (see LINE), and of the addresses of the other
-    # voices in use (int64); of the levels of a slice's frames, and of as many sines (float32)
-    ("line", "offsets", "until", "sources", "ends", "sizes", "gains", "steps"),
-    (
-        "gains_now",
-        "gain_steps",
-        "since",
-        "moving_until",
-        "targets",
-        "others",
-        "levels",
-        "sines",
-    ),
-    # config: how many places the line has; addresses of the ways that voices are summed by in
-    # each place (int64), of their courses (float64 (pass, COURSE_NUMBERS, PASS)) and numbers
-    # (float32 (pass, PAIRS, PASS, 2)), of the CURVEs, and of the addresses of the voices that
-    # are to be lined up by way
-    ("places", "ways", "courses", "numbers", "curves", "shaped"),
-    # config: address of those of the groups in use (int64), and of the record that fills gaps
-    # in the line; the meter of what is played or captured
-    ("groups", "nobody", "meter", "meter_mask"),
+    # config: addresses of blocks of float32: the mix, a strip's after its effects, and one that
+    # was scaled (slice, channels); levels, factors and sines of a slice's frames; a table of
+    # factors (see units/gain.py)
+    ("mix", "effected", "scaled", "levels", "factors", "sines", "table"),
+    # caller: address of the plan (see graph/plan.py)
+    ("plan",),
     # config: addresses of those who are handed the mix, too (addresses of their STREAM), and
     # of the times that they are told (TIME_INFO); caller: how many there are
     ("monitors", "monitor_times"),
     ("monitor_count",),
     # caller: the latest time that was told (nanoseconds on the device's clock)
     ("told",),
-    # control: slots from here on were never used; a number that moves with every voice's;
-    # gain of the whole mix
-    ("voice_end", "changes", "master_target:f8", "master_frames", "master_change"),
+    # control: slots from here on were never used; gain of the whole mix
+    ("voice_end", "master_target:f8", "master_frames", "master_change"),
     # wake: the capture's reader; 1 when a voice's waiters have asked for something
     ("wake_commit", "woken", "bell", "armed"),
     # audio: grace period
     ("entered", "left"),
-    # audio: how many places the line has, of how many of them the gain may move, how many hold
-    # voices that are not EVEN (see ways.py), how many voices are not in it, how many groups
-    # there are, how many places of the line are of no group, the changes that this was found
-    # out for, or -1, and frames for which nobody in line is short
-    (
-        "line_count",
-        "ramping",
-        "uneven",
-        "other_count",
-        "group_count",
-        "own_count",
-        "lined_up",
-        "lasts",
-    ),
     # audio: the capture's writer
     ("reserve", "commit", "ended"),
     # audio: counters and clocks; when frames are heard or captured, and what the host's clock
@@ -313,10 +254,7 @@ STREAM: Final = _record(
         "time:f8",
         "shift:f8",
         "noted_count",
-        "master:f8",
-        "master_goal:f8",
-        "master_step:f8",
-        "master_left",
+        *_ramp("master"),
         "master_seen",
         "started",
         "seconds",
@@ -325,9 +263,10 @@ STREAM: Final = _record(
 )
 
 RAMP: Final = np.dtype(
-    [("value", "f8"), ("goal", "f8"), ("step", "f8"), ("to_go", "i8")], align=True
+    [(name, kind or "i8") for name, _, kind in (field.partition(":") for field in RAMP_FIELDS)],
+    align=True,
 )
-"""A factor, and its straight way to another one in so many frames."""
+"""A value, and how it moves to another one (see units/automation.py)."""
 
 TIMELINE: Final = np.dtype([("version", "i8"), ("blocks", "i8")], align=True)
 """A straight line of times (see timeline.py): how often it was moved, on how many times it is
@@ -342,6 +281,8 @@ COMMAND: Final = _record(
     # what turns the curve by a frame; twice the number of its giving, in whose order those of
     # one time are carried out, and 1 more if it is not to move where nothing sounds
     ("kind", "at:f8", "value:f8", "over", "shape", "turn:f8", "turn_other:f8", "order"),
+    # of a SET: the node's serial number, and the number of its parameter
+    ("node", "parameter"),
 )
 """Something that a voice is to do at a time."""
 
@@ -350,70 +291,36 @@ COMMAND_BYTES: Final = COMMAND.itemsize
 BELL_BYTES: Final = BELL.itemsize
 VOICE_BYTES: Final = VOICE.itemsize
 
-LINE: Final = {
-    "line": np.dtype(np.int64),
-    "offsets": np.dtype(np.int64),
-    "until": np.dtype(np.int64),
-    "sources": np.dtype(np.int64),
-    "ends": np.dtype(np.int64),
-    "sizes": np.dtype(np.int64),
-    "gains": np.dtype(np.float32),
-    "steps": np.dtype(np.float32),
-    "gains_now": np.dtype(np.float64),
-    "gain_steps": np.dtype(np.float64),
-    "since": np.dtype(np.int64),
-    "moving_until": np.dtype(np.int64),
-    "targets": np.dtype(np.int64),
-    "ways": np.dtype(np.int64),
-}
-"""The line of the voices that just play on, as arrays: all that a block needs to know of them.
-
-Addresses of the voices' records; what to add to the device's frames for the read indices, and
-those up to which nothing else is to be done; addresses of this block's frames, those at which
-the rings end, and the rings' sizes in bytes; gains, and their steps from frame to frame; the
-same in full precision; the indices at which what their records tell of them was true, and those
-at which they cease to move, 0 where they do not; and pass by pass addresses of the blocks that
-they are summed into, and ways (see ways.py).  Voices of one group and way stand together, in
-full passes that silence makes up.  The audio thread alone touches them.
-"""
-
-CURVE: Final = _record(
-    # config: addresses of its tables, float32 (slice, channels): the first is of cosines, or
-    # not used where it would be of ones
-    ("first", "second"),
-    # audio: IN_USE if a voice in line is on it; how many of a group are, and how many of all
-    # take its tables; 1 if these are made; as in a voice's record, but that "curve" is where it
-    # is behind so many frames
-    (
-        "used",
-        "members",
-        "takers",
-        "drawn",
-        "shape",
-        "turn:f8",
-        "turn_other:f8",
-        "curve:f8",
-        "curve_other:f8",
-        "behind",
-    ),
+PARAMETER: Final = np.dtype(
+    [*RAMP.descr, ("array", "i8"), ("filled", "i8")],
+    align=True,
 )
-"""A curve that voices in line are on, from the frame before a block (see curves.py)."""
+"""A parameter of an effect: its ramp; address of its values in the frames of a slice (float32),
+and 1 while these are the constant that it is."""
 
-CURVE_BYTES: Final = CURVE.itemsize
+PARAMETER_BYTES: Final = PARAMETER.itemsize
+
+NODE: Final = _record(
+    # config: address of the compiled function (see system.call_node); a number that no other
+    # node has; addresses of its state, of its buffers' addresses, of its PARAMETERs, and of the
+    # addresses of their arrays (int64); how many parameters there are
+    ("code", "serial", "state", "buffers", "params", "arrays", "param_count"),
+    # audio: what the function returned when it failed, 0 while it has not
+    ("failed",),
+)
+"""An effect of a strip."""
 
 GROUP: Final = _record(
-    # config: address of the VOICE that holds its gain, its place between left and right and its
-    # commands; of its block, float32 (slice, channels); of how many voices more sound from each
-    # of a piece's frames on (int64 (slice + 1,)); its meter
-    ("voice", "mix", "sounding", "meter", "meter_mask"),
-    # caller: its clears, counted, and the fade of the last one; address of the GROUP that it
-    # gives way to, 0 for none, and how: to which level, over how many frames, how many frames
-    # longer, and back over how many
+    # config: address of the VOICE that is its strip; of its block, float32 (slice, channels);
+    # of how many voices more sound from each of a block's frames on (int64 (slice + 1,))
+    ("voice", "block", "sounding"),
+    # caller: its clears, counted, and the fade of the last one; address of the GROUP that ducks
+    # it, 0 for none, and how: to which level, over how many frames, how many frames longer, and
+    # back over how many
     ("clear_count", "clear_fade", "key", "duck:f8", "attack", "hold", "release"),
-    # audio: how many voices are in use for it; how many of them sound, 1 if that changes in
-    # this piece; GIVEN_WAY and so on, and frames left of the hold; the last clear seen; the one
-    # under way, 0 for none
-    ("members", "voices", "moving", "way", "hold_left", "asked", "clearing"),
+    # audio: how many of its voices sound, 1 if that changes in this block; DUCKED and so on,
+    # and frames left of the hold; the clear under way, 0 for none
+    ("voices", "moving", "state", "hold_left", "clearing"),
 )
 """Voices that are heard through one fader; its voice's ``read`` counts the clears done."""
 

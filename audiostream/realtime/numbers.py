@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -11,7 +10,7 @@ from llvmlite import ir
 from numba import types
 
 from audiostream.realtime.atomics import emits
-from audiostream.realtime.compiled import processor
+from audiostream.realtime.cpu import fused
 
 __all__ = ("larger", "louder", "multiply_add", "remainder", "smaller", "square_root")
 
@@ -60,13 +59,6 @@ def multiply_add(a: Any, b: Any, c: Any) -> Any:
     if error != 0 and int(np.float64(total).view(np.int64)) & 1 == 0:
         total = math.nextafter(total, math.copysign(math.inf, error))
     return np.float32(total)
-
-
-@functools.lru_cache(maxsize=1)
-def fused() -> bool:
-    """True if LLVM makes one instruction of a multiplication and an addition here."""
-    name, features = processor()
-    return "+fma" in features.split(",") or "+neon" in features.split(",") or "apple" in name
 
 
 def _emit_choice(function: Any, sign: str) -> None:

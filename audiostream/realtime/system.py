@@ -20,7 +20,7 @@ from numba import types
 from audiostream.realtime.atomics import emits, words_at
 from audiostream.realtime.inlined import inlined
 
-__all__ = ("call_back", "monotonic_ns", "sleep_until", "write_bytes")
+__all__ = ("call_back", "call_node", "monotonic_ns", "sleep_until", "write_bytes")
 
 MACOS: Final = sys.platform == "darwin"
 MONOTONIC: Final = 8 if MACOS else 1
@@ -75,6 +75,30 @@ def call_back(
     return int(prototype(int(address))(*map(int, words)))
 
 
+def call_node(
+    address: int,
+    block: int,
+    frames: int,
+    channels: int,
+    state: int,
+    buffers: int,
+    params: int,
+    rate: int,
+) -> int:
+    """Call an effect's compiled function at `address`; 0, or what went wrong.
+
+    Parameters
+    ----------
+    block : int
+        Address of float32 (frames, channels), which it changes in place.
+    state, buffers, params : int
+        Addresses of its state, and of the addresses of its buffers and parameters' arrays.
+    """
+    prototype = ctypes.PYFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 7)
+    words = (block, frames, channels, state, buffers, params, rate)
+    return int(prototype(int(address))(*map(int, words)))
+
+
 def _write_bytes(fd, address, count):  # type: ignore[no-untyped-def]
     return _write(types.int32(fd), address, count)
 
@@ -100,7 +124,7 @@ def _sleep_until(due, now, timespec):  # type: ignore[no-untyped-def]
 
 
 @emits(call_back)
-def _emit_call(
+def _emit_call_back(
     _typing: Any,
     address: Any,
     source: Any,
@@ -110,11 +134,32 @@ def _emit_call(
     flags: Any,
     user: Any,
 ) -> Any:
-    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        function = ir.FunctionType(ir.IntType(32), [ir.IntType(64)] * 6).as_pointer()
-        return builder.call(builder.inttoptr(args[0], function), args[1:])
+    return types.int32(*[types.int64] * 7), _call(ir.IntType(32))
 
-    return types.int32(*[types.int64] * 7), codegen
+
+@emits(call_node)
+def _emit_call_node(
+    _typing: Any,
+    address: Any,
+    block: Any,
+    frames: Any,
+    channels: Any,
+    state: Any,
+    buffers: Any,
+    params: Any,
+    rate: Any,
+) -> Any:
+    return types.int64(*[types.int64] * 8), _call(ir.IntType(64))
+
+
+def _call(result: Any) -> Any:
+    """LLVM code that calls the C function of int64 whose address comes first."""
+
+    def codegen(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(result, [ir.IntType(64)] * (len(args) - 1))
+        return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+
+    return codegen
 
 
 inlined(write_bytes, _write_bytes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -22,15 +21,14 @@ from numba.core.registry import cpu_target
 from audiostream.realtime import (
     callback,
     clock,
-    compiled,
     control,
     oscillator,
     remix,
     resample,
 )
-from audiostream.realtime.inlined import FAR, RETURNS, Modules, far_symbol, lower
+from audiostream.realtime.inlined import RETURNS, Modules, lower
 
-__all__ = ("ENTRIES", "FAR", "part_of", "translate")
+__all__ = ("ENTRIES", "translate")
 
 ENTRIES: Mapping[str, Callable[..., Any]] = {
     "render": callback.render,
@@ -41,13 +39,10 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "swap_word": control.swap_word,
     "arm": control.arm,
     "arm_room": control.arm_room,
-    "changed": control.changed,
     "heard_at": control.heard_at,
     "time_at": control.time_at,
     "monotonic_at": control.monotonic_at,
     "tell": control.tell,
-    "heard_now": control.heard_now,
-    "read_now": control.read_now,
     "take": control.take,
     "take_woken": control.take_woken,
     "read_ring": control.read_ring,
@@ -61,24 +56,16 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
 }
 """What is called from outside, by name."""
 
-SHORT_WAY = ("render", "capture", "run_clock")
-"""Entries that are compiled together: what they call has much in common."""
-
 KNOWN = ("audiostream_", "llvm.")
 """Beginnings of the names that are defined elsewhere: ours, and LLVM's instructions."""
 
 INT64 = ir.IntType(64)
 
 
-def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool = True) -> Any:
+def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
     """Type and lower the entries and all that they call; an LLVM module, not optimised.
 
     Only the entries can be seen from outside of it, under their names.
-
-    Parameters
-    ----------
-    far : bool
-        False: without the far functions that are called, but those among the entries.
     """
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
@@ -90,13 +77,7 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool 
         _undisturbed(cpu_target.typing_context, target),
         target.push_code_library(library),
     ):
-        names = {_symbol(name, function): function for name, function in entries.items()}
-        inner = [_add_entry(target, library, name, names[name]) for name in names]
-        made = set(names)
-        while far and (missing := sorted(set(map(far_symbol, library.called)) - made)):
-            made.update(missing)
-            for name in missing:
-                _add_entry(target, library, name, FAR[name.removeprefix(far_symbol(""))])
+        inner = [_add_entry(target, library, *entry) for entry in entries.items()]
     first, *others = [
         llvm.parse_assembly(cgutils.normalize_ir_text(text)) for text in library.texts
     ]
@@ -104,11 +85,8 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool 
         first.link_in(module)
     for name in inner:  # into its one caller, however large it is
         first.get_function(name).add_function_attribute("alwaysinline")
-    for thing in first.functions:
-        if thing.name.startswith(far_symbol("")):
-            thing.add_function_attribute("noinline")  # far, also where all is in one module
     for thing in (*first.functions, *first.global_variables):
-        if not thing.is_declaration and thing.name not in names:
+        if not thing.is_declaration and thing.name not in entries:
             thing.linkage = "internal"
         elif thing.is_declaration and not thing.name.startswith(KNOWN):
             raise TypeError(
@@ -117,13 +95,6 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool 
             )
     first.verify()
     return first
-
-
-def part_of(name: str) -> dict[str, Callable[..., Any]]:
-    """The entries and far functions of a part: compiled.SHORT_WAY or compiled.REST."""
-    every = {**ENTRIES, **FAR}
-    short = name == compiled.SHORT_WAY
-    return {one: function for one, function in every.items() if (one in SHORT_WAY) == short}
 
 
 @contextlib.contextmanager
@@ -156,10 +127,6 @@ def _undisturbed(typing: Any, target: Any) -> Iterator[None]:
             gc.enable()
 
 
-def _symbol(name: str, function: Callable[..., Any]) -> str:
-    return far_symbol(name) if FAR.get(name) is function else name
-
-
 def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> str:
     """Add a C function that calls numba's and hands on what it returns; numba's name."""
     count = function.__code__.co_argcount
@@ -180,9 +147,3 @@ def _add_entry(target: Any, library: Modules, name: str, function: Callable[...,
     builder.ret(value)
     library.add_ir_module(module)
     return str(descriptor.mangled_name)
-
-
-if __name__ == "__main__":  # a helper of compiled.py's
-    from audiostream.realtime.compiled import optimised
-
-    print(optimised(sys.argv[1]))

@@ -27,19 +27,13 @@ from audiostream.realtime.layout import (
     BELL,
     COMMAND,
     COMMANDS,
-    COURSE_NUMBERS,
-    CURVE,
-    CURVES,
     CUTS,
     HISTORY,
-    LEVELS,
-    LINE,
     NEVER,
-    PAIRS,
     STREAM,
+    TABLE,
     TIME_INFO,
     VOICE,
-    places_for,
 )
 
 MARGIN = 256
@@ -54,11 +48,9 @@ CLOCKS = {
     *(name for name in STREAM.names or () if name.startswith("host_")),
 }
 ADDRESSES = {
-    *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "ramp", "silence"),
-    *LINE,
-    *("courses", "numbers", "curves", "shaped"),
-    *("others", "levels", "sines", "commands", "tail", "meter", "nobody", "groups", "group"),
-    *("bus", "one", "address"),
+    *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "effected", "scaled"),
+    *("levels", "factors", "sines", "table", "commands", "declick", "meter", "plan", "group"),
+    *("bus", "one", "address", "nodes", "nodes_now"),
 }
 """Fields that differ from run to run: what the clock said, and where memory lies."""
 
@@ -73,9 +65,6 @@ class Form:
     load_word: Any
     store_word: Any
     arm: Any
-    changed: Any
-    heard_now: Any
-    read_now: Any
     heard_at: Any
     time_at: Any
     monotonic_at: Any
@@ -99,9 +88,6 @@ PLAIN = Form(
     control.load_word,
     control.store_word,
     control.arm,
-    control.changed,
-    control.heard_now,
-    control.read_now,
     control.heard_at,
     control.time_at,
     control.monotonic_at,
@@ -130,9 +116,6 @@ def compiled() -> Form:
         k.load_word,
         k.store_word,
         k.arm,
-        k.changed,
-        k.heard_now,
-        k.read_now,
         k.heard_at,
         k.time_at,
         k.monotonic_at,
@@ -220,28 +203,17 @@ class Rig:
         self.bells: dict[int, Bell] = {}
         self.noted = self._memory(bells, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
-        places = places_for(voices, groups)
-        self.lined_up = {
-            **{name: self._memory(places, dtype) for name, dtype in LINE.items()},
-            "courses": self._memory(COURSE_NUMBERS * places, np.float64),
-            "numbers": self._memory(2 * PAIRS * places, np.float32),
-            "curves": self._memory(CURVES, CURVE),
-            "shaped": self._memory(voices, np.int64),
+        self.blocks = {
+            name: self._memory(slice * channels, np.float32) for name in ("effected", "scaled")
         }
-        for curve in self.lined_up["curves"].array:
-            for table in ("first", "second"):
-                curve[table] = self._memory(slice * channels, np.float32).address
-        self.others = self._memory(voices, np.int64)
-        self.levels = self._memory(slice, np.float32)
-        self.sines = self._memory(slice, np.float32)
+        self.rows = {
+            name: self._memory(slice, np.float32) for name in ("levels", "factors", "sines")
+        }
+        self.factors = self._memory(TABLE, np.float32)
         self.one = self._memory(1, np.int64)
         self.one.array[0] = 1
         self.ring = self._memory(capacity * channels, np.float32)  # the capture's
-        self.ramp = self._memory(slice * channels, np.float32)
-        self.ramp.array[:] = np.arange(1, slice + 1).repeat(channels)
-        self.silence = self._memory(2 * slice * channels, np.float32)
-        self.nobody = self._memory(1, VOICE)
-        self.groups = self._memory(groups, np.int64)
+        self.plan = self._memory(groups + 1, np.int64)
         self.meter = Meter(1 << 15)
         self.times = Times()
         for name, value in {
@@ -256,24 +228,19 @@ class Rig:
             "bells": self.bell_table.ctypes.data,
             "noted": self.noted.address,
             "mix": self.mix.address,
-            **{name: memory.address for name, memory in self.lined_up.items()},
-            "places": places,
-            "ramp": self.ramp.address,
-            "silence": self.silence.address,
-            "others": self.others.address,
-            "nobody": self.nobody.address,
-            "groups": self.groups.address,
+            **{name: memory.address for name, memory in self.blocks.items()},
+            **{name: memory.address for name, memory in self.rows.items()},
+            "table": self.factors.address,
+            "plan": self.plan.address,
             "meter": self.meter.address,
             "meter_mask": self.meter.mask,
-            "levels": self.levels.address,
-            "sines": self.sines.address,
             "one": self.one.address,
             "ring": self.ring.address,
             "voice_end": voices,
-            "lined_up": -1,
             "wake_commit": NEVER,
             "bell": -1,
             "master": 1.0,
+            "master_goal": 1.0,
             "master_target": 1.0,
         }.items():
             self.stream[name] = value
@@ -281,9 +248,8 @@ class Rig:
         self.histories = []
         self.cuts = []
         self.commands = []
-        self.points = []
         self.meters = []
-        for record in self.table:
+        for slot, record in enumerate(self.table):
             ring = self._memory((capacity + slice) * channels, np.float32)
             history = self._memory(3 * HISTORY, np.int64)
             cuts = self._memory(2 * CUTS, np.int64)
@@ -292,11 +258,8 @@ class Rig:
             self.cuts.append(cuts)
             table = self._memory(COMMANDS, COMMAND)
             self.commands.append(table)
-            tail = self._memory(channels, np.float32)
-            levels = self._memory(2 * LEVELS, np.int64)
-            levels.array.view(np.float64)[1] = 1.0
-            self.points.append(levels)
-            meter = Meter(2 * capacity)
+            declick = self._memory(channels, np.float32)
+            meter = Meter(1 << 15)
             self.meters.append(meter)
             for name, value in {
                 "ring": ring.address,
@@ -306,9 +269,8 @@ class Rig:
                 "bell": -1,
                 "active": 1,
                 "commands": table.address,
-                "tail": tail.address,
-                "levels": levels.address,
-                "level_count": 1,
+                "declick": declick.address,
+                "address": self.voice_address(slot),
                 "meter": meter.address,
                 "meter_mask": meter.mask,
                 "ramp": ramp,
@@ -317,14 +279,10 @@ class Rig:
                     for ramp_name in RAMPS
                     for name in (ramp_name, f"{ramp_name}_goal")
                 },
-                "heard_offset": NEVER,
-                "read_offset": NEVER,
-                "calm": -1,
                 "wake_read": NEVER,
                 "wake_heard": NEVER,
             }.items():
                 record[name] = value
-        self._fixed = self.ramp.array.tobytes()
 
     def _memory(self, count: int, dtype: Any) -> Guarded:
         memory = Guarded(count, dtype)
@@ -332,11 +290,9 @@ class Rig:
         return memory
 
     def check(self) -> None:
-        """Nothing was written outside the memory of the records, nor to what is fixed."""
+        """Nothing was written outside the memory of the records."""
         for memory in self._keep:
             memory.check()
-        assert self._fixed == self.ramp.array.tobytes()
-        assert not self.silence.array.any()
 
     def at(self, name: str, slot: int | None = None) -> int:
         """Address of a word of the stream's record, or of a voice's."""
@@ -380,7 +336,7 @@ class Rig:
 
     def read(self, slot: int = 0) -> int:
         """The index up to which a voice's ring was read, as callers ask for it."""
-        return int(self.form.read_now(self.address, self.voice_address(slot)))
+        return int(self.form.load_word(self.at("read", slot)))
 
     def reads(self) -> list[int]:
         """Those of all voices."""
@@ -388,32 +344,14 @@ class Rig:
 
     def heard(self, slot: int = 0) -> int:
         """The index of a voice's ring that is heard now, as callers ask for it."""
-        return int(self.form.heard_now(self.address, self.voice_address(slot)))
+        return int(self.form.load_word(self.at("heard", slot)))
 
     def gain_of(self, slot: int = 0) -> tuple[float, int]:
-        """A voice's gain before the next frame, and the frames that it still moves for.
-
-        While the voice is in line, its record does not tell.
-        """
-        line = {name: memory.array for name, memory in self.lined_up.items()}
-        for i in range(int(self.stream["line_count"])):
-            if line["line"][i] == self.voice_address(slot) and line["moving_until"][i]:
-                return float(line["gains_now"][i]), int(
-                    line["moving_until"][i] - line["offsets"][i] - int(self.stream["frames"])
-                )
-        return float(self.table[slot]["gain"]), int(self.table[slot]["gain_left"])
-
-    def levels_of(self, slot: int = 0) -> np.ndarray:
-        """The points of a voice's way that its meter knows: (LEVELS, 2), index and level."""
-        table = self.points[slot].array.reshape(LEVELS, 2)
-        return np.column_stack((table[:, 0], table[:, 1].copy().view(np.float64)))
+        """A voice's gain before the next frame, and the frames that it still moves for."""
+        return float(self.table[slot]["gain"]), int(self.table[slot]["gain_remaining"])
 
     def set(self, name: str, value: int, slot: int | None = None) -> None:
         self.form.store_word(self.at(name, slot), value)
-
-    def changed(self, slot: int = 0) -> None:
-        """Tell the audio thread of a change, after it was stored."""
-        self.form.changed(self.address, self.voice_address(slot))
 
     def give(self, kind: int, slot: int = 0, **fields: float) -> int:
         """Give a command: now, unless there is `at`, seconds; its number."""
@@ -425,13 +363,11 @@ class Rig:
         for name in COMMAND.names or ():
             record[name] = {"kind": kind, **fields}.get(name, 0)
         self.set("command_count", number + 1, slot)
-        self.changed(slot)
         return number
 
     def active(self, value: int, slot: int = 0) -> None:
         """Whether the slot is in use."""
         self.set("active", value, slot)
-        self.changed(slot)
 
     def play(self, slot: int = 0) -> None:
         self.give(kinds.PLAY, slot)
@@ -451,7 +387,6 @@ class Rig:
         voice["fade"] = fade
         self.set("ended", int(voice["write"]), slot)
         self.set("skip", int(voice["write"]), slot)
-        self.changed(slot)
 
     def stop(self, fade: int = 0, slot: int = 0) -> None:
         self.clear(fade, slot)
@@ -463,9 +398,7 @@ class Rig:
     def arm(self, index: str, at: int, slot: int = 0) -> bool:
         """Wait for a voice's "read" or "heard" to reach `at`; True if it has."""
         wake = self.at(f"wake_{index}", slot)
-        reached = bool(self.form.arm(wake, self.at(index, slot), at, self.at("armed")))
-        # The word is not kept up while a voice plays on: then this is the second look.
-        return reached or (self.heard(slot) if index == "heard" else self.read(slot)) >= at
+        return bool(self.form.arm(wake, self.at(index, slot), at, self.at("armed")))
 
     def arm_commit(self, at: int) -> bool:
         """Wait for the capture to reach `at`; True if it has."""

@@ -437,13 +437,13 @@ def test_the_fingerprint_depends_on_every_source_file(
     folder = Copy(tmp_path).realtime
     original = compiled.fingerprint()
     assert len(original) == 32
-    monkeypatch.setattr(compiled, "__file__", str(folder / "compiled.py"))
+    monkeypatch.setattr(compiled, "SOURCES", folder)
     assert compiled.fingerprint() == original, "the same text elsewhere is the same"
     seen = {original}
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         path.write_bytes(path.read_bytes() + b"\n")
         seen.add(compiled.fingerprint())
-    assert len(seen) == 1 + len(list(folder.glob("*.py")))
+    assert len(seen) == 1 + len(list(folder.rglob("*.py")))
     (folder / "another.py").touch()
     assert compiled.fingerprint() not in seen
 
@@ -514,45 +514,3 @@ def test_kernels_that_are_built_again_do_the_same_beside_the_first(cache: Cache)
         kernels.encode_block(samples.ctypes.data, target.ctypes.data, 16, 50)
         results.append(target.tolist())
     assert results[0] == results[1]
-
-
-# --- the other half of the first compile -------------------------------------------
-
-
-def functions_of(module: object) -> set[str]:
-    return {f.name for f in module.functions if not f.is_declaration}  # type: ignore[attr-defined]
-
-
-def test_another_interpreter_compiles_its_part() -> None:
-    from audiostream.realtime.translate import part_of
-
-    with compiled.Helper(compiled.REST) as helper:
-        assert helper._process is not None
-        visible = {name for name in functions_of(helper.module()) if not name.startswith("_Z")}
-        assert helper._process.returncode == 0
-    rest, short = part_of(compiled.REST), part_of(compiled.SHORT_WAY)
-    assert {name.removeprefix("audiostream_far_") for name in visible} == set(rest)
-    assert not set(rest) & set(short)
-    assert set(compiled.NAMES) <= set(rest) | set(short)
-
-
-def test_where_the_helper_fails_the_work_is_done_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broken = tmp_path / "python-broken"
-    broken.write_text("#!/bin/sh\nexit 3\n")
-    broken.chmod(0o755)
-    asked: list[str] = []
-    monkeypatch.setattr(compiled, "optimised", asked.append)
-    for executable in (str(broken), str(tmp_path / "python-gone"), "/usr/sbin/uwsgi", ""):
-        monkeypatch.setattr(sys, "executable", executable)
-        with compiled.Helper(compiled.REST) as helper:
-            helper.module()
-    assert asked == [compiled.REST] * 4
-
-
-def test_a_helper_that_is_not_wanted_any_more_is_ended() -> None:
-    with compiled.Helper(compiled.REST) as helper:
-        pass
-    assert helper._process is not None
-    assert helper._process.returncode is not None

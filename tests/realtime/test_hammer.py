@@ -95,11 +95,8 @@ def external(name: str, count: int) -> Any:
 
 
 put = external("put", 7)
-changed = external("changed", 2)
 read_ring = external("read_ring", 4)
 arm = external("arm", 4)
-heard_now = external("heard_now", 2)
-read_now = external("read_now", 2)
 heard_at = external("heard_at", 2)
 
 
@@ -169,11 +166,10 @@ def produce(stream: int, address: int, block: int, rounds: int, seed: int, rarel
         if (
             taken == 0
             and (seed >> 5) % rarely == 0
-            and load_seq(voice, "skip") + HEARD_BETWEEN <= read_now(stream, address)
+            and load_seq(voice, "skip") + HEARD_BETWEEN <= load_seq(voice, "read")
         ):
             store_seq(voice, "ended", write)
             store_seq(voice, "skip", write)
-            changed(stream, address)
     return seed
 
 
@@ -195,7 +191,7 @@ def consume(
     for _ in range(rounds):
         state[7] = (state[7] * 1103515245 + 12345) & 0x7FFFFFFF
         frames = 1 + (state[7] >> 16) % 64
-        before = read_now(stream, address)
+        before = load_seq(voice, "read")
         call_back(entry, 0, block, frames, times, 0, stream)
         jumped = 0
         while state[1] < voice["cut_count"]:
@@ -207,7 +203,7 @@ def consume(
             state[1] += 1
             jumped += cuts[place + 1] - cuts[place]
         state[3] += jumped
-        state[2] += read_now(stream, address) - before - jumped
+        state[2] += load_seq(voice, "read") - before - jumped
         at = state[5]
         for i in range(frames):
             if samples[i] != 0.0:
@@ -245,13 +241,14 @@ def live(
 
 def listen(stream: int, address: int, rounds: int, state_at: int) -> int:
     """A caller who asks what is heard; state: the last answer, answers, moves, wrong ones."""
+    voice = voice_at(address)
     state = words_at(state_at, 4)
     for _ in range(rounds):
-        heard = heard_now(stream, address)
+        heard = load_seq(voice, "heard")
         state[1] += 1
         if heard > state[0]:
             state[2] += 1
-        if heard < state[0] or heard > read_now(stream, address):
+        if heard < state[0] or heard > load_seq(voice, "read"):
             state[3] += 1
         state[0] = heard
     return 0
@@ -355,7 +352,7 @@ def wait_for_voice(
                 patience = 20_000
                 now = 0
                 while patience > 0 and now < state[0]:
-                    now = read_now(stream, address)
+                    now = load_seq(voice, "read")
                     patience -= 1
                 if patience == 0:
                     return 0
@@ -363,7 +360,7 @@ def wait_for_voice(
                 acks[0] = state[0] - 1
                 continue
             told = arm(wake, index, at, stream + ARMED) != 0
-            now = heard_now(stream, address) if heard != 0 else read_now(stream, address)
+            now = load_seq(voice, "heard") if heard != 0 else load_seq(voice, "read")
             if not told and now < at:
                 state[1] = 1
         if state[1] == 1:
@@ -374,7 +371,7 @@ def wait_for_voice(
                 return 0
             state[1] = 0
             state[2] += 1
-            now = heard_now(stream, address) if heard != 0 else read_now(stream, address)
+            now = load_seq(voice, "heard") if heard != 0 else load_seq(voice, "read")
             if now < at:
                 state[4] += 1
                 continue
@@ -427,7 +424,7 @@ def _compiled_first() -> None:
 @functools.lru_cache(maxsize=1)
 def loops() -> dict[str, Callable[..., int]]:
     """The loops as machine code; they give up the lock while they run."""
-    for name in ("put", "changed", "read_ring", "arm", "heard_now", "read_now", "heard_at"):
+    for name in ("put", "read_ring", "arm", "heard_at"):
         address = ctypes.cast(getattr(kernels(), name), ctypes.c_void_p).value
         llvm.add_symbol(f"audiostream_hammer_{name}", address)
     names = [loop.__name__ for loop in LOOPS]

@@ -25,11 +25,11 @@ from audiostream.realtime.layout import (
     BELL,
     CLOCK,
     COMMAND,
-    CURVE,
     CUTS,
     GROUP,
     HISTORY,
     NEVER,
+    NODE,
     POINT,
     PRODUCER,
     STREAM,
@@ -1368,7 +1368,7 @@ SHARED = {
     # Words that one thread writes while another may read or write them; in kernels they are
     # touched through atomics.py alone.  Written by callers while the audio thread runs:
     "caller": {
-        *("active", "changes", "command_count", "kind"),
+        *("active", "command_count", "kind", "nodes", "plan"),
         *("prebuffer", "rebuffer", "monitor_count"),
         *("group_clear", "group_skip", "clear_count", "clear_fade"),
         *("key", "duck", "attack", "hold", "release"),
@@ -1381,7 +1381,7 @@ SHARED = {
         *("read", "heard", "cut_count", "starved", "reserve", "commit", "ended"),
         *("entered", "left", "callbacks", "frames", "underruns", "overruns", "late"),
         *("longest", "wakeups", "heartbeat", "time", "sink_bytes", "sink_failed"),
-        *("command_taken", "shortages", "stop_count", "level_count", "read_offset"),
+        *("command_taken", "shortages", "stop_count", "failed"),
         *("clock_version", "host_version", "shift"),
         *("anchor", "drift", "version"),  # of either line; its time has a stream's name
     },
@@ -1415,35 +1415,27 @@ OWN = {
     *(("append_block", word) for word in ("commit",)),
     *(("take_in", word) for word in ("frames", "commit", "ended")),
     *(("wake_voice", word) for word in ("read", "heard")),
-    *(("follow_breaks", word) for word in ("read", "heard")),
-    *(("follow_heard", word) for word in ("read",)),
-    *(("add_span", word) for word in ("read",)),
-    *(("fade_out", word) for word in ("read",)),
+    *(("follow_heard", word) for word in ("read", "heard")),
     *(("cut", word) for word in ("read", "cut_count")),
     *(
         (function, "read")
         for function in (
-            *("begin_tail", "is_calm", "mix_part", "note_silence", "play_on", "run_dry"),
+            *("add_next", "begin_declick", "clear_groups", "cut_voices", "fade_out"),
+            *("frames_there", "is_held", "note_silence", "play", "run_out"),
             *("start_sounding", "still_fills", "stop_voice"),
         )
     ),
-    *(("run_dry", word) for word in ("shortages",)),
-    *((f, "read") for f in ("carry_out_clears", "is_held", "mix_voice")),
-    *((f, "level_count") for f in ("note_level", "note_point")),
-    *((f, "level_count") for f in ("foresee_point", "forget_point")),
+    *(("run_out", word) for word in ("shortages",)),
+    *(("run_node", word) for word in ("failed",)),
     *(("count_starved", word) for word in ("starved",)),
     *(("end_voice", word) for word in ("stop_count",)),
-    *((f, "command_taken") for f in ("forget_done", "is_calm", "next_command", "obey")),
+    *((f, "command_taken") for f in ("forget_done", "next_command", "obey")),
     *(("frames_until", word) for word in ("drift", "anchor", "time", "clock_version")),
     *(("follow", word) for word in ("drift", "anchor", "time", "version")),
     *(("follow_clock", word) for word in ("frames",)),
     *(("follow_host", word) for word in ("anchor", "frames", "time", "version")),
     *(("host_time", word) for word in ("shift", "time")),
     *((f, "time") for f in ("captured_at", "feed_monitors")),
-    *(("line_up", word) for word in ("frames", "read")),
-    *((f, "read_offset") for f in ("read_by_now", "show_reads", "stand_alone")),
-    *((f, "frames") for f in ("here_of", "look_again", "read_by_now", "show_reads")),
-    *(("read_by_now", word) for word in ("read",)),
     *(("pour", word) for word in ("sink_bytes", "sink_failed")),
     *(("tick", word) for word in ("frames",)),
     *(("run_clock", word) for word in ("frames", "ended")),
@@ -1454,7 +1446,7 @@ def all_accesses() -> set[tuple[str, str, str]]:
     """The plain accesses to shared words in all of realtime/."""
     shared = SHARED["caller"] | SHARED["audio"]
     found = set()
-    for path in REALTIME.glob("*.py"):
+    for path in REALTIME.rglob("*.py"):
         found |= plain_accesses(path.read_text(encoding="utf-8"))
     return {access for access in found if access[2] in shared}
 
@@ -1465,7 +1457,7 @@ def test_shared_words_are_touched_by_atomics_alone() -> None:
     assert own - all_accesses() == set(), "no exception is left over"
 
 
-RECORDS = (BELL, CLOCK, COMMAND, CURVE, GROUP, POINT, STREAM, TIMELINE, VOICE)
+RECORDS = (BELL, CLOCK, COMMAND, GROUP, NODE, POINT, STREAM, TIMELINE, VOICE)
 
 
 def test_every_shared_word_is_one_of_the_records() -> None:

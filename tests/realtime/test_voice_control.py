@@ -60,7 +60,6 @@ class Both:
     def clear(self, fade: int) -> None:
         self.rig.table[0]["fade"] = fade
         self.rig.set("skip", int(self.rig.table[0]["write"]), 0)
-        self.rig.changed()
         self.oracle.clear(fade)
 
     def tell(

@@ -1,0 +1,1 @@
+"""The mixer: strips (source, effects, fader) that play into buses; audio thread."""

@@ -1,0 +1,184 @@
+"""What callers tell a strip to do, at once or at a time, on exactly that frame; audio thread.
+
+A caller fills a command's record and publishes it by moving ``command_count``.  The audio
+thread carries out what is due in the order of their times, and of their giving where these are
+equal. The side that swaps a command's opcode for :data:`NOTHING` has it: the audio thread to
+carry it out, or a caller to take it back.  A caller that swaps it for :data:`WRITTEN` puts
+another command in its place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.atomics import (
+    command_at,
+    compare_and_swap,
+    load_acquire,
+    load_seq,
+    node_at,
+    point_at,
+    ramp_at,
+    store,
+    store_release,
+)
+from audiostream.realtime.graph.fader import (
+    GAIN_RAMP,
+    LEFT_RAMP,
+    MUTE_RAMP,
+    RIGHT_RAMP,
+    TRANSPORT_RAMP,
+    ramp_of,
+)
+from audiostream.realtime.graph.nodes import node_of
+from audiostream.realtime.inlined import inlined
+from audiostream.realtime.kinds import (
+    END,
+    GAIN,
+    HOLD,
+    NOTHING,
+    PAN,
+    PAUSE,
+    PAUSED,
+    PAUSING,
+    PLAY,
+    PLAYING,
+    RESUME,
+    SET,
+    SILENCE,
+    STOP,
+    STOPPED,
+)
+from audiostream.realtime.layout import COMMAND_BYTES, COMMANDS, NEVER, PARAMETER_BYTES
+from audiostream.realtime.numbers import larger
+from audiostream.realtime.timeline import CLOCK, point_of
+from audiostream.realtime.units.automation import set_ramp, start_curve, start_ramp
+
+__all__ = ("forget_done", "frames_until", "next_command", "perform")
+
+
+@inlined
+def frames_until(stream: Any, at: float, frame: int) -> int:
+    """Frames from the device's frame `frame` to the one that is heard at `at`."""
+    point = point_at(point_of(stream["address"] + CLOCK, stream["clock_version"]))
+    seconds = at - point["time"]
+    there = np.int64(np.ceil(seconds * stream["rate"] * (1.0 - point["drift"]) - 0.5))
+    return point["anchor"] + there - frame
+
+
+@inlined
+def forget_done(voice: Any) -> None:
+    """Give the records of what was carried out, or taken back, to the caller again."""
+    count = load_acquire(voice, "command_count")
+    taken = voice["command_taken"]
+    while taken < count:
+        command = command_at(voice["commands"] + COMMAND_BYTES * (taken & (COMMANDS - 1)))
+        if load_seq(command, "kind") != NOTHING:
+            break
+        taken += 1
+    if taken != voice["command_taken"]:
+        store_release(voice, "command_taken", taken)
+
+
+@inlined
+def next_command(stream: Any, voice: Any, frame: int) -> int:
+    """Number of the command that is due first, counted from 0; -1: there is none."""
+    found = -1
+    earliest = NEVER
+    first = NEVER
+    for number in range(voice["command_taken"], load_acquire(voice, "command_count")):
+        command = command_at(voice["commands"] + COMMAND_BYTES * (number & (COMMANDS - 1)))
+        if load_seq(command, "kind") > NOTHING:
+            due = -NEVER
+            if command["at"] != 0.0:
+                due = frames_until(stream, command["at"], frame)
+            if due < earliest or (due == earliest and command["order"] < first):
+                earliest = due
+                first = command["order"]
+                found = number
+    return found
+
+
+@inlined
+def perform(stream: Any, strip: Any, command: Any, frame: int) -> int:
+    """Carry out a command that is due; what is left to do for its source, or NOTHING.
+
+    That is STOP or END, which have to do with what is queued.
+    """
+    opcode = load_seq(command, "kind")
+    if opcode <= NOTHING or not compare_and_swap(command, "kind", opcode, NOTHING):
+        return NOTHING  # taken back, or another one is put in its place
+    if command["at"] != 0.0:
+        store(strip, "late", larger(-frames_until(stream, command["at"], frame), 0))
+    frames = command["over"]
+    snaps = command["order"] & 1 != 0
+    if snaps and strip["sounding"] == 0:
+        frames = 0
+    if opcode == GAIN:
+        gain = ramp_of(strip, GAIN_RAMP)
+        if not snaps or command["value"] != gain["goal"]:  # else it is there, or moves there
+            start_command(gain, command, frames)
+    elif opcode == SILENCE:
+        start_ramp(ramp_of(strip, MUTE_RAMP), command["value"], frames)
+    elif opcode == PAN:
+        start_ramp(ramp_of(strip, LEFT_RAMP), command["value"], frames)
+        start_ramp(ramp_of(strip, RIGHT_RAMP), command["turn"], frames)
+    elif opcode == SET:
+        set_parameter(strip, command)
+    elif opcode == STOP or opcode == END:
+        return opcode
+    else:
+        move_transport(strip, opcode, command["over"], frames)
+    return NOTHING
+
+
+@inlined
+def start_command(ramp: Any, command: Any, frames: int) -> None:
+    """Move a ramp as a command says."""
+    start_curve(
+        ramp,
+        command["value"],
+        frames,
+        command["shape"],
+        command["turn"],
+        command["turn_other"],
+    )
+
+
+@inlined
+def set_parameter(strip: Any, command: Any) -> None:
+    """Move a parameter of one of the strip's nodes; one that is gone is not found."""
+    address = node_of(strip["nodes_now"], command["node"])
+    if address != 0:
+        node = node_at(address)
+        parameter = node["params"] + PARAMETER_BYTES * command["parameter"]
+        start_command(ramp_at(parameter), command, command["over"])
+
+
+@inlined
+def move_transport(strip: Any, opcode: int, over: int, frames: int) -> None:
+    """Play, pause, resume or hold; `frames` is `over`, or 0 where nothing sounds."""
+    gain = ramp_of(strip, TRANSPORT_RAMP)
+    transport = strip["transport"]
+    sounding = strip["sounding"] != 0
+    if opcode == PLAY:
+        if transport == STOPPED:
+            set_ramp(gain, 1.0)
+        else:
+            start_ramp(gain, 1.0, over)
+        strip["transport"] = PLAYING
+    elif opcode == RESUME:
+        if transport == PAUSED or transport == PAUSING:
+            start_ramp(gain, 1.0, over)
+            strip["transport"] = PLAYING
+    elif opcode == PAUSE:
+        if transport == PLAYING:
+            if sounding and frames > 0:
+                start_ramp(gain, 0.0, frames)
+                strip["transport"] = PAUSING
+            else:
+                strip["transport"] = PAUSED
+    elif opcode == HOLD and transport == PLAYING and not sounding:
+        strip["transport"] = PAUSED

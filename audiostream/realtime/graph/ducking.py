@@ -1,0 +1,91 @@
+"""Ducking: a group is softer while a voice of another group, its key, sounds; audio thread.
+
+It runs between the voices and the groups, and looks at nothing but how many voices of the key
+sound from which frame of the block on.  So it orders nothing: A may duck under B while B ducks
+under A.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audiostream.realtime.atomics import group_at, load, load_acquire, voice_at, words_at
+from audiostream.realtime.graph.fader import DUCKING_RAMP, ramp_of
+from audiostream.realtime.inlined import inlined
+from audiostream.realtime.numbers import smaller
+from audiostream.realtime.units.automation import start_ramp
+
+__all__ = ("count_voices", "duck")
+
+FREE, DUCKED, HOLDING = 0, 1, 2
+"""Whether a group is at its own level, is ducked, or still is though its key is silent."""
+
+
+@inlined
+def voices_at(group: Any, at: int) -> int:
+    """How many of a group's voices sound in the block's frame `at`."""
+    voices = group["voices"]
+    if group["moving"] != 0:
+        sounding = words_at(group["sounding"], at + 1)
+        for i in range(at + 1):
+            voices += sounding[i]
+    return voices
+
+
+@inlined
+def duck(group: Any, at: int, until: int) -> int:
+    """Follow the group's key from the block's frame `at` on.
+
+    Returns
+    -------
+    int
+        The frame at which there is more to do, `until` at the latest.
+    """
+    ducking = ramp_of(voice_at(group["voice"]), DUCKING_RAMP)
+    address = load_acquire(group, "key")
+    if address == 0:
+        if group["state"] != FREE:
+            start_ramp(ducking, 1.0, load(group, "release"))
+            group["state"] = FREE
+        return until
+    key = group_at(address)
+    voices = voices_at(key, at)
+    if voices > 0:
+        if group["state"] == FREE or ducking["goal"] != load(group, "duck"):
+            start_ramp(ducking, load(group, "duck"), load(group, "attack"))
+        group["state"] = DUCKED
+    elif group["state"] == DUCKED:
+        group["state"] = HOLDING
+        group["hold_left"] = load(group, "hold")
+    if group["state"] == HOLDING:
+        if group["hold_left"] == 0:
+            start_ramp(ducking, 1.0, load(group, "release"))
+            group["state"] = FREE
+        else:
+            until = smaller(until, at + group["hold_left"])
+    if key["moving"] != 0:
+        sounding = words_at(key["sounding"], until + 1)
+        before = voices > 0
+        for i in range(at + 1, until):
+            voices += sounding[i]
+            if (voices > 0) != before:
+                until = i
+                break
+    if group["state"] == HOLDING:
+        group["hold_left"] -= until - at
+    return until
+
+
+@inlined
+def count_voices(group: Any, frames: int) -> None:
+    """Count how many voices sound after a block; what is noted of the next one stays."""
+    if group["moving"] == 0:
+        return
+    sounding = words_at(group["sounding"], frames + 1)
+    for i in range(frames):
+        group["voices"] += sounding[i]
+        sounding[i] = 0
+    if frames > 0:
+        sounding[0] = sounding[frames]
+        sounding[frames] = 0
+        group["moving"] = 1 if sounding[0] != 0 else 0

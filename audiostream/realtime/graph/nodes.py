@@ -1,0 +1,104 @@
+"""The effects of a strip: compiled functions that change a block in place; audio thread.
+
+A strip's nodes are a list in memory, int64: how many, then the addresses of their
+:data:`~audiostream.realtime.layout.NODE` records.  A caller publishes another list by storing
+its address in the strip's record; the audio thread looks at it once a block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.atomics import (
+    floats_at,
+    node_at,
+    parameter_at,
+    ramp_at,
+    store,
+    words_at,
+)
+from audiostream.realtime.inlined import inlined
+from audiostream.realtime.layout import PARAMETER_BYTES
+from audiostream.realtime.numbers import smaller
+from audiostream.realtime.system import call_node
+from audiostream.realtime.units.automation import fill_ramp
+
+__all__ = ("node_of", "run_nodes")
+
+
+@inlined
+def node_of(nodes: int, serial: int) -> int:
+    """Address of the node with a serial number in a strip's list; 0 if it is not there."""
+    if nodes == 0:
+        return 0
+    count = words_at(nodes, 1)[0]
+    addresses = words_at(nodes, count + 1)
+    for i in range(1, count + 1):
+        if node_at(addresses[i])["serial"] == serial:
+            return addresses[i]
+    return 0
+
+
+@inlined
+def fill_parameter(stream: Any, address: int, frames: int) -> None:
+    """Have a parameter's array hold its values of the next frames.
+
+    A constant is put down once for a whole slice.
+    """
+    parameter = parameter_at(address)
+    ramp = ramp_at(address)
+    values = floats_at(parameter["array"], stream["slice"])
+    if ramp["remaining"] == 0:
+        if parameter["filled"] == 0:
+            for i in range(stream["slice"]):
+                values[i] = np.float32(ramp["value"])
+            parameter["filled"] = 1
+        return
+    parameter["filled"] = 0
+    done = 0
+    while done < frames and ramp["remaining"] > 0:
+        count = smaller(frames - done, ramp["remaining"])
+        fill_ramp(ramp, parameter["array"] + 4 * done, stream["sines"], count)
+        done += count
+    for i in range(done, frames):
+        values[i] = np.float32(ramp["value"])
+
+
+@inlined
+def run_node(stream: Any, node: Any, block: int, frames: int) -> None:
+    """Have one effect change the block; one that has failed is left out."""
+    if node["failed"] != 0:
+        return
+    for i in range(node["param_count"]):
+        fill_parameter(stream, node["params"] + i * PARAMETER_BYTES, frames)
+    status = call_node(
+        node["code"],
+        block,
+        frames,
+        stream["channels"],
+        node["state"],
+        node["buffers"],
+        node["arrays"],
+        stream["rate"],
+    )
+    if status != 0:
+        store(node, "failed", status)
+
+
+@inlined
+def run_nodes(stream: Any, nodes: int, block: int, frames: int) -> None:
+    """Have a strip's effects change the block at `block`, one after the other.
+
+    Parameters
+    ----------
+    nodes : int
+        Address of the list; 0: there are none.
+    """
+    if nodes == 0:
+        return
+    count = words_at(nodes, 1)[0]
+    addresses = words_at(nodes, count + 1)
+    for i in range(1, count + 1):
+        run_node(stream, node_at(addresses[i]), block, frames)

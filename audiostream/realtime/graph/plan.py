@@ -1,0 +1,107 @@
+"""The walk over the graph, from the voices through their groups to the mix; audio thread.
+
+The plan is a list in memory, int64: how many groups, then the addresses of their
+:data:`~audiostream.realtime.layout.GROUP` records, in the order in which they are mixed.  A
+caller publishes another one by storing its address.  Voices need no order: they are slots, and
+run if they are in use.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.atomics import (
+    floats_at,
+    group_at,
+    load,
+    load_acquire,
+    load_seq,
+    ramp_at,
+    voice_at,
+    words_at,
+)
+from audiostream.realtime.graph.ducking import count_voices
+from audiostream.realtime.graph.strip import clear_groups, run_group, run_voice
+from audiostream.realtime.inlined import inlined
+from audiostream.realtime.layout import STREAM, VOICE_BYTES
+from audiostream.realtime.numbers import smaller
+from audiostream.realtime.units.automation import fill_ramp, start_ramp
+from audiostream.realtime.units.gain import clear_block, scale_block
+
+__all__ = ("mix_block",)
+
+MASTER = int(STREAM.fields["master"][1])  # type: ignore[index]
+
+
+@inlined
+def run_voices(stream: Any, frames: int) -> None:
+    """Add the voices in use to the mix, or to the blocks of their groups."""
+    address = stream["voices"]
+    for _ in range(load_acquire(stream, "voice_end")):
+        voice = voice_at(address)
+        if load_seq(voice, "active") != 0 and voice["bus"] == 0:
+            bus = stream["mix"]
+            if voice["group"] != 0:
+                bus = group_at(voice["group"])["block"]
+            run_voice(stream, voice, bus, frames)
+        address += VOICE_BYTES
+
+
+@inlined
+def run_groups(stream: Any, plan: int, frames: int) -> None:
+    """Add the groups' blocks to the mix."""
+    groups = words_at(plan, words_at(plan, 1)[0] + 1)
+    for k in range(1, groups[0] + 1):
+        run_group(stream, group_at(groups[k]), stream["mix"], frames)
+    for k in range(1, groups[0] + 1):
+        count_voices(group_at(groups[k]), frames)
+
+
+@inlined
+def clear_buses(stream: Any, plan: int, frames: int) -> None:
+    """Begin with silence in the mix and in the groups' blocks."""
+    samples = frames * stream["channels"]
+    clear_block(floats_at(stream["mix"], samples), samples)
+    groups = words_at(plan, words_at(plan, 1)[0] + 1)
+    for k in range(1, groups[0] + 1):
+        clear_block(floats_at(group_at(groups[k])["block"], samples), samples)
+
+
+@inlined
+def apply_master(stream: Any, frames: int) -> None:
+    """Scale the mix by its gain, which moves when the stream closes."""
+    master = ramp_at(stream["address"] + MASTER)
+    change = load_acquire(stream, "master_change")
+    if change != stream["master_seen"]:
+        stream["master_seen"] = change
+        start_ramp(master, load(stream, "master_target"), load(stream, "master_frames"))
+    done = 0
+    while done < frames:
+        count = frames - done
+        levels = floats_at(stream["levels"], count)
+        if master["remaining"] > 0:
+            count = smaller(count, master["remaining"])
+            fill_ramp(master, stream["levels"], stream["sines"], count)
+        elif master["value"] == 1.0:
+            return
+        else:
+            for i in range(count):
+                levels[i] = np.float32(master["value"])
+        channels = stream["channels"]
+        block = floats_at(stream["mix"] + 4 * channels * done, count * channels)
+        scale_block(block, levels, channels, count)
+        done += count
+
+
+@inlined
+def mix_block(stream: Any, frames: int) -> int:
+    """Mix the next frames of the whole graph, at most `frames`; how many these are."""
+    plan = load_acquire(stream, "plan")
+    count = clear_groups(stream, plan, frames)
+    clear_buses(stream, plan, count)
+    run_voices(stream, count)
+    run_groups(stream, plan, count)
+    apply_master(stream, count)
+    return count

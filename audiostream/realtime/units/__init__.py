@@ -1,0 +1,1 @@
+"""What strips are made of: levels that move, sums, meters; audio thread."""

@@ -1,0 +1,98 @@
+"""Inner loops over blocks: clear, scale, add; audio thread."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.inlined import apart, inlined
+from audiostream.realtime.layout import TABLE
+from audiostream.realtime.numbers import multiply_add
+
+__all__ = (
+    "add_block",
+    "add_steady",
+    "add_with_sides",
+    "clear_block",
+    "multiply_all",
+    "scale_block",
+    "scale_frames",
+)
+
+ZERO = np.float32(0.0)
+
+
+@inlined
+def clear_block(block: Any, count: int) -> None:
+    """Begin with silence."""
+    for i in range(count):
+        block[i] = ZERO
+
+
+@apart
+def add_steady(mix: Any, source: Any, table: Any, count: int) -> None:
+    """Add samples to a block, sample ``i`` times ``table[i % TABLE]``.
+
+    The inner loop has a fixed length, so that LLVM keeps the table in registers.
+    """
+    whole = count - count % TABLE
+    for i in range(0, whole, TABLE):
+        for j in range(TABLE):
+            mix[i + j] = multiply_add(source[i + j], table[j], mix[i + j])
+    for i in range(whole, count):
+        mix[i] = multiply_add(source[i], table[i - whole], mix[i])
+
+
+@apart
+def add_block(mix: Any, source: Any, count: int) -> None:
+    """Add samples to a block."""
+    for i in range(count):
+        mix[i] += source[i]
+
+
+@apart
+def add_with_sides(
+    mix: Any,
+    source: Any,
+    left: Any,
+    left_step: Any,
+    right: Any,
+    right_step: Any,
+    frames: int,
+) -> None:
+    """Add stereo frames; frame ``t``, from 1, times ``left + t left_step`` and so on."""
+    for i in range(frames):
+        t = np.float32(i + 1)
+        to_left = multiply_add(t, left_step, left)
+        to_right = multiply_add(t, right_step, right)
+        mix[2 * i] = multiply_add(source[2 * i], to_left, mix[2 * i])
+        mix[2 * i + 1] = multiply_add(source[2 * i + 1], to_right, mix[2 * i + 1])
+
+
+@apart
+def multiply_all(levels: Any, factors: Any, count: int) -> None:
+    """Multiply levels by factors."""
+    for i in range(count):
+        levels[i] *= factors[i]
+
+
+@apart
+def scale_frames(target: Any, source: Any, levels: Any, channels: int, frames: int) -> None:
+    """Put frames at their levels into a block."""
+    if channels == 2:
+        for i in range(frames):
+            target[2 * i] = source[2 * i] * levels[i]
+            target[2 * i + 1] = source[2 * i + 1] * levels[i]
+        return
+    for i in range(frames):
+        for c in range(channels):
+            target[i * channels + c] = source[i * channels + c] * levels[i]
+
+
+@apart
+def scale_block(block: Any, levels: Any, channels: int, frames: int) -> None:
+    """Scale the frames of a block by their levels, in place."""
+    for i in range(frames):
+        for c in range(channels):
+            block[i * channels + c] *= levels[i]

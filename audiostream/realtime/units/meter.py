@@ -1,0 +1,73 @@
+"""Peak and power of what goes by, in spans of some milliseconds; audio thread.
+
+A meter is float32 (spans + 1, 2): the largest magnitude and the sum of squares of
+:data:`~audiostream.realtime.layout.SPAN` frames of the device each, all channels together.  The
+span of frame ``index`` is at ``index // SPAN`` modulo the number of spans, a power of two.  The
+last row is for what is being measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.atomics import floats_at
+from audiostream.realtime.inlined import inlined, reordered
+from audiostream.realtime.layout import SPAN
+from audiostream.realtime.numbers import louder, smaller
+
+__all__ = ("begin_spans", "measure")
+
+SPAN_BITS = SPAN.bit_length() - 1
+
+ZERO = np.float32(0.0)
+
+
+@reordered
+def take_measure(found: Any, samples: Any, count: int) -> None:
+    """Put peak and power of samples into `found`."""
+    peak = ZERO
+    power = ZERO
+    for i in range(count):
+        peak = louder(peak, samples[i])
+        power += samples[i] * samples[i]
+    found[0] = peak
+    found[1] = power
+
+
+@inlined
+def begin_spans(meter: int, mask: int, index: int, frames: int) -> None:
+    """Forget what the spans that begin within these frames have held before."""
+    first = (index + SPAN - 1) >> SPAN_BITS
+    last = (index + frames - 1) >> SPAN_BITS
+    for number in range(first, last + 1):
+        span = floats_at(meter + 8 * (number & mask), 2)
+        span[0] = ZERO
+        span[1] = ZERO
+
+
+@inlined
+def measure(
+    meter: int, mask: int, index: int, source: int, frames: int, channels: int, level: float
+) -> None:
+    """Measure frames at a level, the first of which is number `index`.
+
+    :func:`begin_spans` was called for them.
+
+    Parameters
+    ----------
+    source : int
+        Address of float32 (frames, channels).
+    """
+    found = floats_at(meter + 8 * (mask + 1), 2)
+    done = 0
+    while done < frames:
+        at = index + done
+        count = smaller(frames - done, SPAN - (at & (SPAN - 1)))
+        samples = floats_at(source + 4 * channels * done, count * channels)
+        take_measure(found, samples, count * channels)
+        span = floats_at(meter + 8 * ((at >> SPAN_BITS) & mask), 2)
+        span[0] = louder(span[0], np.float32(found[0] * level))
+        span[1] += np.float32(found[1] * level * level)
+        done += count
