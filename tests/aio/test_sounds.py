@@ -273,25 +273,7 @@ async def test_how_a_sound_cannot_be_played(how: dict[str, Any]) -> None:
         assert not device.step(400).any()
 
 
-async def test_a_sound_that_ended_in_a_fade_leaves_its_slots_memory_alone() -> None:
-    """The device told of its end between two blocks, so the mixer has it in line still."""
-    device = ManualDevice()
-    async with speaker_on(device, encoding=32) as speaker:
-        sound = speaker.load(np.full(6400, 0.5, np.float32))
-        shot = sound.play()
-        device.step(640)
-        shot.fade(0.25, 1.0)
-        device.step(6400 - 640)
-        assert shot.is_finished
-        levels = speaker.engine._memory[0]["levels"]
-        before = levels.copy()
-        speaker.engine._sweep()
-        assert 0 not in speaker.engine._memory
-        device.step(64)
-        np.testing.assert_array_equal(levels, before)
-
-
-async def test_who_gets_the_slot_of_a_sound_that_ended_in_a_fade_is_metered_anew() -> None:
+async def test_the_next_voice_in_a_slot_has_a_level_and_a_meter_of_its_own() -> None:
     device = ManualDevice()
     async with speaker_on(device, encoding=32) as speaker:
         sound = speaker.load(np.full(6400, 0.5, np.float32))
