@@ -5,9 +5,8 @@ at ``index & (capacity - 1)``.  A voice's ring is followed by a *guard*, a copy 
 first frames, so that the audio thread reads up to a guard's length from any index in one
 unit-stride span; the producer writes those frames twice.
 
-A voice's ring never holds more than its capacity less a slice: the audio thread may move
-``read`` behind a block, of a slice at most, just before it reads it.  Of a voice in line it is
-not moved at all: there the device's frames tell (see control.read_now).
+A voice's ring never holds more than its capacity less a slice, which keeps the guard's frames
+apart from those that are being written.
 
 Not guaranteed: an index of the other side may be stale, which only ever shows less room
 or fewer frames than there are.

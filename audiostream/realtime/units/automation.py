@@ -214,11 +214,14 @@ def fill_equal_power(ramp: Any, values: int, scratch: int, count: int) -> None:
     hypotenuses(cosines, sines, low, np.float32(ramp["goal"]), count)
 
 
-@inlined
-def fill_linear(values: Any, value: float, step: float, count: int) -> None:
-    """Put down the next frames' values on a straight line."""
+@apart
+def fill_linear(values: Any, value: Any, step: Any, count: int) -> None:
+    """Put down the next frames' values on a straight line.
+
+    Processors without AVX-512 turn vectors of 32-bit integers into floats, not of 64 bits.
+    """
     for i in range(count):
-        values[i] = np.float32(value + (i + 1) * step)
+        values[i] = multiply_add(np.float32(np.int32(i + 1)), step, value)
 
 
 @inlined
@@ -233,7 +236,8 @@ def fill_ramp(ramp: Any, values: int, scratch: int, count: int) -> None:
         At most the frames that the ramp has left, if it moves.
     """
     if ramp["shape"] == LINEAR:
-        fill_linear(floats_at(values, count), ramp["value"], ramp["step"], count)
+        value, step = np.float32(ramp["value"]), np.float32(ramp["step"])
+        fill_linear(floats_at(values, count), value, step, count)
     elif ramp["shape"] == EXPONENTIAL:
         fill_exponential(ramp, values, count)
     else:

@@ -63,7 +63,7 @@ def add_with_sides(
 ) -> None:
     """Add stereo frames; frame ``t``, from 1, times ``left + t left_step`` and so on."""
     for i in range(frames):
-        t = np.float32(i + 1)
+        t = np.float32(np.int32(i + 1))
         to_left = multiply_add(t, left_step, left)
         to_right = multiply_add(t, right_step, right)
         mix[2 * i] = multiply_add(source[2 * i], to_left, mix[2 * i])
