@@ -9,9 +9,8 @@ somebody finds them.
 
 What is timed is the CPU time of the thread that mixes, over bursts of many blocks called
 from C (mixer_loop.c); numpy's from Python; of SDL_mixer, which only runs on a thread of
-SDL's, the median block by the clock.  audiostream comes in two depths: *sums* are
-its inner loops alone, compiled by numba as in the library, and the block's encoding;
-*render* is the whole callback, with control words, counters, heard positions, clocks.
+SDL's, the median block by the clock.  audiostream is the whole callback, with control words,
+counters, meters, heard positions and clocks.
 """
 
 from __future__ import annotations
@@ -49,11 +48,9 @@ COMPILE = ("gcc", "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC")
 PLAIN = "plain C"
 LIMIT = "AVX2 by hand, four voices a pass"
 RTMIXER = "rtmixer"
-SUMS = "audiostream, sums"
-RENDER = "audiostream, render"
-UNMETERED = "audiostream, render without meters"
-GROUPED = "audiostream, render, four groups"
-UNDER_WAY = "audiostream, render, ramps begun before"
+RENDER = "audiostream"
+GROUPED = "audiostream, four groups"
+UNDER_WAY = "audiostream, ramps begun before"
 LEAD = 4
 """Blocks that such ramps are under way before those that count, and after them."""
 
@@ -94,78 +91,14 @@ def compiled_loops() -> ctypes.CDLL:
     return loops
 
 
-def compiled_sums() -> tuple[int, int]:
-    """Addresses of the library's inner loops over a job's voices, without and with a ramp.
-
-    They call the mixer's kernels in the order that ``mix_line`` does; whoever changes
-    either looks at the other.
-    """
-    from audiostream.realtime import compiled, samples, sums
-    from audiostream.realtime.atomics import floats_at, words_at
-
-    four, four_ramps, encode = sums.mix_four, sums.mix_four_ramps, samples.encode
-    f32 = np.float32
-
-    def constant(address: int) -> None:
-        job = words_at(address, 11)
-        voices, start, count = job[0], 8 * (job[4] & (job[3] - 1)), 2 * job[1]
-        rings, gains, mix = words_at(job[5], voices), floats_at(job[6], voices), job[8]
-        for v in range(0, voices, 4):
-            four(
-                floats_at(mix, count),
-                floats_at(rings[v] + start, count),
-                floats_at(rings[v + 1] + start, count),
-                floats_at(rings[v + 2] + start, count),
-                floats_at(rings[v + 3] + start, count),
-                gains[v],
-                gains[v + 1],
-                gains[v + 2],
-                gains[v + 3],
-                count,
-            )
-        encode(floats_at(mix, count), job[10], 32, count)
-
-    def ramped(address: int) -> None:
-        job = words_at(address, 11)
-        voices, start, count = job[0], 8 * (job[4] & (job[3] - 1)), 2 * job[1]
-        rings, gains, mix = words_at(job[5], voices), floats_at(job[6], voices), job[8]
-        steps = floats_at(job[7], voices)
-        for v in range(0, voices, 4):
-            four_ramps(
-                floats_at(mix, count),
-                floats_at(job[9], count),
-                floats_at(rings[v] + start, count),
-                floats_at(rings[v + 1] + start, count),
-                floats_at(rings[v + 2] + start, count),
-                floats_at(rings[v + 3] + start, count),
-                gains[v],
-                gains[v + 1],
-                gains[v + 2],
-                gains[v + 3],
-                steps[v],
-                steps[v + 1],
-                steps[v + 2],
-                steps[v + 3],
-                count >> 1,
-                count,
-            )
-            for k in range(v, v + 4):
-                gains[k] += f32(job[1]) * steps[k]
-        encode(floats_at(mix, count), job[10], 32, count)
-
-    entries = {"constant": constant, "ramped": ramped}
-    addresses = compiled.load(compiled.compile_kernels(entries), entries)
-    return addresses["constant"], addresses["ramped"]
-
-
 class Bench:
     """So many voices in rings of so many frames, and all ways to mix them.
 
     A way takes a number of blocks and returns the CPU seconds that they took.
     """
 
-    def __init__(self, loops: Any, sums: tuple[int, int], voices: int, capacity: int) -> None:
-        self.loops, self.sums = loops, sums
+    def __init__(self, loops: Any, voices: int, capacity: int) -> None:
+        self.loops = loops
         self.voices, self.capacity = voices, capacity
         # Long rings begin a line further in the page than the one before, as the engine lays
         # them; short ones lie one after the other.
@@ -224,9 +157,6 @@ class Bench:
     def loop(self, name: str, blocks: int, ramp: bool) -> float:
         return getattr(self.loops, name + "_ramp" * ramp)(self._prepare(blocks, ramp))
 
-    def own_sums(self, blocks: int, ramp: bool) -> float:
-        return self.loops.timed(ctypes.c_void_p(self.sums[ramp]), self._prepare(blocks, ramp))
-
     def _open_stream(self) -> None:
         """An output with its voices as the engine makes them, on our rings that never end."""
         from audiostream.device.manual import ManualDevice
@@ -249,15 +179,6 @@ class Bench:
             self.played.append(voice)
         self.position = 0
 
-    def own_unmetered(self, blocks: int, ramp: bool) -> float:
-        """The same without its meter, to price that."""
-        record = self.output.record[0]
-        meter, record["meter"] = int(record["meter"]), 0
-        try:
-            return self.own_render(blocks, ramp)
-        finally:
-            record["meter"] = meter
-
     def own_grouped(self, blocks: int, ramp: bool) -> float:
         """The same with the voices in four groups, each with its meter."""
         from audiostream.engine.group import Group
@@ -274,7 +195,6 @@ class Bench:
     def _into(self, groups: list[int]) -> None:
         for number, voice in enumerate(self.played):
             self.output._table[voice.slot]["group"] = groups[number % len(groups)]
-            self.output.changed(voice.slot)
 
     def own_render(self, blocks: int, ramp: bool) -> float:
         if ramp:
@@ -282,8 +202,7 @@ class Bench:
         return self.render(blocks)
 
     def own_under_way(self, blocks: int, ramp: bool) -> float:
-        """The same on ramps that began before the blocks that count; what begins one, once in
-        so many blocks, is left out, as it is of the sums."""
+        """The same on ramps that began before the blocks that count."""
         self._set_out(blocks + 2 * LEAD)
         self.render(LEAD)
         spent = self.render(blocks)
@@ -467,9 +386,7 @@ class Bench:
                 1,
             )
         found |= {
-            SUMS: (self.own_sums, 1),
             RENDER: (self.own_render, 1),
-            UNMETERED: (self.own_unmetered, 1),
             GROUPED: (self.own_grouped, 1),
             "numpy, voice by voice": (self.numpy_one_by_one, 0.05),
             "numpy, gains @ sources": (self.numpy_at_once, 0.2),
@@ -489,7 +406,7 @@ class Bench:
 
     def check(self, name: str, way: Callable[[int, bool], float], ramp: bool) -> None:
         """Where all blocks are alike, the last one mixed is what float64 says."""
-        if ramp and self.risen and name.startswith(RENDER):
+        if ramp and self.risen and name in (RENDER, GROUPED):
             way(3, ramp)  # back to where ramps begin
         way(3, ramp)
         if self.capacity > FRAMES or name in ("pygame-ce, int16", UNDER_WAY):
@@ -513,12 +430,12 @@ Found = dict[str, dict[str, dict[str, dict[str, list[float]]]]]
 
 def measure(quick: bool) -> Found:
     """All cases, one after the other, the ways of each interleaved."""
-    loops, sums = compiled_loops(), compiled_sums()
+    loops = compiled_loops()
     rounds = 9 if quick else 60
     found: Found = {layout: {gain: {} for gain in GAINS} for layout in LAYOUTS}
     for layout, capacity in LAYOUTS.items():
         for voices in VOICES:
-            with contextlib.closing(Bench(loops, sums, voices, capacity)) as bench:
+            with contextlib.closing(Bench(loops, voices, capacity)) as bench:
                 for gain, ramp in GAINS.items():
                     ways = {}
                     for name, (way, share) in bench.ways(ramp).items():
@@ -573,56 +490,18 @@ def targets(found: Found) -> Table:
             cells.append(f"{spread.text(2 if unit == 'x' else 0, unit)}: {verdict}")
         rows.append([what, wanted, *cells])
 
-    for gain, least in (("constant gain", 1.25), ("gain ramp", 1.4)):
-        for name in (SUMS, RENDER):
-            row(
-                f"{name}, {gain}, 64 voices, times plain C",
-                f"{least} x or more",
-                lambda layout, gain=gain, name=name: ratios(
-                    found[layout][gain]["64"], name, PLAIN
-                ),
-                lambda median, least=least: median >= least,
-                "x",
-            )
-    for gain in GAINS:
+    for gain, voices, most in (
+        ("constant gain", "64", 0.6),
+        ("constant gain", "256", 3.0),
+        ("gain ramp", "64", 1.2),
+    ):
         row(
-            f"what render without its meter costs on top of its sums, {gain}, 64 voices",
-            "15 % or less",
-            lambda layout, gain=gain: more(found[layout][gain]["64"], SUMS, UNMETERED),
-            lambda median: median <= 15,
+            f"a callback of {voices} voices, {gain}, share of a core",
+            f"{most} % or less",
+            lambda layout, gain=gain, voices=voices: share(found[layout][gain][voices], voices),
+            lambda median, most=most: median <= most,
             "%",
         )
-    row(
-        "the same with its meter, on ramps that began before the blocks that count",
-        "15 % or less",
-        lambda layout: more(found[layout]["gain ramp"]["64"], SUMS, UNDER_WAY),
-        lambda median: median <= 15,
-        "%",
-    )
-    for gain in GAINS:
-        row(
-            f"what its meter costs render, {gain}, 64 voices",
-            "2 % or less",
-            lambda layout, gain=gain: more(found[layout][gain]["64"], UNMETERED),
-            lambda median: median <= 2,
-            "%",
-        )
-    row(
-        "render with ramps, 64 voices, times render without",
-        "1.5 x or less",
-        lambda layout: Spread.of(
-            [
-                a / b
-                for a, b in zip(
-                    found[layout]["constant gain"]["64"][RENDER],
-                    found[layout]["gain ramp"]["64"][RENDER],
-                    strict=True,
-                )
-            ]
-        ),
-        lambda median: median <= 1.5,
-        "x",
-    )
     for voices in ("64", "256"):
         if RTMIXER in found["in cache"]["constant gain"][voices]:
             row(
@@ -637,10 +516,9 @@ def targets(found: Found) -> Table:
     return Table(["what", "target", *LAYOUTS], rows, "**Measured beside target**")
 
 
-def more(case: dict[str, list[float]], than: str = SUMS, what: str = RENDER) -> Spread:
-    """Percent of CPU time that one way takes beyond another."""
-    pairs = zip(case[than], case[what], strict=True)
-    return Spread.of([100 * (other / render - 1) for other, render in pairs])
+def share(case: dict[str, list[float]], voices: str) -> Spread:
+    """Percent of a core that the callback takes at 48 kHz."""
+    return Spread.of([100 * int(voices) * 2 * 48000 / rate for rate in case[RENDER]])
 
 
 def remarks(found: Found) -> list[str]:
@@ -654,7 +532,7 @@ def remarks(found: Found) -> list[str]:
                     if not name.startswith("audiostream") and ratio > 1:
                         ahead.setdefault(name, []).append(f"{ratio:.2f} x at {voices}")
             told += [
-                f"Ahead of audiostream's render, {gain}, {layout}: {name}, {', '.join(where)}."
+                f"Ahead of audiostream, {gain}, {layout}: {name}, {', '.join(where)}."
                 for name, where in ahead.items()
             ]
     if LIMIT in found["in cache"]["constant gain"]["64"]:
@@ -688,7 +566,7 @@ def plot(found: Found, figure: Any) -> None:
                 [statistics.median(case[name]) * 1e-9 for case in cases.values()],
                 marker="o",
                 linewidth=2.5 if own else 1,
-                color={SUMS: "tab:blue", RENDER: "tab:red", PLAIN: "black"}.get(name),
+                color={RENDER: "tab:red", PLAIN: "black"}.get(name),
                 linestyle="-" if own or name == PLAIN else "--",
                 label=name,
             )
@@ -722,7 +600,7 @@ def run(quick: bool) -> Report:
             "beyond L2), the same memory for all ways. Plain C is "
             "`for v: for i: mix[i] += src[v][i] * gain[v]`, with a ramp `gain += step` per "
             f"frame, by {compiler.stdout.splitlines()[0]} with `{' '.join(COMPILE[1:4])}`. "
-            "*Sums* are audiostream's inner loops alone; *render* is the whole callback. "
+            "*audiostream* is the whole callback. "
             f"Beside {peer('numpy')}, {peer('rtmixer')}, {peer('miniaudio')} and "
             f"{peer('pygame-ce')}."
         ),
