@@ -165,8 +165,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
     async def _next(self, take: Callable[[Any], Any], what: Any, count: int) -> Any:
         """Wait until ``take(what)`` has something, for which `count` bytes must be queued.
 
-        Either way gives the event loop its turn once: another one after a wait would only
-        add to the latency.
+        Either way gives the event loop its turn once, and takes nothing before: asyncio's own
+        cancellation comes through shields, and what was taken then would be lost.
         """
         if self._reading:
             raise BusyError("reading from this input")
@@ -176,19 +176,15 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
             stream.check()
         bell = self._here()
         there = stream.arm(count)
-        if there:
-            await anyio.lowlevel.checkpoint_if_cancelled()
-            taken = take(what)
-            if taken is not None:
-                await anyio.lowlevel.cancel_shielded_checkpoint()
-                return taken
         self._reading = True
         try:
+            if there:
+                await anyio.lowlevel.checkpoint()
             while True:
                 if not there:
                     stream.check()
                     await bell.ring()
-                    stream.check_not_closed()
+                stream.check_not_closed()
                 taken = take(what)
                 if taken is not None:
                     return taken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from audiostream.pcm import Format
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
 
-__all__ = ("AudioSample",)
+__all__ = ("AudioSample", "Marks")
 
 COPIED = 1 << 16
 """Bytes up to which it costs less to copy what is left of a chunk than not to."""
@@ -166,19 +166,12 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         return self._voice.mark(name)
 
-    async def marks(self) -> AsyncGenerator[Mark, None]:
-        """Tell of each mark when it was heard, until the sample is closed.
+    def marks(self) -> Marks:
+        """Tell of each mark when it was heard, until the sample is closed: ``async for``.
 
         A mark whose frame was cleared is not told of.  One task at a time gets them.
         """
-        voice = self._voice
-        while True:
-            for mark in voice.heard_marks():
-                yield mark
-            try:
-                await self._wait(voice.arm_mark)
-            except StreamClosedError:
-                return
+        return Marks(self)
 
     # --- utterances --------------------------------------------------------------
 
@@ -257,32 +250,31 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         TypeError, FormatError, StreamClosedError, DeviceError
             As :meth:`write_nowait`; AudioException on a foreign event loop.
         """
-        if not self._unyielding:
-            await anyio.lowlevel.checkpoint_if_cancelled()
-        if type(data) is not np.ndarray and type(data) is not bytes:
-            data = sliceable(data)
         voice = self._voice
         epoch = voice.epoch
+        if not self._unyielding:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        elif self._unyielding == YIELD_EVERY:  # before anything is taken
+            self._unyielding = 0
+            await anyio.lowlevel.checkpoint()
+            if voice.epoch != epoch:  # cleared meanwhile
+                return 0
+        if type(data) is not np.ndarray and type(data) is not bytes:
+            data = sliceable(data)
         taken = 0
         if not self._queued:
             taken = voice.write_nowait(data)
             if taken == len(data):
                 self._unyielding += 1
-                if self._unyielding == YIELD_EVERY:
-                    self._unyielding = 0
-                    await anyio.lowlevel.cancel_shielded_checkpoint()
                 return taken
         return await self._write_rest(data, taken, epoch)
 
-    async def write_in(self, data: Any, epoch: int) -> bool:
-        """Write it all, as long as the voice's epoch is this one; True if it has waited."""
-        await anyio.lowlevel.checkpoint_if_cancelled()
+    async def write_in(self, data: Any, epoch: int) -> None:
+        """Write it all, as long as the voice's epoch is this one."""
         data = sliceable(data)
         taken = 0 if self._queued else self._voice.write_in(data, epoch)
-        if taken == len(data) or self._voice.epoch != epoch:
-            return False
-        await self._write_rest(data, taken, epoch)
-        return True
+        if taken < len(data) and self._voice.epoch == epoch:
+            await self._write_rest(data, taken, epoch)
 
     async def _write_rest(self, data: Any, taken: int, epoch: int) -> int:
         """Write what is left behind the first `taken` units, as room comes."""
@@ -464,7 +456,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         StreamClosedError, DeviceError
             If the sample or its output is closed, or its device is gone.
         """
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint()
         async with self._writing:
             own = self.format
             format = Format(
@@ -473,7 +465,6 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                 own.encoding if encoding is None else encoding,
             )
             self._voice.set_format(format, quality, matrix)
-        await anyio.lowlevel.cancel_shielded_checkpoint()
 
     async def drain(self) -> None:
         """:meth:`end`, then wait until all that was written before was heard.
@@ -589,10 +580,14 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
     # --- the end -----------------------------------------------------------------
 
-    async def aclose(self) -> None:
-        """Take the sample off its output, fading out; twice is harmless."""
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        """Take the sample off its output, fading out; twice is harmless.
+
+        The call does it, so that it is done even if the task that was to wait is cancelled
+        before its first step.
+        """
         self._output.remove_sample(self)
-        await anyio.lowlevel.cancel_shielded_checkpoint()
+        return anyio.lowlevel.cancel_shielded_checkpoint()
 
     def __repr__(self) -> str:
         counts = self._voice.counts()
@@ -622,6 +617,31 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+class Marks(AsyncIterator[Mark]):
+    """What :meth:`AudioSample.marks` gives; a ``anext`` that is cancelled loses none."""
+
+    def __init__(self, sample: AudioSample) -> None:
+        self._sample = sample
+        self._is_closed = False
+
+    async def __anext__(self) -> Mark:
+        voice = self._sample._voice
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        while not self._is_closed:
+            mark = voice.heard_mark()
+            if mark is not None:
+                return mark
+            try:
+                await self._sample._wait(voice.arm_mark)
+            except StreamClosedError:
+                break
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the iteration, as that of an async generator."""
+        self._is_closed = True
 
 
 async def _iterated(source: Any) -> AsyncGenerator[Any, None]:

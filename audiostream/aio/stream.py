@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Coroutine
+from concurrent.futures import Future
 from numbers import Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 import anyio.to_thread
 
-from audiostream.engine.lifetime import close_later
+from audiostream.aio.loopbell import setter
+from audiostream.engine.lifetime import close_later, in_background
 from audiostream.engine.meter import Level
 from audiostream.engine.stream import Stats, Stream
 from audiostream.errors import FormatError
@@ -52,6 +55,8 @@ class AudioStream(Generic[S]):
     async def open(self) -> Self:
         """Open the device and start it, without blocking the event loop.
 
+        Cancelled, it closes what it has opened by then; make another one to try again.
+
         Raises
         ------
         NoDeviceError, DeviceError
@@ -62,7 +67,7 @@ class AudioStream(Generic[S]):
             await anyio.to_thread.run_sync(self.open_blocking)
         except BaseException:
             # asyncio's own cancellation does not wait for the thread: it closes what it opens.
-            close_later(self._stream)
+            self._begin_to_close()
             raise
         return self
 
@@ -78,10 +83,33 @@ class AudioStream(Generic[S]):
         """
         self._stream.close()
 
-    async def aclose(self) -> None:
-        """:meth:`close` without blocking the event loop; ``drain`` samples first to finish."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._stream.close)
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        """:meth:`close` without blocking the event loop; ``drain`` samples first to finish.
+
+        The call begins to close, and what it returns waits for the end of that.  So it closes
+        even if the task that was to wait is cancelled before its first step.
+        """
+        return self._wait(self._begin_to_close())
+
+    def _begin_to_close(self) -> Future[None]:
+        closing: Future[None] = Future()
+
+        def close() -> None:  # holds on to self, which is not dropped without being closed
+            try:
+                closing.set_result(self._stream.close())
+            except BaseException as error:
+                closing.set_exception(error)
+
+        in_background(close, "close")
+        return closing
+
+    async def _wait(self, closing: Future[None]) -> None:
+        closed = anyio.Event()
+        set_event = setter(closed)
+        closing.add_done_callback(lambda _: set_event())
+        with anyio.CancelScope(shield=True):  # not from asyncio's own cancellation
+            await closed.wait()
+        closing.result()
 
     async def __aenter__(self) -> Self:
         return await self.open()

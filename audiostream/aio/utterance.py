@@ -121,6 +121,7 @@ class Utterance:
         self._ask_for_turn()
         self._writes += 1
         try:
+            await anyio.lowlevel.checkpoint()  # before anything is taken
             if self._waits_for() is not None or (self._queue and self._queue.locked()):
                 self._queue = self._queue or anyio.Lock()
                 async with self._queue:  # those that wait go on in their order
@@ -128,14 +129,12 @@ class Utterance:
                         before._over = before._over or anyio.Event()
                         await before._over.wait()
             self._take_turn()
-            has_waited = await self._sample.write_in(data, self._epoch)
+            await self._sample.write_in(data, self._epoch)
         finally:
             self._writes -= 1
             if self._closing and not self._writes and self._end is None:
                 with contextlib.suppress(AudioException):  # of an output that is closed
                     self._finish()
-        if not has_waited:
-            await anyio.lowlevel.cancel_shielded_checkpoint()
         return not self._is_cut()
 
     def write_nowait(self, data: Any) -> bool:

@@ -498,9 +498,10 @@ class Stream:
         Raises
         ------
         AudioException
-            If more event loops wait on this stream than it can serve.
+            If more event loops wait on this stream than it can serve, or it is closed.
         """
         with self.lock:
+            self.check_not_closed()
             if index is None:
                 free = set(range(LOOP_BELLS)) - self._bells.keys()
                 if not free:

@@ -331,18 +331,17 @@ class Voice(Controls):
         self.news()
         return written
 
-    def heard_marks(self) -> list[Mark]:
-        """The marks that were heard by now, each told of once."""
-        told = []
+    def heard_mark(self) -> Mark | None:
+        """The next mark that was heard by now; each is told of once."""
         with self.lock:
             if self._final is None:
                 heard = self._heard()
                 self._settle()
-                while self._marks and self._marks[0].reached <= heard:
+                if self._marks and self._marks[0].reached <= heard:
                     mark = self._marks.popleft()
                     position = self._ledger.heard_of(0, mark.written, heard)
-                    told.append(Mark(mark.name, position, self._time_of(mark)))
-        return told
+                    return Mark(mark.name, position, self._time_of(mark))
+        return None
 
     def arm_mark(self) -> bool:
         """Have the bell rung when the next mark was heard; True if it is."""

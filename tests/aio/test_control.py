@@ -647,7 +647,8 @@ async def test_marks_are_told_when_they_are_heard() -> None:
 
 def heard_of(voice: aio.AudioSample) -> list[tuple[str, int]]:
     """Names of the marks that were reached, and when: in frames of the device's."""
-    return [(m.name, round(m.time * 48000)) for m in voice._voice.heard_marks()]
+    marks = iter(voice._voice.heard_mark, None)
+    return [(mark.name, round(mark.time * 48000)) for mark in marks]
 
 
 @pytest.mark.parametrize("latency", [0, 480])

@@ -73,6 +73,7 @@ class File(Source):
         self._next = 0  # the frame that is read next
         self._seek: int | None = None
         self._ended = False
+        self._piece: np.ndarray | None = None  # was read, and is not taken yet
         self.seek(start)
 
     @property
@@ -120,19 +121,26 @@ class File(Source):
         """
         if self._ended and self._seek is None:
             return None
-        block = await anyio.to_thread.run_sync(self._read)
+        # A piece that is read while its reader is cancelled is the next one's.
+        await anyio.to_thread.run_sync(self._read)
+        block, self._piece = self._piece, None
+        assert block is not None
         self._ended = not len(block)
         block = self._converter.convert(block, last=self._ended)
         return block if len(block) else None
 
-    def _read(self) -> np.ndarray:
-        """The next piece, float32 (frames, channels); empty at the end.  Worker thread."""
+    def _read(self) -> None:
+        """Have the next piece, float32 (frames, channels); empty at the end.  Worker thread."""
         file = self._file
         with self._reading:
+            if self._piece is not None and self._seek is None:
+                return
+            self._piece = None
             if file.closed:
-                return np.zeros((0, file.channels), np.float32)
+                self._piece = np.zeros((0, file.channels), np.float32)
+                return
             try:
-                return self._read_on(max(round(PIECE * file.samplerate), 1))
+                self._piece = self._read_on(max(round(PIECE * file.samplerate), 1))
             except (OSError, RuntimeError) as error:
                 raise AudioException(
                     f"{self.path}: cannot be read from {self.position:g} seconds on ({error}); "

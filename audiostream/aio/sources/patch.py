@@ -6,8 +6,6 @@ be called from any thread.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import threading
 from collections import deque
 from os import PathLike
@@ -19,7 +17,7 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream import libpd
-from audiostream.aio.loopbell import running_loop
+from audiostream.aio.loopbell import setter
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
 from audiostream.errors import FormatError, PatchClosedError
@@ -58,15 +56,15 @@ class Messages(Generic[T]):
 
     async def __anext__(self) -> T:
         queue = self._queue
+        await anyio.lowlevel.checkpoint()  # before: what is taken is handed out
         while (item := queue.get()) is None:
             event = anyio.Event()
-            queue.notify = _setter(event)
+            queue.notify = setter(event)
             # Looked at after it is asked for: what comes from now on sets the event.
             if not len(queue):
                 if queue.closed:
                     raise StopAsyncIteration
                 await event.wait()
-        await anyio.lowlevel.checkpoint()
         return item
 
     def close(self) -> None:
@@ -86,22 +84,6 @@ class Messages(Generic[T]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _setter(event: anyio.Event) -> Any:
-    """What sets an event of this event loop, from any thread."""
-    loop: Any = running_loop()
-    soon = (
-        loop.call_soon_threadsafe
-        if isinstance(loop, asyncio.AbstractEventLoop)
-        else loop.run_sync_soon
-    )
-
-    def set_event() -> None:
-        with contextlib.suppress(RuntimeError):  # of an event loop that is over
-            soon(event.set)
-
-    return set_event
 
 
 class LivePatch(libpd.Patch):
