@@ -95,6 +95,40 @@ while not (speaker.stats.callbacks > before[0] and mic.stats.callbacks > before[
 """
 
 
+def test_leaving_waits_for_a_close_that_was_cancelled(tmp_path: Path) -> None:
+    """The thread that closes it would end with the process, in the middle of the file."""
+    program = """
+    import asyncio, time
+    from audiostream import aio
+
+    async def main():
+        speaker = aio.get_output(rate=48000, channels=1, device="file:out.wav")
+        await speaker.open()
+        device = speaker.engine._device_stream
+        close = device.close
+        begun = asyncio.Event()
+        set_begun = asyncio.get_running_loop().call_soon_threadsafe
+
+        def slowly():
+            set_begun(begun.set)
+            time.sleep(0.3)
+            return close()
+
+        device.close = slowly
+        await speaker.sample().write_from(aio.sources.silence(0.1))
+        task = asyncio.create_task(speaker.aclose())
+        task.cancel()
+        await asyncio.wait([task])
+        await begun.wait()
+
+    asyncio.run(main())
+    """
+    ends_well(run(program, cwd=tmp_path))
+    with wave.open(str(tmp_path / "out.wav")) as reader:
+        assert reader.getnframes() > 0
+        assert len(reader.readframes(reader.getnframes())) == 2 * reader.getnframes()
+
+
 @pytest.mark.parametrize("path", ["native", "python"])
 @pytest.mark.parametrize(
     ("output", "input"),

@@ -13,6 +13,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -102,6 +103,10 @@ class Lifetime:
                 stream.close()
             except Exception:
                 continue  # nobody is left to be told; the others must close too
+        # Nor are those that another thread is closing left in the middle of it.
+        end = time.monotonic() + EXIT_LIMIT
+        while self.open_streams() and time.monotonic() < end:
+            time.sleep(0.001)
         self._closed.set()
 
     def at_exit(self) -> None:
