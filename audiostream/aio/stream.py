@@ -32,6 +32,7 @@ class AudioStream(Generic[S]):
     def __init__(self, stream: S) -> None:
         self._stream = stream
         self._async = False
+        self._closing: Future[None] | None = None
 
     # --- from open to closed -----------------------------------------------------
 
@@ -86,13 +87,17 @@ class AudioStream(Generic[S]):
     def aclose(self) -> Coroutine[Any, Any, None]:
         """:meth:`close` without blocking the event loop; ``drain`` samples first to finish.
 
-        The call begins to close, and what it returns waits for the end of that.  So it closes
-        even if the task that was to wait is cancelled before its first step.
+        The call begins to close, and what it returns waits for the end of that, as another
+        call's does meanwhile.  So it closes even if the task that was to wait is cancelled
+        before its first step.
         """
         return self._wait(self._begin_to_close())
 
     def _begin_to_close(self) -> Future[None]:
+        if self._closing is not None and not self._closing.done():
+            return self._closing
         closing: Future[None] = Future()
+        self._closing = closing
 
         def close() -> None:  # holds on to self, which is not dropped without being closed
             try:

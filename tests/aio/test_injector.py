@@ -101,6 +101,7 @@ def test_a_close_with_no_time_closes(way: str) -> None:
         await speaker.open()
         await timed(way, speaker.aclose(), 0)
         await closed_soon(speaker)
+        await speaker.aclose()  # which waits for the end of that
         async with aio.get_output(device=device):  # the device is free
             pass
 
@@ -235,6 +236,20 @@ async def test_the_error_of_a_close_is_raised_by_aclose(
     with pytest.raises(aio.DeviceError, match="full"):
         await speaker.aclose()
     assert speaker.is_closed
+
+
+@pytest.mark.anyio
+async def test_two_closes_wait_for_the_same_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    speaker = aio.get_output(device=ManualDevice())
+    await speaker.open()
+    close, may_close = speaker.engine.close, threading.Event()
+    monkeypatch.setattr(speaker.engine, "close", lambda: may_close.wait(LIMIT) and close())
+    async with anyio.create_task_group() as group:
+        running = [await spawn(group, speaker.aclose) for _ in range(2)]
+        assert not any(one.done for one in running)
+        may_close.set()
+    assert speaker.is_closed
+    await speaker.aclose()
 
 
 @pytest.mark.anyio
