@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import anyio.lowlevel
 
 from audiostream.aio.controls import Controlled
+from audiostream.checks import shown
 from audiostream.engine.group import DEFAULT_RELEASE
 from audiostream.engine.group import Group as Engine
 from audiostream.engine.output import FADE
+from audiostream.errors import FormatError
 
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
@@ -112,11 +114,11 @@ def group_of(group: Any) -> Engine | None:
 
     Raises
     ------
-    TypeError
+    FormatError
         If it is neither a group nor None.
     """
     if group is None:
         return None
     if not isinstance(group, Group):
-        raise TypeError(f"a group is made by AudioOutput.group(), not {type(group).__name__}")
+        raise FormatError(f"group={shown(group)} is no group; try AudioOutput.group()")
     return group.engine

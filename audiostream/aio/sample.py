@@ -16,9 +16,9 @@ import numpy as np
 
 from audiostream.aio.controls import Controlled
 from audiostream.aio.loopbell import LoopBell, running_loop
-from audiostream.aio.sources.source import Source, block_for
+from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
-from audiostream.checks import check_integer, check_number
+from audiostream.checks import check_integer, check_number, shown
 from audiostream.engine.intake import sliceable
 from audiostream.engine.output import FADE
 from audiostream.engine.voice import Mark, Voice
@@ -208,7 +208,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         data : bytes-like, or ndarray of shape (frames,) or (frames, channels)
             float32 or float64 (full scale 1.0), int8, int16, int32 or uint8, each at its
             own full scale.  Bytes are in the sample's encoding and may be cut anywhere:
-            what is left of a frame waits for its other bytes.
+            what is left of a frame waits for its other bytes.  A buffer that says what its
+            items are, such as ``array.array("f")``, is an array of them.
 
         Returns
         -------
@@ -221,7 +222,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         TypeError
             For anything else, str above all.
         FormatError
-            For an array of another shape or dtype.
+            For an array of another shape or dtype, and a single number.
         StreamClosedError
             If the sample or its output is closed.
         DeviceError
@@ -380,7 +381,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             What the generator raises, and what :meth:`write` does.
         """
         if ahead is not None:
-            ahead = check_integer(ahead, "ahead", "frames")
+            ahead = check_integer(ahead, "ahead", "frames", least=0, most=MAX_AHEAD)
         if isinstance(source, Source):
             if source.is_played:
                 raise AudioException(
@@ -392,7 +393,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             source.block = block_for(ahead)
             played = self._play_source(source)
         else:
-            played = self._play_chunks(_iterated(source))
+            played = self._play_chunks(_iterated(_checked(source)))
         if ahead is not None:
             self._voice.set_limit(ahead)
         before = self.written
@@ -408,7 +409,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         source.is_played = True
         try:
             while (chunk := await source.get_bytes()) is not None:
-                if len(chunk):
+                if len(sliceable(chunk)):
                     await self.write(chunk)
                 else:
                     self._voice.check()
@@ -624,15 +625,20 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         await self.aclose()
 
 
-async def _iterated(source: Any) -> AsyncGenerator[Any, None]:
-    """The chunks of an async or an ordinary iterable, which is closed at the end."""
+def _checked(source: Any) -> Any:
+    """What :meth:`AudioSample.write_from` can play."""
     if isinstance(source, str | bytes | bytearray | memoryview | np.ndarray):
         raise TypeError("write_from() plays an iterable of chunks; write() takes one chunk")
     if not hasattr(source, "__aiter__") and not hasattr(source, "__iter__"):
         raise TypeError(
             f"write_from() plays a Source, an async iterable or an iterable of chunks, not "
-            f"{type(source).__name__}"
+            f"{shown(source)}"
         )
+    return source
+
+
+async def _iterated(source: Any) -> AsyncGenerator[Any, None]:
+    """The chunks of an async or an ordinary iterable, which is closed at the end."""
     try:
         if hasattr(source, "__aiter__"):
             async for chunk in source:

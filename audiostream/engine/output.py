@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from audiostream.checks import check_integer
 from audiostream.device.base import Callback, Device
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
@@ -113,13 +114,9 @@ class Output(Stream):
         closed_error: type[StreamClosedError] = StreamClosedError,
     ) -> None:
         super().__init__(format, buffersize, device, closed_error)
-        if (
-            isinstance(voices, bool)
-            or not isinstance(voices, int)
-            or not 1 <= voices <= MAX_VOICES
-        ):
-            raise FormatError(f"voices={voices!r} is outside 1 to {MAX_VOICES}; try 256")
-        self.voices = voices
+        self.voices = voices = check_integer(
+            voices, "voices", "voices", least=1, most=MAX_VOICES, hint="256"
+        )
         # Twice as many slots: those of voices that fade out come free a little later.
         self.slots = 2 * (voices + MAX_GROUPS)
         self.attached: dict[int, Attached] = {}
