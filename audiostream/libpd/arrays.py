@@ -74,7 +74,7 @@ class PatchArray:
 
     def __init__(self, run: Run[Any], name: str) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"an array's name is a str, not {name!r}")
+            raise TypeError(f"an array's name is a str, not {shown(name)}")
         if not _is_name(name):
             raise PatchError(
                 f"{name!r} holds a null character, or half of one, which no array's name does"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from audiostream.checks import check_integer, shown
@@ -98,6 +97,8 @@ def _check(value: int, name: str, allowed: range) -> int:
 
 def _bytes_of(data: Any) -> list[int]:
     """The bytes of a message, given as bytes or as numbers."""
-    if isinstance(data, str) or not isinstance(data, Iterable):
-        raise FormatError(f"data={shown(data)} is no bytes; try b'...'")
-    return [_check(byte, "byte", _BYTES) for byte in data]
+    try:
+        values = list(data)
+    except TypeError:
+        raise FormatError(f"data={shown(data)} is no bytes; try b'...'") from None
+    return [_check(byte, "byte", _BYTES) for byte in values]

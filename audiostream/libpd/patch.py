@@ -475,14 +475,14 @@ class Patch(MidiIn):
 
 def _symbol(text: object) -> str:
     if not isinstance(text, str):
-        raise TypeError(f"a name or a message's first word is a str, not {text!r}")
+        raise TypeError(f"a name or a message's first word is a str, not {shown(text)}")
     if "\0" in text:
-        raise PatchError(f"{text!r} holds a null character, which Pd's symbols cannot")
+        raise PatchError(f"{shown(text)} holds a null character, which Pd's symbols cannot")
     try:
         text.encode()
     except UnicodeError:
         raise PatchError(
-            f"{text!r} holds half a character, which Pd's symbols cannot"
+            f"{shown(text)} holds half a character, which Pd's symbols cannot"
         ) from None
     return text
 
@@ -494,7 +494,7 @@ def _atom(value: object) -> Atom:
         hasattr(value, "__float__") or hasattr(value, "__index__")
     ):
         raise TypeError(
-            f"Pd takes numbers and str, not {value!r}; send the parts of it one by one"
+            f"Pd takes numbers and str, not {shown(value)}; send the parts of it one by one"
         )
     try:
         return float(value)  # type: ignore[arg-type]

@@ -33,8 +33,10 @@ def check(patchfile: str | os.PathLike[str]) -> Path:
     FormatError
         If `patchfile` is not a path.
     """
-    if not isinstance(patchfile, str | bytes | os.PathLike):
-        raise FormatError(f'patchfile={shown(patchfile)} is no path; try "name.pd"')
+    try:
+        os.fsencode(patchfile)
+    except (TypeError, UnicodeError):
+        raise FormatError(f'patchfile={shown(patchfile)} is no path; try "name.pd"') from None
     path = Path(os.path.abspath(os.fsdecode(patchfile)))  # noqa: PTH100 - keeps symlinks
     try:
         text = path.read_bytes()
