@@ -235,14 +235,15 @@ def check_audio(data: Any) -> np.ndarray | memoryview:
     TypeError
         If it is not bytes-like, as str, lists and numbers are not.
     """
-    import numpy as np
+    if type(data) is not memoryview:
+        import numpy as np
 
-    if isinstance(data, np.ndarray):
-        if data.ndim:
+        if isinstance(data, np.ndarray) and data.ndim:
             return data
-        raise FormatError(_alone(data))
-    if isinstance(data, str):
-        raise TypeError("audio is bytes, not str; try bytes.fromhex(...) or b'...'")
+        if isinstance(data, np.ndarray | np.generic) and not isinstance(data, str | bytes):
+            raise FormatError(_alone(data))
+        if isinstance(data, str):
+            raise TypeError("audio is bytes, not str; try bytes.fromhex(...) or b'...'")
     try:
         view = memoryview(data)
     except (TypeError, ValueError, BufferError):
@@ -250,20 +251,28 @@ def check_audio(data: Any) -> np.ndarray | memoryview:
             f"audio is a bytes-like object or a numpy array, not {shown(data)}; "
             "try bytes(...) or numpy.asarray(...)"
         ) from None
-    if not view.ndim or (isinstance(data, np.generic) and not isinstance(data, bytes)):
+    if not view.ndim:
         raise FormatError(_alone(data))
-    # Those of ctypes begin with their byte order.
-    if view.format.lstrip("@=<>!") not in BYTES:
-        try:
-            return np.asarray(view)
-        except (TypeError, ValueError):
-            raise FormatError(
-                f"audio of the buffer format {view.format!r} cannot be written; try "
-                "numpy.asarray(..., numpy.float32)"
-            ) from None
+    if view.format not in BYTES:
+        return _typed(view)
     if not view.c_contiguous:
         view = memoryview(view.tobytes())
     return view.cast("B") if view.nbytes else memoryview(b"")
+
+
+def _typed(view: memoryview) -> np.ndarray | memoryview:
+    """A buffer of items that are no plain bytes, as an array of them."""
+    import numpy as np
+
+    if view.format.lstrip("@=<>!") in BYTES:  # ctypes tells the order of single bytes, too
+        return memoryview(view.tobytes())
+    try:
+        return np.asarray(view)
+    except (TypeError, ValueError):
+        raise FormatError(
+            f"audio of the buffer format {view.format!r} cannot be written; try "
+            "numpy.asarray(..., numpy.float32)"
+        ) from None
 
 
 def _alone(data: Any) -> str:

@@ -203,7 +203,11 @@ def sliceable(data: Any) -> np.ndarray | memoryview:
     TypeError, FormatError
         If it cannot be written.
     """
-    return memoryview(data) if type(data) is bytes else check_audio(data)
+    # Those that come most, without a closer look.
+    kind = type(data)
+    if kind is bytes or kind is bytearray:
+        return memoryview(data)
+    return data if kind is np.ndarray and data.ndim else check_audio(data)
 
 
 def as_array(data: Any) -> Any:
