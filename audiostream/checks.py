@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+import reprlib
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -43,9 +44,13 @@ BYTES = ("B", "b", "c")
 
 def shown(value: Any) -> str:
     """A value for a message: in one line that is not too long, whatever the value is."""
+    short = reprlib.Repr()  # looks at no more than the beginning of a list, say
+    short.maxstring = short.maxother = short.maxlong = SHOWN
+    if isinstance(value, bytes | bytearray):
+        value = value[:SHOWN]
     try:
-        text = " ".join(repr(value).split())
-    except Exception:  # a repr of somebody's, or an int of more digits than Python prints
+        text = " ".join(short.repr(value).split())
+    except Exception:  # an int of more digits than Python prints, a repr of somebody's
         return f"<{type(value).__name__}>"
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."
 

@@ -480,9 +480,8 @@ class Attempts:
     async def run(self) -> None:
         tried = 0
         for name, parameter in self.parameters.items():
-            free = parameter.kind is inspect.Parameter.VAR_POSITIONAL
             if parameter.kind is inspect.Parameter.VAR_KEYWORD or (
-                free and name not in self.given
+                self.is_free(name) and name not in self.given
             ):
                 continue
             for what, value in BAD.items():
@@ -492,6 +491,10 @@ class Attempts:
         assert self.wrong == []
         assert self.world.has_sound()
         assert isinstance(await self.outcome({}), Done), "with good values it works"
+
+    def is_free(self, name: str) -> bool:
+        """True for the ``*args`` of the callable."""
+        return self.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
 
     async def attempt(self, name: str, what: str, value: Any) -> None:
         before = state(self.target)
@@ -508,6 +511,10 @@ class Attempts:
             isinstance(error, TypeError) and (place in AUDIO or is_patch)
         ):
             self.wrong.append(f"{place}={what} raises {error!r}")
+        elif isinstance(error, errors.FormatError) and not (
+            name in str(error) or place in AUDIO or self.is_free(name)
+        ):
+            self.wrong.append(f"{place}={what} raises what does not name it: {error}")
         elif str(error) != str(error).encode("utf-8", "replace").decode():
             self.wrong.append(f"{place}={what} raises what cannot be printed: {error}")
         if state(self.target) != before:
@@ -527,9 +534,7 @@ class Attempts:
                 continue
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
                 kwargs[name] = value
-            elif parameter.kind is inspect.Parameter.VAR_POSITIONAL or len(args) == list(
-                self.parameters
-            ).index(name):
+            elif self.is_free(name) or len(args) == list(self.parameters).index(name):
                 args.append(value)
             else:
                 kwargs[name] = value

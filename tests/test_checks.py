@@ -89,7 +89,7 @@ def test_integers_out_of_bounds(value: int) -> None:
 
 
 def test_bounds_and_hints_that_are_not_given() -> None:
-    with pytest.raises(FormatError, match="size=<int> is outside 1 to 9 frames"):
+    with pytest.raises(FormatError, match=r"size=<int.* is outside 1 to 9 frames"):
         check_size(-(10**5000))  # of more digits than Python prints
     assert check_integer(-(2**70), "size") == -(2**70)
     with pytest.raises(FormatError, match="size=0 is below 1; try 1"):
@@ -180,9 +180,12 @@ def test_a_value_is_shown_in_one_short_line() -> None:
     assert shown("\ud800") == r"'\ud800'"
     assert shown(np.zeros((2, 2))) == "array([[0., 0.], [0., 0.]])"
     assert len(shown("x" * 1000)) == 80
-    assert shown("x" * 1000).endswith("...")
-    assert shown(Unshown()) == "<Unshown>"
-    assert shown(10**5000) == "<int>"
+    assert "x...x" in shown("x" * 1000)
+    assert len(shown(["x" * 70] * 3)) == 80
+    assert shown([0.5] * 10**6) == "[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, ...]"
+    assert shown(bytes(10**6)).startswith(r"b'\x00\x00")
+    assert shown(Unshown()).startswith("<Unshown")
+    assert shown(10**5000).startswith("<int")
 
 
 # --- what is audio -----------------------------------------------------------------

@@ -60,7 +60,7 @@ class Group(Controlled):
         AudioException
             If one of the two is closed.
         """
-        self.engine.duck(group_of(under), gain, attack, hold, release)
+        self.engine.duck(group_of(under, "under"), gain, attack, hold, release)
 
     async def clear(self, fade: float = FADE) -> None:
         """Drop all that is queued in the group and not heard yet, fading out as one.
@@ -109,7 +109,7 @@ class Group(Controlled):
         return f"<Group: {state}>"
 
 
-def group_of(group: Any) -> Engine | None:
+def group_of(group: Any, name: str = "group") -> Engine | None:
     """The engine's side of a group that somebody has given.
 
     Raises
@@ -120,5 +120,5 @@ def group_of(group: Any) -> Engine | None:
     if group is None:
         return None
     if not isinstance(group, Group):
-        raise FormatError(f"group={shown(group)} is no group; try AudioOutput.group()")
+        raise FormatError(f"{name}={shown(group)} is no group; try AudioOutput.group()")
     return group.engine

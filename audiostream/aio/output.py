@@ -169,6 +169,8 @@ class AudioOutput(AudioStream[Output]):
             If the file cannot be read, or soundfile is not installed.
         FormatError
             For an array of another shape or dtype, or an empty sound.
+        TypeError
+            If it is neither an array nor a path.
         StreamClosedError
             If the output is not open.
         """

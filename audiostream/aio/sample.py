@@ -22,7 +22,7 @@ from audiostream.checks import check_integer, check_number, shown
 from audiostream.engine.intake import sliceable
 from audiostream.engine.output import FADE
 from audiostream.engine.voice import Mark, Voice
-from audiostream.errors import AudioException, StreamClosedError
+from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         return taken
 
     async def send(self, item: bytes) -> None:
-        """anyio's name for :meth:`write`."""
+        """anyio's name for :meth:`write`, which says what is raised."""
         await self.write(item)
 
     async def _wait(self, arm: Callable[[], bool]) -> None:
@@ -625,9 +625,20 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         await self.aclose()
 
 
+def _is_chunk(source: Any) -> bool:
+    """True for what :meth:`AudioSample.write` takes, and for a word or a number."""
+    try:
+        sliceable(source)
+    except TypeError:
+        return isinstance(source, str)
+    except FormatError:
+        return True
+    return True
+
+
 def _checked(source: Any) -> Any:
     """What :meth:`AudioSample.write_from` can play."""
-    if isinstance(source, str | bytes | bytearray | memoryview | np.ndarray):
+    if _is_chunk(source):
         raise TypeError("write_from() plays an iterable of chunks; write() takes one chunk")
     if not hasattr(source, "__aiter__") and not hasattr(source, "__iter__"):
         raise TypeError(

@@ -101,4 +101,4 @@ def _bytes_of(data: Any) -> list[int]:
         values = list(data)
     except TypeError:
         raise FormatError(f"data={shown(data)} is no bytes; try b'...'") from None
-    return [_check(byte, "byte", _BYTES) for byte in values]
+    return [_check(byte, "a byte of data", _BYTES) for byte in values]

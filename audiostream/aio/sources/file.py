@@ -74,9 +74,8 @@ class File(Source):
         self.loop = check_flag(loop, "loop")
         self._reading = threading.Lock()  # closing waits for it
         self._next = 0  # the frame that is read next
-        self._seek: int | None = None
+        self._seek: int | None = self._frame_at(start, "start")
         self._ended = False
-        self.seek(start)
 
     @property
     def duration(self) -> float:
@@ -99,9 +98,13 @@ class File(Source):
         FormatError
             If that is not in the file.
         """
-        hint = f"{self.path} is so long"
-        seconds = check_number(seconds, "seconds", 0, self.duration, hint)
-        self._seek = round(seconds * self._file.samplerate)
+        self._seek = self._frame_at(seconds, "seconds")
+
+    def _frame_at(self, seconds: float, name: str) -> int:
+        hint = f"that is not in {self.path}"
+        seconds = check_number(seconds, name, 0, self.duration, hint)
+        frame: int = round(seconds * self._file.samplerate)
+        return frame
 
     def begin(self, format: Format, kernels: Kernels) -> None:
         """Make ready for the sample's rate; it is read on from where it stands."""
