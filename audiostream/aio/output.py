@@ -158,8 +158,8 @@ class AudioOutput(AudioStream[Output]):
         Parameters
         ----------
         sound : ndarray, str or PathLike
-            An array of shape (frames,) or (frames, channels), or a typed buffer, as
-            :meth:`AudioSample.write` takes it; or a file that soundfile reads.
+            int8, int16 or float32 of shape (frames,) or (frames, channels), or a file that
+            soundfile reads.
         rate : int, optional
             Of an array (Hz); the output's own if not given.
 
@@ -169,8 +169,6 @@ class AudioOutput(AudioStream[Output]):
             If the file cannot be read, or soundfile is not installed.
         FormatError
             For an array of another shape or dtype, or an empty sound.
-        TypeError
-            If it is neither an array nor a path.
         StreamClosedError
             If the output is not open.
         """

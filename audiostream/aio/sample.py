@@ -18,11 +18,11 @@ from audiostream.aio.controls import Controlled
 from audiostream.aio.loopbell import LoopBell, running_loop
 from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
-from audiostream.checks import check_integer, check_number, shown
+from audiostream.checks import check_integer, check_number
 from audiostream.engine.intake import sliceable
 from audiostream.engine.output import FADE
 from audiostream.engine.voice import Mark, Voice
-from audiostream.errors import AudioException, FormatError, StreamClosedError
+from audiostream.errors import AudioException, StreamClosedError
 from audiostream.pcm import Format
 
 if TYPE_CHECKING:
@@ -393,7 +393,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             source.block = block_for(ahead)
             played = self._play_source(source)
         else:
-            played = self._play_chunks(_iterated(_checked(source)))
+            played = self._play_chunks(_iterated(source))
         if ahead is not None:
             self._voice.set_limit(ahead)
         before = self.written
@@ -625,31 +625,15 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         await self.aclose()
 
 
-def _is_chunk(source: Any) -> bool:
-    """True for what :meth:`AudioSample.write` takes, and for a word or a number."""
-    try:
-        sliceable(source)
-    except TypeError:
-        return isinstance(source, str)
-    except FormatError:
-        return True
-    return True
-
-
-def _checked(source: Any) -> Any:
-    """What :meth:`AudioSample.write_from` can play."""
-    if _is_chunk(source):
+async def _iterated(source: Any) -> AsyncGenerator[Any, None]:
+    """The chunks of an async or an ordinary iterable, which is closed at the end."""
+    if isinstance(source, str | bytes | bytearray | memoryview | np.ndarray):
         raise TypeError("write_from() plays an iterable of chunks; write() takes one chunk")
     if not hasattr(source, "__aiter__") and not hasattr(source, "__iter__"):
         raise TypeError(
             f"write_from() plays a Source, an async iterable or an iterable of chunks, not "
-            f"{shown(source)}"
+            f"{type(source).__name__}"
         )
-    return source
-
-
-async def _iterated(source: Any) -> AsyncGenerator[Any, None]:
-    """The chunks of an async or an ordinary iterable, which is closed at the end."""
     try:
         if hasattr(source, "__aiter__"):
             async for chunk in source:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import math
 import sys
 import threading
@@ -412,18 +411,7 @@ async def test_what_cannot_be_played_is_said_by_the_write() -> None:
             await sample.write_from([np.zeros((4, 3), np.int16)])
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "words",
-        b"one",
-        bytearray(2),
-        memoryview(b"1"),
-        np.ones(3),
-        (ctypes.c_float * 2)(),
-        np.int8(1),
-    ],
-)
+@pytest.mark.parametrize("wrong", ["words", b"one", bytearray(2), memoryview(b"1"), np.ones(3)])
 async def test_a_chunk_is_no_iterable_of_chunks(wrong: Any) -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker:
