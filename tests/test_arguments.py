@@ -341,7 +341,7 @@ RECIPES: dict[str, Recipe] = {
 HOOKS = (
     "aio.Level.of",
     "aio.AudioSample.write_in",
-    "aio.sources.*.begin",
+    *("aio.sources.*.begin", "aio.sources.*.after_cut"),
     *("aio.sources.*.at", "aio.sources.*.render", "aio.sources.*.shape"),  # of waves
     *("*.attach", "*.detach", "*.encoded", "*.play_on"),
     *("testing.ManualDevice.lateness", "testing.ManualDevice.open"),
