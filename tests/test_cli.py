@@ -344,12 +344,6 @@ def test_demo_refuses_before_it_records(options: tuple[str, ...], advice: str) -
     assert done.stdout == ""
 
 
-def test_a_time_that_is_no_number_is_refused() -> None:
-    done = CliRunner().invoke(app, ["demo", "--seconds", "nan"], env={"COLUMNS": "200"})
-    assert done.exit_code == 1
-    assert "seconds=nan is no number from 0.5 to 60; try 4" in done.stderr
-
-
 @pytest.mark.parametrize("module", ["matplotlib", "rich", "soundfile", "typer"])
 def test_missing_extras_are_named(tmp_path: Path, module: str) -> None:
     program = f"""
