@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import anyio.lowlevel
 
 from audiostream.aio.controls import Controlled
+from audiostream.checks import shown
 from audiostream.engine.group import DEFAULT_RELEASE
 from audiostream.engine.group import Group as Engine
 from audiostream.engine.output import FADE
+from audiostream.errors import FormatError
 
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
@@ -58,7 +60,7 @@ class Group(Controlled):
         AudioException
             If one of the two is closed.
         """
-        self.engine.duck(group_of(under), gain, attack, hold, release)
+        self.engine.duck(group_of(under, "under"), gain, attack, hold, release)
 
     async def clear(self, fade: float = FADE) -> None:
         """Drop all that is queued in the group and not heard yet, fading out as one.
@@ -107,16 +109,16 @@ class Group(Controlled):
         return f"<Group: {state}>"
 
 
-def group_of(group: Any) -> Engine | None:
+def group_of(group: Any, name: str = "group") -> Engine | None:
     """The engine's side of a group that somebody has given.
 
     Raises
     ------
-    TypeError
+    FormatError
         If it is neither a group nor None.
     """
     if group is None:
         return None
     if not isinstance(group, Group):
-        raise TypeError(f"a group is made by AudioOutput.group(), not {type(group).__name__}")
+        raise FormatError(f"{name}={shown(group)} is no group; try AudioOutput.group()")
     return group.engine

@@ -12,6 +12,7 @@ import numpy as np
 from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
 from audiostream.aio.loopbell import LoopBell, LoopBells, on_event_loop, running_loop
 from audiostream.aio.stream import AudioStream
+from audiostream.checks import check_callable, check_integer
 from audiostream.device.base import Device
 from audiostream.engine.capture import Capture
 from audiostream.engine.monitor import Monitor
@@ -115,11 +116,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
 
     @callback.setter
     def callback(self, callback: Callable[[bytes], object] | None) -> None:
-        if callback is not None and not callable(callback):
-            raise FormatError(
-                f"callback={callback!r} cannot be called; give a function of one argument, "
-                "the bytes of a buffer"
-            )
+        if callback is not None:
+            check_callable(callback, "callback", "of one argument, the bytes of a buffer")
         self._callback = callback
 
     def poll(self) -> bool:
@@ -224,7 +222,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         StreamClosedError, DeviceError
             If the input is closed or its device gone.
         """
-        self._stream.check_frames(frames)
+        frames = self._stream.check_frames(frames)
         count = frames * self._stream.format.frame_bytes
         data: bytes = await self._next(self._stream.take_bytes, count, count)
         return data
@@ -274,8 +272,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         EndOfStream, BusyError, StreamClosedError, DeviceError
             As :meth:`read`.
         """
-        if max_bytes < 1:
-            raise FormatError(f"max_bytes={max_bytes} is less than 1; try 65536")
+        max_bytes = check_integer(max_bytes, "max_bytes", "bytes", least=1, hint="65536")
         self._stream.check_not_closed()
         count = min(max_bytes, self.buffersize * self._stream.format.frame_bytes)
         data: bytes = await self._next(self._stream.take_bytes, count, count)

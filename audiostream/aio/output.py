@@ -11,10 +11,12 @@ from audiostream.aio.loopbell import LoopBells
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sound import Sound, load
 from audiostream.aio.stream import AudioStream
+from audiostream.checks import shown
 from audiostream.device.base import Device
 from audiostream.engine.monitor import Monitor
 from audiostream.engine.output import Output
 from audiostream.engine.voice import Voice
+from audiostream.errors import FormatError
 from audiostream.pcm import Format
 
 __all__ = ("AudioOutput", "Sample", "get_output")
@@ -32,7 +34,9 @@ class Sample(Protocol):
 
 def _checked(sample: Sample) -> Sample:
     if not hasattr(sample, "attach") or isinstance(sample, type):
-        raise TypeError(f"{sample!r} is no sample; add an AudioSample() or a subclass of it")
+        raise FormatError(
+            f"sample={shown(sample)} is no sample; try an AudioSample() or a subclass of it"
+        )
     return sample
 
 
@@ -235,7 +239,7 @@ class AudioOutput(AudioStream[Output]):
             If all voices are in use, or the sample is on another output.
         StreamClosedError
             If the output is closed.
-        TypeError
+        FormatError
             If it is no sample.
         """
         _checked(sample).attach(self)

@@ -16,7 +16,7 @@ import numpy as np
 
 from audiostream.aio.controls import Controlled
 from audiostream.aio.loopbell import LoopBell, running_loop
-from audiostream.aio.sources.source import Source, block_for
+from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
 from audiostream.checks import check_integer, check_number
 from audiostream.engine.intake import sliceable
@@ -201,7 +201,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         data : bytes-like, or ndarray of shape (frames,) or (frames, channels)
             float32 or float64 (full scale 1.0), int8, int16, int32 or uint8, each at its
             own full scale.  Bytes are in the sample's encoding and may be cut anywhere:
-            what is left of a frame waits for its other bytes.
+            what is left of a frame waits for its other bytes.  A buffer that says what its
+            items are, such as ``array.array("f")``, is an array of them.
 
         Returns
         -------
@@ -214,7 +215,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         TypeError
             For anything else, str above all.
         FormatError
-            For an array of another shape or dtype.
+            For an array of another shape or dtype, and a single number.
         StreamClosedError
             If the sample or its output is closed.
         DeviceError
@@ -305,7 +306,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         return taken
 
     async def send(self, item: bytes) -> None:
-        """anyio's name for :meth:`write`."""
+        """anyio's name for :meth:`write`, which says what is raised."""
         await self.write(item)
 
     async def _wait(self, arm: Callable[[], bool]) -> None:
@@ -372,7 +373,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             What the generator raises, and what :meth:`write` does.
         """
         if ahead is not None:
-            ahead = check_integer(ahead, "ahead", "frames")
+            ahead = check_integer(ahead, "ahead", "frames", least=0, most=MAX_AHEAD)
         if isinstance(source, Source):
             if source.is_played:
                 raise AudioException(
@@ -400,7 +401,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         source.is_played = True
         try:
             while (chunk := await source.get_bytes()) is not None:
-                if len(chunk):
+                if len(sliceable(chunk)):
                     await self.write(chunk)
                 else:
                     self._voice.check()

@@ -12,8 +12,8 @@ import numpy as np
 from audiostream.aio.group import Group, group_of
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.file import open_sound
-from audiostream.checks import check_number
-from audiostream.engine.intake import of_array, spread
+from audiostream.checks import check_number, check_times, shown
+from audiostream.engine.intake import as_array, channels_of, of_array, spread
 from audiostream.engine.output import FADE
 from audiostream.engine.sound import Shot, SoundMemory, in_a_circle
 from audiostream.errors import FormatError
@@ -124,7 +124,8 @@ class Sound:
         loop : bool
             True: to be played in a loop.
         """
-        self._memory(check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded"), loop)
+        speed = check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded")
+        self._memory(speed, check_times(loop, "loop") != 1)
 
     def _memory(self, speed: float, loop: bool = False) -> SoundMemory:
         key = speed, loop and round(self.rate * speed) != self._output.device_rate
@@ -193,15 +194,16 @@ class Sound:
         """
         speed = check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded")
         into = group_of(group)
-        memory = self._memory(speed, isinstance(loop, int) and (loop is True or loop > 1))
+        memory = self._memory(speed, check_times(loop, "loop") != 1)
         return Playing(self._output, Shot(memory, at, gain, pan, loop, into))
 
 
 def load(output: AudioOutput, sound: Any, rate: int | None = None) -> Sound:
     """See :meth:`AudioOutput.load`."""
+    sound = as_array(sound)
     if isinstance(sound, np.ndarray):
         rate = output.rate if rate is None else rate
-        channels = sound.shape[1] if sound.ndim == 2 else 1
+        channels = channels_of(sound)
         given = of_array(sound, Format(rate, channels, 32)).first(len(sound))
         block = spread(output.engine.kernels, given, channels)
         samples = block.data.reshape(-1, channels).copy()
@@ -212,7 +214,7 @@ def load(output: AudioOutput, sound: Any, rate: int | None = None) -> Sound:
             rate = int(file.samplerate)
             samples = file.read(dtype="float32", always_2d=True)
     else:
-        raise TypeError(f"a sound is an array or a path, not {type(sound).__name__}")
+        raise TypeError(f"a sound is an array or a path, not {shown(sound)}")
     if not len(samples):
         raise FormatError("the sound is empty; load one frame at least")
     return Sound(output, samples, rate)

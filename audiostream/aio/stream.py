@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from numbers import Real
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,10 +12,10 @@ import anyio
 import anyio.to_thread
 
 from audiostream.aio.loopbell import setter
+from audiostream.checks import check_flag, check_number
 from audiostream.engine.lifetime import close_later, in_background
 from audiostream.engine.meter import Level
-from audiostream.engine.stream import Stats, Stream
-from audiostream.errors import FormatError
+from audiostream.engine.stream import LONGEST, Stats, Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,6 +43,7 @@ class AudioStream(Generic[S]):
         NoDeviceError, DeviceError
             If there is no such device or it cannot be opened.
         """
+        start = check_flag(start, "start")
         try:
             self._stream.open()
             if start:
@@ -263,6 +263,4 @@ def check_time(time: Any) -> float:
     FormatError
         If it is no number.
     """
-    if isinstance(time, bool) or not isinstance(time, Real):
-        raise FormatError(f"time={time!r} is no number; it is in seconds, try stream.time")
-    return float(time)
+    return check_number(time, "time", -LONGEST, LONGEST, "in seconds, try stream.time")

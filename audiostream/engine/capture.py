@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.checks import check_integer
+from audiostream.checks import check_integer, check_number, shown
 from audiostream.device.base import Device
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import power_of_two, zeros
@@ -50,11 +50,10 @@ class Capture(Stream):
         closed_error: type[StreamClosedError] = StreamClosedError,
         end_error: type[EndOfStream] = EndOfStream,
     ) -> None:
-        frames = check_integer(buffersize, "buffersize", "frames")
+        frames = check_integer(buffersize, "buffersize", "frames", hint="1024, or -1")
         super().__init__(format, max(frames, 0), device, closed_error)
         self._width = format.frame_bytes
-        if not 0 < queue <= MAX_QUEUE:
-            raise FormatError(f"queue={queue!r} is outside 0 to {MAX_QUEUE:g} seconds; try 4.0")
+        queue = check_number(queue, "queue", 1e-6, MAX_QUEUE, "seconds, try 4.0")
         self.end_error = end_error
         self._seconds = queue
         # Not the stream's lock: reading never waits for a device that starts or stops.
@@ -296,15 +295,15 @@ class Capture(Stream):
             whole = int(frames // self.buffersize)
             return whole + 1 if self.has_ended() else whole
 
-    def check_frames(self, frames: int) -> None:
-        """Raise :class:`FormatError` unless so many frames can be queued at once."""
-        if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
-            raise FormatError(f"frames={frames!r}: read a whole number of at least 1")
+    def check_frames(self, frames: int) -> int:
+        """Return `frames`; :class:`FormatError` unless so many can be queued at once."""
+        frames = check_integer(frames, "frames", "frames", least=1)
         if self.is_open and frames > self._limit:
             raise FormatError(
-                f"frames={frames} is more than the queue's {self._limit}; read less at a "
-                "time, or open the input with a longer queue= (seconds)"
+                f"frames={shown(frames)} is more than the queue's {self._limit}; read less "
+                "at a time, or open the input with a longer queue= (seconds)"
             )
+        return frames
 
     # --- waiting, for those above ------------------------------------------------
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import numpy as np
-
-from audiostream.checks import check_number
+from audiostream.checks import check_choice, check_flag, check_number
 from audiostream.engine.commands import CURVES, Commands
 from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, Output
 from audiostream.engine.panning import sides_of
-from audiostream.errors import FormatError
 from audiostream.realtime.kinds import GAIN, PAN, SILENCE
 
 __all__ = ("MAX_GAIN", "Controls")
@@ -113,11 +110,7 @@ class Controls:
         """Go to another gain on a curve, in silence, too."""
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
         frames = self._frames(seconds, "seconds", MAX_FADE)
-        shape = CURVES.get(curve)
-        if shape is None:
-            raise FormatError(
-                f"curve={curve!r} is not known; try " + ", ".join(map(repr, CURVES))
-            )
+        shape = CURVES[check_choice(curve, "curve", tuple(CURVES))]
         with self.lock:
             late = self.tell(GAIN, at, value=gain, frames=frames, curve=shape)
             self._gain = gain
@@ -148,8 +141,7 @@ class Controls:
         FormatError
             If `muted` is no bool.
         """
-        if not isinstance(muted, bool | np.bool_):
-            raise FormatError(f"muted={muted!r} is no bool; try True or False")
+        muted = check_flag(muted, "muted")
         with self.lock:
             self.tell(SILENCE, value=0.0 if muted else 1.0, frames=self._ramp, snap=True)
-            self._muted = bool(muted)
+            self._muted = muted

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from audiostream.checks import check_integer, check_number
 from audiostream.device.base import Callback, Device
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.commands import Commands
 from audiostream.engine.memory import field_offsets, power_of_two, records, ring, zeros
 from audiostream.engine.meter import Level, Meter, check_window
-from audiostream.engine.stream import LOOP_BELLS, Stream, until
+from audiostream.engine.stream import LONGEST, LOOP_BELLS, Stream, until
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
 from audiostream.realtime.kinds import PLAYING, STOPPED
@@ -113,13 +112,9 @@ class Output(Stream):
         closed_error: type[StreamClosedError] = StreamClosedError,
     ) -> None:
         super().__init__(format, buffersize, device, closed_error)
-        if (
-            isinstance(voices, bool)
-            or not isinstance(voices, int)
-            or not 1 <= voices <= MAX_VOICES
-        ):
-            raise FormatError(f"voices={voices!r} is outside 1 to {MAX_VOICES}; try 256")
-        self.voices = voices
+        self.voices = voices = check_integer(
+            voices, "voices", "voices", least=1, most=MAX_VOICES, hint="256"
+        )
         # Twice as many slots: those of voices that fade out come free a little later.
         self.slots = 2 * (voices + MAX_GROUPS)
         self.attached: dict[int, Attached] = {}
@@ -412,12 +407,9 @@ class Output(Stream):
         FormatError
             If it is no finite number.
         """
-        if isinstance(at, bool) or not isinstance(at, Real) or not math.isfinite(at):
-            raise FormatError(
-                f"at={at!r} is no time; give seconds on the stream's clock, such as "
-                "stream.time + 0.5"
-            )
-        time = float(at) + self.epoch
+        hint = "seconds on the stream's clock, try stream.time + 0.5"
+        at = check_number(at, "at", -LONGEST, LONGEST, hint)
+        time = at + self.epoch
         next_heard = self.kernels.heard_at(self.address, self.word("frames")) * 1e-9
         if next_heard < 0:  # there was no block yet
             next_heard = self.now() + self.epoch + self.parameters.latency

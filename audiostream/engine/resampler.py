@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from audiostream.checks import check_choice
 from audiostream.engine.lookahead import AHEAD, short_filter
 from audiostream.engine.memory import records, zeros
 from audiostream.errors import FormatError
@@ -224,12 +225,7 @@ class _Soxr:
 
 def check_quality(quality: object) -> str:
     """Return the quality, one of :data:`QUALITIES`; :class:`FormatError` otherwise."""
-    if not isinstance(quality, str) or quality not in QUALITIES:
-        raise FormatError(
-            f"quality={quality!r} is not known; try 'high', 'live' (at most 3 ms of delay) or "
-            "'soxr'"
-        )
-    return quality
+    return check_choice(quality, "quality", QUALITIES)
 
 
 def resampler(

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audiostream.checks import check_number
+from audiostream.checks import check_number, check_times
 from audiostream.engine.bell import Bell
 from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.memory import ring
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.panning import sides_of
-from audiostream.errors import FormatError
 from audiostream.realtime.kinds import END, PAUSE, PLAY, RESUME
 
 if TYPE_CHECKING:
@@ -118,9 +117,8 @@ class Shot(Controls):
         output = memory.output
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
         left, right = sides_of(pan, output.parameters.channels)
-        if not isinstance(loop, bool | int) or loop < 0:
-            raise FormatError(f"loop={loop!r}: try True, False or how many times in all")
-        times = FOREVER // memory.frames if loop is True else max(int(loop), 1)
+        endless = FOREVER // memory.frames
+        times = min(check_times(loop, "loop") or endless, endless)
         super().__init__(output)
         self._gain, self._pan = gain, float(pan)
         self.memory = memory

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
-from audiostream.device.names import find
+from audiostream.device.names import check_name, find
 from audiostream.engine.bell import Bell
 from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.memory import field_offsets, records, zeros
@@ -116,7 +116,7 @@ class Stream:
         self.format = format
         self.encoding = check_encoding(format.encoding)
         self.buffersize = check_buffersize(buffersize)
-        self.device = device
+        self.device = check_name(device, "device" if self.direction == "output" else "source")
         self.closed_error = closed_error
         self.lock = threading.RLock()
         # One start, stop or close at a time; they may take long, so `lock` is not held.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audiostream.checks import check_number
+from audiostream.checks import check_choice, check_number
 from audiostream.engine.bell import Bell
 from audiostream.engine.commands import ALIKE
 from audiostream.engine.controls import Controls
@@ -141,12 +141,8 @@ class Voice(Controls):
         matrix: Any = None,
         group: Group | None = None,
     ) -> None:
-        if not 0 < buffer <= MAX_BUFFER:
-            raise FormatError(
-                f"buffer={buffer!r} seconds is outside 0 to {MAX_BUFFER:g}; try 0.25"
-            )
-        if on_starve not in STARVE:
-            raise FormatError(f"on_starve={on_starve!r}: try 'silence' or 'rebuffer'")
+        buffer = check_number(buffer, "buffer", 1e-6, MAX_BUFFER, "seconds, try 0.25")
+        check_choice(on_starve, "on_starve", STARVE)
         ahead = _prebuffer(prebuffer, buffer, output.parameters.rate)
         super().__init__(output)
         rate = output.parameters.rate
@@ -169,7 +165,7 @@ class Voice(Controls):
         output.attach(self, self._limit + conversion.held_back(), group=group)
         self._marks: deque[_Mark] = deque()
         self._prebuffer = ahead
-        self._adapts = prebuffer == "adaptive"
+        self._adapts = isinstance(prebuffer, str)
         self._tail = tail
         self._stop_count = self._at("stop_count")
         self._store(self._at("ramp"), self._ramp if tail else 0)
@@ -812,12 +808,9 @@ class Voice(Controls):
 
 def _prebuffer(prebuffer: float | str, buffer: float, rate: int) -> Prebuffer:
     """What `prebuffer` says, within a ring of `buffer` seconds."""
-    if prebuffer == "adaptive":
+    if isinstance(prebuffer, str) and prebuffer == "adaptive":
         least, most = (min(seconds, buffer) for seconds in ADAPTIVE)
-    elif isinstance(prebuffer, str):
-        raise FormatError(f"prebuffer={prebuffer!r}: try seconds, such as 0.1, or 'adaptive'")
     else:
-        least = most = check_number(
-            prebuffer, "prebuffer", 0, buffer, f"within the ring of buffer={buffer:g} seconds"
-        )
+        hint = f"try 'adaptive', or seconds within the ring of buffer={buffer:g}"
+        least = most = check_number(prebuffer, "prebuffer", 0, buffer, hint)
     return Prebuffer(round(least * rate), round(most * rate), rate)

@@ -7,6 +7,7 @@ import os
 import threading
 from pathlib import Path
 
+from audiostream.checks import check_path
 from audiostream.errors import NoLibpdError
 from audiostream.libpd.binding import BindingCarrier
 from audiostream.libpd.library import Missing, cypd_library, system_library
@@ -43,6 +44,8 @@ class Carriers:
         NoLibpdError
             If there is none, or not the one named.
         """
+        if name is not None:
+            name = check_path(name, "carrier", '"pylibpd", "system", "cypd" or a path')
         named = name or os.environ.get(VARIABLE)
         reasons = []
         for candidate in (named,) if named else NAMES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import warnings
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from audiostream.checks import check_integer
+from audiostream.checks import check_flag, check_integer, check_number, shown
 from audiostream.errors import FormatError, PatchClosedError, PatchError, PatchWarning
 from audiostream.libpd.arrays import Arrays
 from audiostream.libpd.carriers import CARRIERS
@@ -32,7 +31,7 @@ from audiostream.libpd.protocol import (
     Midi,
 )
 from audiostream.libpd.queues import Queue
-from audiostream.pcm import check_channels, check_rate
+from audiostream.pcm import MAX_CHANNELS, check_channels, check_rate
 
 __all__ = ("Patch",)
 
@@ -41,6 +40,9 @@ Notify = Callable[[], object]
 
 CHUNK = 256
 """Ticks computed with the engine locked at a stretch; others may send in between."""
+
+MAX_FRAMES = 1 << 28
+"""Frames that are computed in one call, and returned in one array."""
 
 QUEUE = 1024
 """Items that a subscription keeps by default."""
@@ -213,7 +215,8 @@ class Patch(MidiIn):
     ) -> None:
         self.rate = check_rate(rate)
         self.channels = check_channels(channels)
-        self.inputs = check_channels(inputs) if inputs else 0
+        self.inputs = check_integer(inputs, "inputs", "channels", least=0, most=MAX_CHANNELS)
+        strict = check_flag(strict, "strict")
         self.path: Path = check(patchfile)
         seen = look_into(self.path)
         lender = CARRIERS.choose(carrier)
@@ -300,14 +303,12 @@ class Patch(MidiIn):
         Raises
         ------
         FormatError
-            For a number of frames that is negative, or an `adc` of another shape or of
-            integers.
+            For a number of frames that is negative or more than 2**28, or an `adc` of another
+            shape or of integers.
         PatchClosedError
             If the patch is closed.
         """
-        frames = check_integer(frames, "frames", "frames")
-        if frames < 0:
-            raise FormatError(f"frames={frames} is negative; ask for 0 or more")
+        frames = check_integer(frames, "frames", "frames", least=0, most=MAX_FRAMES)
         heard = self._input(frames, adc)
         with self._flow:
             ready = len(self._ahead)
@@ -324,14 +325,17 @@ class Patch(MidiIn):
 
     def render(self, seconds: float) -> Floats:
         """Compute that many seconds, without input; see :meth:`process`."""
-        if not (math.isfinite(seconds) and seconds >= 0):
-            raise FormatError(f"seconds={seconds} is no length of time; try 1.0")
+        most = MAX_FRAMES / self.rate
+        seconds = check_number(seconds, "seconds", 0, most, "no length of time; try 1.0")
         return self.process(round(seconds * self.rate))
 
     def _input(self, frames: int, adc: npt.ArrayLike | None) -> Floats:
         if adc is None:
             return np.zeros((frames, self.inputs), np.float32)
-        given = np.asarray(adc)
+        try:
+            given = np.asarray(adc)
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"adc={shown(adc)} is no array: {error}") from error
         if given.dtype.kind != "f":
             raise FormatError(
                 f"adc holds {given.dtype}, not floats; divide int16 by 32768 before"
@@ -471,9 +475,15 @@ class Patch(MidiIn):
 
 def _symbol(text: object) -> str:
     if not isinstance(text, str):
-        raise TypeError(f"a name or a message's first word is a str, not {text!r}")
+        raise TypeError(f"a name or a message's first word is a str, not {shown(text)}")
     if "\0" in text:
-        raise PatchError(f"{text!r} holds a null character, which Pd's symbols cannot")
+        raise PatchError(f"{shown(text)} holds a null character, which Pd's symbols cannot")
+    try:
+        text.encode()
+    except UnicodeError:
+        raise PatchError(
+            f"{shown(text)} holds half a character, which Pd's symbols cannot"
+        ) from None
     return text
 
 
@@ -484,6 +494,9 @@ def _atom(value: object) -> Atom:
         hasattr(value, "__float__") or hasattr(value, "__index__")
     ):
         raise TypeError(
-            f"Pd takes numbers and str, not {value!r}; send the parts of it one by one"
+            f"Pd takes numbers and str, not {shown(value)}; send the parts of it one by one"
         )
-    return float(value)  # type: ignore[arg-type]
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        raise FormatError(f"{shown(value)} is more than a float of Pd holds") from None

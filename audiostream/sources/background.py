@@ -18,6 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sources.source import Source
+from audiostream.engine.intake import sliceable
 from audiostream.errors import AudioException
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class ThreadRun:
                 chunk = source.get_bytes()
                 if stopped.is_set() or chunk is None:
                     return
-                if len(chunk):
+                if len(sliceable(chunk)):
                     # Stopped from here on, it is not written any more.
                     source._write(voice, chunk, epoch)
                 else:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audiostream.aio.sources.source import block_for
-from audiostream.checks import check_integer
+from audiostream.aio.sources.source import MAX_AHEAD, block_for
+from audiostream.checks import check_integer, check_number, shown
 from audiostream.compat.sample import AudioSample, Shadowed
+from audiostream.errors import FormatError
 from audiostream.sources.background import LoopRun, Run, ThreadRun, is_on_loop
 
 if TYPE_CHECKING:
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
 
 __all__ = ("ThreadSource",)
+
+
+def check_output(stream: Any) -> None:
+    """See that a source is given an output.
+
+    Raises
+    ------
+    FormatError
+        If it is none.
+    """
+    if not hasattr(stream, "add_sample") or isinstance(stream, type):
+        raise FormatError(f"stream={shown(stream)} is no output; try one from get_output()")
 
 
 class ThreadSource(AudioSample):
@@ -71,7 +84,10 @@ class ThreadSource(AudioSample):
         self, stream: AudioOutput, *args: Any, ahead: int | None = None, **kwargs: Any
     ) -> None:
         del args, kwargs
-        self.ahead = None if ahead is None else check_integer(ahead, "ahead", "frames")
+        check_output(stream)
+        if ahead is not None:
+            ahead = check_integer(ahead, "ahead", "frames", least=0, most=MAX_AHEAD)
+        self.ahead = ahead
         self.buffersize = stream.buffersize
         self.channels = stream.channels
         self.rate = stream.rate
@@ -147,6 +163,8 @@ class ThreadSource(AudioSample):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the generator has ended; at most `timeout` seconds."""
+        if timeout is not None:
+            timeout = check_number(timeout, "timeout", 0, threading.TIMEOUT_MAX, "in seconds")
         run = self._latest_run()
         if run is not None:
             run.join(timeout)

@@ -432,7 +432,7 @@ async def test_what_is_refused() -> None:
             other.sample(group=group)
         with pytest.raises(FormatError, match="another output"):
             other.load(ones(10)).play(group=group)
-        with pytest.raises(TypeError, match=r"made by AudioOutput.group\(\), not AudioSample"):
+        with pytest.raises(FormatError, match=r"is no group; try AudioOutput.group\(\)"):
             speaker.sample(group=speaker.sample())  # type: ignore[arg-type]
         with pytest.raises(FormatError, match="own output"):
             group.duck(other.group())

@@ -236,7 +236,7 @@ async def test_readinto_at_the_end_tells_how_much_came() -> None:
 async def test_reads_of_senseless_sizes_are_refused(frames) -> None:
     device = ManualDevice()
     async with aio.get_input(source=device, rate=16000, buffersize=10) as mic:
-        with pytest.raises(errors.FormatError, match="read"):
+        with pytest.raises(errors.FormatError, match=r"frames.*(read|try)"):
             await mic.read(frames)
     with pytest.raises(errors.FormatError):
         await mic.receive(0)

@@ -135,9 +135,9 @@ async def test_arrays_of_another_shape_are_refused_and_lose_nothing(shape: Any) 
         voice = speaker.sample(buffer=100 / 48000)
         voice.ramp = 0
         wrong = np.zeros(shape, np.int16)
-        with pytest.raises(errors.FormatError, match=r"write shape \(frames, 2\)"):
+        with pytest.raises(errors.FormatError, match=r"shape \(frames,"):
             voice.write_nowait(wrong)
-        with pytest.raises(errors.FormatError, match=r"write shape \(frames, 2\)"):
+        with pytest.raises(errors.FormatError, match=r"shape \(frames,"):
             await voice.write(wrong)
         waiting = await spawn(group, lambda: voice.write(ramp(0, 300, 2)))
         refused = await spawn(group, lambda: voice.write(wrong))

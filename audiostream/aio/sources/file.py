@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from os import PathLike
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
-from audiostream.errors import AudioException, FormatError
+from audiostream.checks import check_flag, check_number, check_path
+from audiostream.errors import AudioException
 from audiostream.pcm import Format
 from audiostream.realtime.compiled import Kernels
 
@@ -35,8 +37,9 @@ def open_sound(path: str | PathLike[str]) -> Any:
         raise AudioException(
             'sound files need soundfile; try pip install "audiostream[files]"'
         ) from error
+    path = check_path(path, "path", '"name.wav"')
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(os.fsencode(path))  # names of any bytes
     except (OSError, RuntimeError, TypeError) as error:
         raise AudioException(
             f"{path}: cannot be read as a sound file ({error}); check the path, or convert "
@@ -68,13 +71,12 @@ class File(Source):
     ) -> None:
         self._file = open_sound(path)
         self.path = path
-        self.loop = loop
+        self.loop = check_flag(loop, "loop")
         self._reading = threading.Lock()  # closing waits for it
         self._next = 0  # the frame that is read next
-        self._seek: int | None = None
+        self._seek: int | None = self._frame_at(start, "start")
         self._ended = False
         self._piece: np.ndarray | None = None  # was read, and is not taken yet
-        self.seek(start)
 
     @property
     def duration(self) -> float:
@@ -97,12 +99,13 @@ class File(Source):
         FormatError
             If that is not in the file.
         """
-        if not 0 <= seconds <= self.duration:
-            raise FormatError(
-                f"{seconds!r} seconds are not in {self.path}, which is "
-                f"{self.duration:g} seconds long"
-            )
-        self._seek = round(seconds * self._file.samplerate)
+        self._seek = self._frame_at(seconds, "seconds")
+
+    def _frame_at(self, seconds: float, name: str) -> int:
+        hint = f"that is not in {self.path}"
+        seconds = check_number(seconds, name, 0, self.duration, hint)
+        frame: int = round(seconds * self._file.samplerate)
+        return frame
 
     def begin(self, format: Format, kernels: Kernels) -> None:
         """Make ready for the sample's rate; it is read on from where it stands."""

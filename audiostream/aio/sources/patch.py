@@ -20,6 +20,7 @@ from audiostream import libpd
 from audiostream.aio.loopbell import setter
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
+from audiostream.checks import check_audio
 from audiostream.errors import FormatError, PatchClosedError
 from audiostream.libpd import Midi
 from audiostream.pcm import Format
@@ -126,21 +127,24 @@ class LivePatch(libpd.Patch):
 
         Parameters
         ----------
-        data : bytes or ndarray
-            Bytes are 16-bit samples; arrays int16 or float32, ``(frames,)`` of one input or
-            ``(frames, inputs)``; at the patch's rate.
+        data : bytes-like or ndarray
+            Bytes are 16-bit samples; arrays and typed buffers int16 or float32, ``(frames,)``
+            of one input or ``(frames, inputs)``; at the patch's rate.
 
         Raises
         ------
         FormatError
             If the patch has no inputs, or the data do not fit them.
+        TypeError
+            If `data` is not bytes-like.
         """
         if not self.inputs:
             raise FormatError("this patch was opened without inputs; try inputs=1")
-        if isinstance(data, np.ndarray):
-            array = data[:, None] if data.ndim == 1 else data
+        given = check_audio(data)
+        if isinstance(given, np.ndarray):
+            array = given[:, None] if given.ndim == 1 else given
         else:
-            array = np.frombuffer(memoryview(data).cast("B"), np.uint8)
+            array = np.frombuffer(given, np.uint8)
             if not len(array) % (2 * self.inputs):
                 array = array.view(np.int16).reshape(-1, self.inputs)
         if array.dtype == np.int16:

@@ -7,7 +7,10 @@ from typing import Any
 from audiostream.pcm import Format
 from audiostream.realtime.compiled import Kernels
 
-__all__ = ("Source", "block_for")
+__all__ = ("MAX_AHEAD", "Source", "block_for")
+
+MAX_AHEAD = 1 << 40
+"""Frames, far more than any ring holds."""
 
 LEAST, MOST = 64, 1024
 """Frames that the ready-made sources make at a time."""
