@@ -17,6 +17,7 @@ from audiostream.engine.intake import of_array, spread
 from audiostream.engine.output import FADE
 from audiostream.engine.sound import Shot, SoundMemory, in_a_circle
 from audiostream.errors import FormatError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Sound:
         self._output = output
         self._samples = samples
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
         self.rate = rate
         self._memories: dict[tuple[float, bool], SoundMemory] = {}
         self.frames = self._memory(1.0).frames

@@ -11,6 +11,7 @@ from audiostream.engine.intake import sliceable
 from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.voice import Voice
 from audiostream.errors import AudioException, StreamClosedError
+from audiostream.forks import LOCKS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -67,6 +68,7 @@ class AudioSample:
         sample._output = None
         sample._voice = None
         sample._writing = threading.Lock()
+        LOCKS.add(sample, _writing=threading.Lock)
         return sample
 
     def write(self, chunk: bytes) -> None:

@@ -17,6 +17,7 @@ from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
 from audiostream.engine.stream import Stream
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format
 
 __all__ = ("Capture",)
@@ -59,6 +60,7 @@ class Capture(Stream):
         self._seconds = queue
         # Not the stream's lock: reading never waits for a device that starts or stops.
         self._reading = threading.RLock()
+        LOCKS.add(self, _reading=threading.RLock)
         self._read = 0  # the device's frame to read next
         self._dropped = 0  # own frames
         self._given = 0  # bytes that were handed out

@@ -13,6 +13,7 @@ from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, Output
 from audiostream.engine.panning import sides_of
 from audiostream.errors import FormatError
+from audiostream.forks import LOCKS
 from audiostream.realtime.kinds import GAIN, PAN, SILENCE
 
 __all__ = ("MAX_GAIN", "Controls")
@@ -41,6 +42,7 @@ class Controls:
     def __init__(self, output: Output) -> None:
         self.output = output
         self.lock = threading.RLock()
+        LOCKS.add(self, lock=threading.RLock)
         self._ramp = round(FADE * output.parameters.rate)
         self._gain = 1.0
         self._pan = 0.0

@@ -20,6 +20,7 @@ from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.memory import field_offsets, records, zeros
 from audiostream.engine.meter import WINDOW, Level, Meter
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format, check_buffersize, check_encoding
 from audiostream.realtime.layout import BELL, NEVER, STREAM
 
@@ -136,6 +137,12 @@ class Stream:
         self._keep: list[Any] = []
         self._queue: deque[Callable[[], None]] = deque()
         self._queue_lock = threading.Lock()
+        LOCKS.add(
+            self,
+            lock=threading.RLock,
+            _control=threading.RLock,
+            _queue_lock=threading.Lock,
+        )
 
     # --- from open to closed -----------------------------------------------------
 
@@ -288,7 +295,6 @@ class Stream:
 
     def orphan(self) -> None:
         """In a forked child: this stream is the parent's, and never touched again."""
-        self.lock = threading.RLock()
         self.is_closed = True
         self.orphaned = self.closed_error(
             "this stream was opened before fork() and belongs to the parent process; "

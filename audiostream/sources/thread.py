@@ -11,6 +11,7 @@ import numpy as np
 from audiostream.aio.sources.source import block_for
 from audiostream.checks import check_integer
 from audiostream.compat.sample import AudioSample, Shadowed
+from audiostream.forks import LOCKS
 from audiostream.sources.background import LoopRun, Run, ThreadRun, is_on_loop
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class ThreadSource(AudioSample):
         source._stopping = False
         # One start or stop at a time: of two runs, a stop would end the last one only.
         source._control = threading.RLock()
+        LOCKS.add(source, _control=threading.RLock)
         source._give_back = None
         source.daemon = True
         source.ahead = None

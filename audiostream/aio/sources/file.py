@@ -12,6 +12,7 @@ import numpy as np
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
 from audiostream.errors import AudioException, FormatError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format
 from audiostream.realtime.compiled import Kernels
 
@@ -70,6 +71,7 @@ class File(Source):
         self.path = path
         self.loop = loop
         self._reading = threading.Lock()  # closing waits for it
+        LOCKS.add(self, _reading=threading.Lock)
         self._next = 0  # the frame that is read next
         self._seek: int | None = None
         self._ended = False
