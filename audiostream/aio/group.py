@@ -80,6 +80,7 @@ class Group(Controlled):
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         group = self.engine
+        group.check()
         number = group.clear(fade)
         bell = self._output.bells.here()
         group.use_bell(bell.bell)

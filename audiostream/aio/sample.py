@@ -521,6 +521,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         voice = self._voice
+        voice.check()
         index = voice.clear(fade)
         while not voice.has_read(index):
             await self._wait(lambda: voice.arm_read(index))

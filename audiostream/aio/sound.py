@@ -81,12 +81,19 @@ class Playing:
         return self._shot.is_over()
 
     async def finished(self) -> None:
-        """Wait until it is finished."""
+        """Wait until it is finished.
+
+        Raises
+        ------
+        DeviceError
+            If the output's device goes meanwhile.
+        """
         await anyio.lowlevel.checkpoint_if_cancelled()
         if not self._shot.is_over():
             bell = self._output.bells.here()
             self._shot.use_bell(bell.bell)
             while not self._shot.arm_over():
+                self._output.engine.check_alive()
                 await bell.wait(self._shot.slot)
         await anyio.lowlevel.cancel_shielded_checkpoint()
 

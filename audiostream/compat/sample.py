@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import threading
 from collections.abc import Callable
@@ -142,8 +143,9 @@ class AudioSample:
         Idempotent; a sample that is on no output has nothing to stop.
         """
         voice = self._voice
-        if voice is not None and not voice.is_gone and not voice.output.is_closed:
-            voice.stop()
+        if voice is not None:
+            with contextlib.suppress(StreamClosedError):  # then there is nothing to stop
+                voice.stop()
 
     @Shadowed
     def position(self) -> int:

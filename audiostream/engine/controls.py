@@ -54,14 +54,19 @@ class Controls:
         frames: int = round(seconds * self.output.parameters.rate)
         return frames
 
-    def _may_tell(self) -> bool:
-        """False if there is nobody to tell any more; raises where that is a mistake."""
+    def _may_tell(self, *, ending: bool = False) -> bool:
+        """False if there is nobody to tell any more; raises where that is a mistake.
+
+        `ending`: what only ends something may be told while the device is gone.
+        """
         raise NotImplementedError
 
-    def tell(self, kind: int, at: float | None = None, **how: Any) -> float:
+    def tell(
+        self, kind: int, at: float | None = None, *, ending: bool = False, **how: Any
+    ) -> float:
         """Give a command; by how many seconds it is late already."""
         with self.lock:
-            if not self._may_tell():
+            if not self._may_tell(ending=ending):
                 return 0.0
             late = self.commands.give(kind, at, **how)
             self.output.changed(self.slot)
@@ -70,7 +75,7 @@ class Controls:
     def cancel(self) -> int:
         """Take back all that waits for its time; how much that was."""
         with self.lock:
-            return self.commands.take_back() if self._may_tell() else 0
+            return self.commands.take_back() if self._may_tell(ending=True) else 0
 
     def level(self, seconds: float) -> Level:
         """How loud it was during the last `seconds` that were heard; see meter.py."""

@@ -58,7 +58,7 @@ class MonitorStream(DeviceStream):
         return True
 
     def alive(self) -> bool:
-        return True  # the output says itself when its device is gone, and ends its monitors
+        return self._output.is_closed or self._output.device_lives()  # a close ends monitors
 
     def time(self) -> float:
         return self._output.now()

@@ -138,7 +138,7 @@ class Shot(Controls):
         record["right"] = record["right_goal"] = right
         self.late = self.tell(PLAY, at, frames=self._ramp)
 
-    def _may_tell(self) -> bool:
+    def _may_tell(self, *, ending: bool = False) -> bool:
         return self._heard is None and not self.output.is_closed
 
     # --- control -----------------------------------------------------------------

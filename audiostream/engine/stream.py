@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
@@ -233,13 +234,20 @@ class Stream:
                 raise
 
     def stop(self) -> None:
-        """Stop the device.  Idempotent, also before a start; blocks for a bounded time."""
+        """Stop the device.  Idempotent, also before a start; blocks for a bounded time.
+
+        Never raises because the device is gone.
+        """
         with self._control:
             with self.lock:
                 if not self._started or self._device_stream is None or self.is_closed:
                     return
                 self._started = False
-            self._device_stream.stop()
+            try:
+                self._device_stream.stop()
+            except DeviceError as error:
+                # It is gone, and so it has stopped.  Who reads or starts again is told.
+                self.fail(str(error))
 
     def close(self) -> None:
         """Stop and give everything back; twice is harmless.  Blocks for a bounded time.
@@ -322,6 +330,16 @@ class Stream:
         # the interpreter lock, which a busy thread then keeps for 5 ms.
         if self.is_instant and self._started and not self._stream().alive():
             raise self.fail("the device ended the stream by itself")
+
+    def check_alive(self) -> None:
+        """Raise if its device is gone; that it was closed is no error here.
+
+        For who waits for something that a close brings about, too.
+        """
+        if self.orphaned is not None:
+            raise self.orphaned
+        with contextlib.suppress(StreamClosedError):
+            self.check()
 
     def fail(self, why: str) -> AudioException:
         """Note that the device is gone, and wake everybody to be told; the error."""
@@ -448,6 +466,10 @@ class Stream:
         """True if the callbacks tell how the two clocks are related; not of endless times."""
         told = self._started or self.is_closed
         return told and self.is_open and not self._stream().smooth and abs(when) < LONGEST
+
+    def device_lives(self) -> bool:
+        """False once the device has ended the stream by itself."""
+        return self._stream().alive()
 
     @property
     def is_realtime(self) -> bool:

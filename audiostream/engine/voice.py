@@ -456,10 +456,15 @@ class Voice(Controls):
             self._adapt()
         return count * unit
 
-    def check(self) -> None:
-        """Raise if the voice is removed, or its stream closed or dead."""
+    def check(self, *, ending: bool = False) -> None:
+        """Raise if the voice is removed, or its stream closed or dead.
+
+        `ending`: what only ends something does not mind that the device is gone.
+        """
         output = self.output
-        if output.is_closed or output.failure is not None or output.is_instant:
+        if ending:
+            output.check_not_closed()
+        elif output.is_closed or output.failure is not None or output.is_instant:
             output.check()
         if self._final is not None:
             raise output.closed_error(
@@ -594,7 +599,7 @@ class Voice(Controls):
         """
         frames = self._frames(fade, "fade", 10)
         with self.lock:
-            self.check()
+            self.check(ending=True)
             self._store(self._at("fade"), frames)
             write = self._drop("skip")
         self.news()
@@ -630,8 +635,8 @@ class Voice(Controls):
 
     # --- control -----------------------------------------------------------------
 
-    def _may_tell(self) -> bool:
-        self.check()
+    def _may_tell(self, *, ending: bool = False) -> bool:
+        self.check(ending=ending)
         return True
 
     def play(self, at: float | None = None) -> float:
@@ -663,16 +668,16 @@ class Voice(Controls):
         At once, it takes back a play, pause, resume or stop whose time is still to come.
         """
         with self.lock:
-            self.check()
+            self.check(ending=True)
             if at is not None:
-                return self.tell(END, at, frames=self._frames(fade, "fade", 10))
+                return self.tell(END, at, ending=True, frames=self._frames(fade, "fade", 10))
             return self._stop(fade, MOVES)
 
     def _stop(self, fade: float, kinds: Collection[int]) -> float:
         """Stop at once; commands of these kinds whose time is still to come are taken back."""
         self.commands.take_back(kinds)
         self.clear(fade)
-        return self.tell(STOP)
+        return self.tell(STOP, ending=True)
 
     def pause(self, at: float | None = None) -> float:
         """Fade out, and stand still; what is queued stays."""
@@ -784,7 +789,7 @@ class Voice(Controls):
         with self.lock:
             if self._final is not None or self.output.is_closed:
                 return
-            with contextlib.suppress(AudioException):  # of a device that is gone
+            with contextlib.suppress(AudioException):  # closed by another thread just now
                 self._stop(self.ramp, ALIKE)
             self._finish()
         self.output.retire(self.slot)

@@ -85,5 +85,7 @@ class PatchSource(ThreadSource, LivePatch):
 
     def close(self) -> None:
         """Stop, and close the patch.  Idempotent."""
-        self.stop()
-        super().close()
+        try:
+            self.stop()
+        finally:
+            super().close()
