@@ -103,6 +103,11 @@ class Group(Controlled):
         """True once it is closed, or its output is."""
         return self.engine.is_closed
 
+    def __del__(self) -> None:
+        group = getattr(self, "engine", None)
+        if group is not None:
+            group.drop()
+
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"gain {self.gain:g}"
         return f"<Group: {state}>"

@@ -126,7 +126,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         """Hand everything queued, one buffer at a time, to :attr:`callback`, in this thread.
 
         Never blocks.  Without a callback the queue is left alone.  An exception of the
-        callback leaves it; the buffers behind it stay queued.
+        callback leaves it; the buffers behind it stay queued.  After :meth:`close`, in the
+        callback or in another thread, it calls no more.
 
         Returns
         -------
@@ -154,8 +155,9 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
                 break
             if data is None:
                 break
+            if not self._stream.hand_out(data, callback):
+                break
             dispatched = True
-            callback(data)
         if not dispatched and self._stream.is_open:
             self._stream.check()
         return dispatched

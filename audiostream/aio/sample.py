@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
 from types import TracebackType
@@ -47,7 +48,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     at all times.
     """
 
-    def __init__(self, output: AudioOutput, voice: Voice) -> None:
+    def __init__(self, output: AudioOutput, voice: Voice, *, owner: bool = False) -> None:
+        self._is_owner = owner  # the voice is to leave with this object
         self._output = output
         self._voice = self._control = voice
         self._bell: LoopBell | None = None
@@ -594,6 +596,21 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """Take the sample off its output, fading out; twice is harmless."""
         self._output.remove_sample(self)
         await anyio.lowlevel.cancel_shielded_checkpoint()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_owner", False):
+            return
+        voice = self._voice
+        if voice.is_unfinished():
+            # No counts are told: they take a lock, and a finalizer may run anywhere.
+            warnings.warn(
+                f"an AudioSample ({voice.format}) was dropped in the middle of what it says: "
+                "await its drain(), or aclose() to cut it off; or use `async with`",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+        voice.drop()
 
     def __repr__(self) -> str:
         counts = self._voice.counts()

@@ -80,6 +80,9 @@ class Playing:
         """True once its last frame was heard, or it was stopped, or its output closed."""
         return self._shot.is_over()
 
+    def __del__(self) -> None:
+        self._shot.is_dropped = True  # it plays on
+
     async def finished(self) -> None:
         """Wait until it is finished.
 

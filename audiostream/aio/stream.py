@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 import anyio.to_thread
 
-from audiostream.engine.lifetime import close_later
+from audiostream.engine.lifetime import LIFETIME, close_later
 from audiostream.engine.meter import Level
 from audiostream.engine.stream import Stats, Stream
 from audiostream.errors import FormatError
@@ -120,7 +120,7 @@ class AudioStream(Generic[S]):
                     source=self,
                     stacklevel=2,
                 )
-            close_later(stream)
+            LIFETIME.let_go_soon(stream)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"

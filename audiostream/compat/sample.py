@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import select
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -61,6 +62,7 @@ class AudioSample:
     _output: AudioOutput | None
     _voice: Voice | None
     _writing: threading.Lock
+    _give_back: weakref.finalize[..., AudioSample] | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make it whole before ``__init__``, which the original's subclasses need not call."""
@@ -68,6 +70,7 @@ class AudioSample:
         sample = super().__new__(cls)
         sample._output = None
         sample._voice = None
+        sample._give_back = None
         sample._writing = threading.Lock()
         LOCKS.add(sample, _writing=threading.Lock)
         return sample
@@ -183,11 +186,18 @@ class AudioSample:
             stream, format, frames / format.rate, least=2 * stream.period, tail=False
         )
         self._output = output
+        # Dropping it is no mistake: what is queued is heard, then its voice is given back.
+        if self._give_back is not None:
+            self._give_back.detach()
+        self._give_back = weakref.finalize(self, self._voice.drop)
+        self._give_back.atexit = False
 
     def detach(self, output: AudioOutput) -> None:
         """Called by ``remove_sample``."""
         if output is not self._output:
             return
         voice, self._voice, self._output = self._voice, None, None
+        if self._give_back is not None:
+            self._give_back.detach()
         if voice is not None:
             voice.remove()

@@ -9,12 +9,13 @@ import numpy as np
 
 from audiostream.checks import check_number
 from audiostream.engine.commands import CURVES, Commands
+from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, Output
 from audiostream.engine.panning import sides_of
 from audiostream.errors import FormatError
 from audiostream.forks import LOCKS
-from audiostream.realtime.kinds import GAIN, PAN, SILENCE
+from audiostream.realtime.kinds import GAIN, PAN, PAUSED, SILENCE, STOPPED
 
 __all__ = ("MAX_GAIN", "Controls")
 
@@ -38,6 +39,8 @@ class Controls:
     slot: int
     address: int
     commands: Commands
+
+    is_dropped = False
 
     def __init__(self, output: Output) -> None:
         self.output = output
@@ -76,6 +79,38 @@ class Controls:
         """Take back all that waits for its time; how much that was."""
         with self.lock:
             return self.commands.take_back() if self._may_tell(ending=True) else 0
+
+    # --- dropped without being closed ---------------------------------------------
+
+    def drop(self) -> None:
+        """Nobody can tell it anything any more.
+
+        For finalizers, which may run anywhere: it takes no lock, and never waits.
+        """
+        self.is_dropped = True
+        if not self.output.is_closed:
+            LIFETIME.let_go_soon(self)
+
+    def let_go(self) -> None:
+        """It was dropped: have it leave as soon as nothing of it is left to be heard.
+
+        Called when that may have come to be so.  It takes locks, the output's among them.
+        """
+        raise NotImplementedError
+
+    def _stands_still(self) -> bool:
+        """True if it does not play, and nothing that it was told will have it play."""
+        rests = self._rests()
+        if self.commands.will_play(not rests):
+            return False
+        if rests:
+            # A callback under way may have taken a command, and not have carried it out.
+            self.output.quiet()
+            return self._rests()
+        return True
+
+    def _rests(self) -> bool:
+        return self.output.word_of(self.slot, "transport") in (STOPPED, PAUSED)
 
     def level(self, seconds: float) -> Level:
         """How loud it was during the last `seconds` that were heard; see meter.py."""

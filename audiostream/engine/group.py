@@ -167,6 +167,11 @@ class Group(Controls):
             self.is_closed = True
         self.output.close_group(self)
 
+    def let_go(self) -> None:
+        """Be closed when its last voice has gone: nothing more can come into it."""
+        if not self.output.voices_of(self):
+            self.close()
+
     def is_over(self) -> bool:
         """True if it needs its slot no more."""
         return self.is_closed and not self.output.has_voices(self)

@@ -13,8 +13,10 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Protocol
 
 from audiostream.device.pahost import HOST
 from audiostream.errors import AudioException
@@ -39,7 +41,7 @@ def in_background(function: Callable[[], object], name: str) -> threading.Thread
 
 
 def close_later(stream: Stream) -> None:
-    """Close a stream that was dropped; from a finalizer, so it must not block."""
+    """Close a stream in the background."""
 
     def close() -> None:
         with contextlib.suppress(AudioException):
@@ -51,8 +53,15 @@ def close_later(stream: Stream) -> None:
         in_background(close, "close")
 
 
+class Dropped(Protocol):
+    """What users have dropped without closing it."""
+
+    def let_go(self) -> None:
+        """Give back what it holds, now or later.  Called by the watch."""
+
+
 class Lifetime:
-    """The process's open streams, and the watch over their heartbeats."""
+    """The process's open streams, and the watch over their heartbeats and what was dropped."""
 
     def __init__(self) -> None:
         self._streams: set[Stream] = set()
@@ -61,6 +70,9 @@ class Lifetime:
         self._watch: threading.Thread | None = None
         self._change = threading.Event()
         self._closed = threading.Event()
+        # Finalizers put into it: unlike any lock, it can be used where that very thread is
+        # just using it.
+        self._dropped: SimpleQueue[Dropped | None] = SimpleQueue()
         self.leaving = False
         atexit.register(self.at_exit)
         if hasattr(os, "register_at_fork"):
@@ -82,7 +94,19 @@ class Lifetime:
             if keep:
                 self._kept.append(stream)
             if not self._streams:
-                self._change.set()
+                self._tell_watch()
+
+    def _tell_watch(self) -> None:
+        """Have the watch end."""
+        self._change.set()
+        self._dropped.put(None)
+
+    def let_go_soon(self, dropped: Dropped) -> None:
+        """Have the watch let go of something of an open stream that was dropped.
+
+        For finalizers, which may run anywhere: it takes no lock, and never waits.
+        """
+        self._dropped.put(dropped)
 
     def open_streams(self) -> list[Stream]:
         """The streams that are open now."""
@@ -90,9 +114,18 @@ class Lifetime:
             return list(self._streams)
 
     def _look_after(self, change: threading.Event) -> None:
-        while not change.wait(LOOK):
+        due = time.monotonic() + LOOK
+        while not change.is_set():
+            left = due - time.monotonic()
+            if left > 0:
+                with contextlib.suppress(Empty):
+                    dropped = self._dropped.get(timeout=left)
+                    if dropped is not None:
+                        dropped.let_go()
+                continue
             for stream in self.open_streams():
                 stream.look_for_life()
+            due = time.monotonic() + LOOK
         if self.leaving:
             self._close_all()
 
@@ -113,7 +146,7 @@ class Lifetime:
         # The watch does it: Python 3.12 starts no thread any more at this point.
         self.leaving = True
         if self.open_streams():
-            self._change.set()
+            self._tell_watch()
             self._closed.wait(EXIT_LIMIT)
         HOST.shutdown(EXIT_LIMIT)
 
@@ -123,6 +156,7 @@ class Lifetime:
         self._change = threading.Event()
         self._watch = None
         self._closed = threading.Event()
+        self._dropped = SimpleQueue()
         for stream in self._streams:
             stream.orphan()
             self._kept.append(stream)

@@ -205,6 +205,12 @@ class Shot(Controls):
 
     # --- the end -----------------------------------------------------------------
 
+    def let_go(self) -> None:
+        """Play on, without its handle; but where it is paused, that is for good."""
+        with self.lock:
+            if self._may_tell() and self._stands_still():
+                self.tell(END)
+
     def leave(self) -> None:
         """Fade out and be over, with the group that it is in."""
         self.stop()

@@ -17,7 +17,7 @@ import numpy as np
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.names import find
 from audiostream.engine.bell import Bell
-from audiostream.engine.lifetime import LIFETIME, in_background
+from audiostream.engine.lifetime import LIFETIME, close_later, in_background
 from audiostream.engine.memory import field_offsets, records, zeros
 from audiostream.engine.meter import WINDOW, Level, Meter
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
@@ -300,6 +300,10 @@ class Stream:
                 self._queue.popleft()
                 if not self._queue:
                     return
+
+    def let_go(self) -> None:
+        """It was dropped: close it, in the background."""
+        close_later(self)
 
     def orphan(self) -> None:
         """In a forked child: this stream is the parent's, and never touched again."""

@@ -159,6 +159,7 @@ class Voice(Controls):
         self._cuts_seen = 0
         self._final: Counts | None = None
         self._stops_seen = 0
+        self._is_left = False  # it was dropped, and ended
         self.epoch = 0
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
@@ -794,6 +795,29 @@ class Voice(Controls):
             self._finish()
         self.output.retire(self.slot)
         self.news()
+
+    def is_unfinished(self) -> bool:
+        """True if something was written, and neither ended nor cleared.  Takes no lock."""
+        if self._final is not None or self.output.is_closed:
+            return False
+        over = (self._word(name) for name in ("ended", "skip", "group_skip"))
+        held_back = self._carry or self._conversion.is_under_way
+        return bool(held_back) or self.write_index() not in over
+
+    def let_go(self) -> None:
+        """Be removed, as soon as what was written was heard, or cannot be any more."""
+        with self.lock:
+            if self._final is not None or self.output.is_closed:
+                return
+            if not self._is_left:
+                with contextlib.suppress(AudioException):  # of a device that may come back
+                    self.end()
+                    self._is_left = True
+            write = self.write_index()
+            is_cleared = write in (self._word("skip"), self._word("group_skip"))
+            if not (is_cleared or self.has_heard(write) or self._stands_still()):
+                return
+        self.remove()
 
     def leave(self) -> None:
         """Fade out and be gone, with the group that it is in."""

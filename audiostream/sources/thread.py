@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +51,6 @@ class ThreadSource(AudioSample):
     _run: Run | None
     _stopping: bool
     _control: threading.RLock
-    _give_back: weakref.finalize[..., ThreadSource] | None
     daemon: bool
     ahead: int | None
 
@@ -64,7 +62,6 @@ class ThreadSource(AudioSample):
         # One start or stop at a time: of two runs, a stop would end the last one only.
         source._control = threading.RLock()
         LOCKS.add(source, _control=threading.RLock)
-        source._give_back = None
         source.daemon = True
         source.ahead = None
         return source
@@ -178,8 +175,3 @@ class ThreadSource(AudioSample):
             return
         if self.ahead is not None:
             voice.set_limit(self.ahead)
-        # A source that is dropped gives its voice back; while it runs, its run holds it.
-        if self._give_back is not None:
-            self._give_back.detach()
-        self._give_back = weakref.finalize(self, voice.remove)
-        self._give_back.atexit = False

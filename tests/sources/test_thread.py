@@ -518,7 +518,7 @@ def test_removed_and_added_again(
     assert len(stream.engine.attached) == 1
     del source
     gc.collect()
-    assert not stream.engine.attached
+    eventually(lambda: not stream.engine.attached)
 
 
 @both
