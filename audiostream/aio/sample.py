@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
+import weakref
 from collections.abc import AsyncGenerator, Callable, Generator
 from functools import partial
 from types import TracebackType
@@ -56,8 +57,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         self._writing = anyio.Lock(fast_acquire=True)
         self._unyielding = 0
         self._queued = 0  # writes that wait, for room or for one another
-        self._speaking: Utterance | None = None  # whose turn it is, or is next
-        self._spoken: list[Utterance] = []  # of whom it is not settled yet how much was heard
+        # Weakly, since each holds its sample: a cycle would keep a sample that is dropped.
+        self._turn: weakref.ref[Utterance] | None = None
+        self._spoken: list[weakref.ref[Utterance]] = []  # what was heard is not settled yet
 
     # --- what it is --------------------------------------------------------------
 
@@ -199,6 +201,15 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         self._voice.check()
         return Utterance(self, tag)
+
+    @property
+    def _speaking(self) -> Utterance | None:
+        """Whose turn it is, or is next."""
+        return None if self._turn is None else self._turn()
+
+    @_speaking.setter
+    def _speaking(self, utterance: Utterance | None) -> None:
+        self._turn = None if utterance is None else weakref.ref(utterance)
 
     # --- writing -----------------------------------------------------------------
 
@@ -610,7 +621,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                 source=self,
                 stacklevel=2,
             )
-        voice.drop()
+        if not voice.is_gone:
+            voice.drop()
 
     def __repr__(self) -> str:
         counts = self._voice.counts()
