@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from audiostream.device.pahost import HOST
 from audiostream.errors import AudioException
@@ -77,6 +77,7 @@ class Lifetime:
         atexit.register(self.at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
+        self._leave_with_child()
 
     def add(self, stream: Stream) -> None:
         """Hold a stream until :meth:`remove`, and watch over it."""
@@ -118,16 +119,25 @@ class Lifetime:
         while not change.is_set():
             left = due - time.monotonic()
             if left > 0:
-                with contextlib.suppress(Empty):
-                    dropped = self._dropped.get(timeout=left)
-                    if dropped is not None:
-                        dropped.let_go()
-                continue
-            for stream in self.open_streams():
-                stream.look_for_life()
-            due = time.monotonic() + LOOK
+                self._let_go(left)
+            else:
+                self._look()
+                due = time.monotonic() + LOOK
         if self.leaving:
             self._close_all()
+
+    # Apart, since a name in the loop above would hold what it stands for until the next turn.
+
+    def _look(self) -> None:
+        for stream in self.open_streams():
+            stream.look_for_life()
+
+    def _let_go(self, limit: float) -> None:
+        """Let go of what is dropped next, in `limit` seconds."""
+        with contextlib.suppress(Empty):
+            dropped = self._dropped.get(timeout=limit)
+            if dropped is not None:
+                dropped.let_go()
 
     def _close_all(self) -> None:
         for stream in self.open_streams():
@@ -150,6 +160,23 @@ class Lifetime:
             self._closed.wait(EXIT_LIMIT)
         HOST.shutdown(EXIT_LIMIT)
 
+    def _leave_with_child(self) -> None:
+        """Have multiprocessing's children call :meth:`at_exit`: they know no atexit.
+
+        They end by ``os._exit``, all but the spawned ones.  What is registered before a child
+        runs is forgotten when it begins to, all but what is registered for after a fork.
+        """
+        util: Any = sys.modules.get("multiprocessing.util")
+        if util is None:
+            return  # loaded later, then in a process that is to fork: see _forked
+        util.register_after_fork(self, Lifetime._end_with_child)
+        self._end_with_child()
+
+    def _end_with_child(self) -> None:
+        process: Any = sys.modules["multiprocessing.process"]
+        if process.parent_process() is not None:
+            sys.modules["multiprocessing.util"].Finalize(None, self.at_exit, exitpriority=0)
+
     def _forked(self) -> None:
         # Locks may have been held by threads that do not exist here: make new ones.
         self._lock = threading.Lock()
@@ -161,6 +188,7 @@ class Lifetime:
             stream.orphan()
             self._kept.append(stream)
         self._streams = set()
+        self._leave_with_child()
 
 
 LIFETIME = Lifetime()

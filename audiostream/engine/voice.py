@@ -793,7 +793,7 @@ class Voice(Controls):
             with contextlib.suppress(AudioException):  # closed by another thread just now
                 self._stop(self.ramp, ALIKE)
             self._finish()
-        self.output.retire(self.slot)
+            self.output.retire(self.slot)  # under the lock: who finds it gone may have its slot
         self.news()
 
     def is_unfinished(self) -> bool:
