@@ -385,6 +385,141 @@ def test_a_child_can_open_what_the_parent_has_open() -> None:
     ends_well(run(FORK + textwrap.dedent(program), "loopback:two", "loopback:two"), "0\n")
 
 
+@forks
+def test_a_child_never_waits_for_what_a_thread_of_the_parent_held() -> None:
+    program = """
+    import anyio
+    from audiostream import aio
+
+    listener = aio.get_input(source="null", rate=48000).open_blocking()
+    player = aio.get_output(48000, 1, device="null", buffersize=64).open_blocking()
+    group = player.group()
+    voice = player.sample(group=group)
+    voice.write_nowait(bytes(2000))
+    while voice.position < 500:
+        time.sleep(0.001)
+    handle = player.load(__import__("numpy").zeros(480_000, "int16")).play()
+    sound = player.load(__import__("numpy").zeros(100, "int16"))
+    turn = voice.utterance()
+    locks = [
+        lock
+        for owner in (
+            listener.engine, player.engine, speaker.engine, mic.engine, sample, sample._voice,
+            voice._voice, handle._shot, group.engine, sound, player.bells,
+            speaker.engine.own_bell(0), sys.modules["audiostream.compat.functions"].ONCE,
+        )
+        for name, lock in vars(owner).items()
+        if type(lock).__name__ in ("lock", "RLock")
+    ]
+    held = threading.Event()
+
+    def hold():
+        for lock in locks:
+            lock.acquire()
+        held.set()
+        threading.Event().wait()
+
+    def run(wait):
+        return lambda: anyio.run(wait)
+
+    threading.Thread(target=hold, daemon=True).start()
+    held.wait()
+    pid = fork()
+    if pid == 0:
+        last = voice.position
+        assert 500 <= last <= 1000 and voice.position == last, last
+        assert sample.position == 0
+        tells = []
+        for use in (
+            voice.stop, voice.clear_nowait, voice.play, lambda: voice.write_nowait(bytes(2)),
+            voice.end, lambda: voice.mark("here"), turn.end, player.group,
+            group.clear_nowait, lambda: setattr(group, "gain", 0.5), sound.play,
+            run(voice.drain), run(voice.clear), run(lambda: voice.write(bytes(100_000))),
+            run(lambda: voice.wait_position(10_000)), run(turn.finished), run(handle.finished),
+            run(group.clear), run(lambda: listener.read(10)), listener.start, mic.poll,
+            lambda: sample.write(bytes(2)),
+        ):
+            try:
+                use()
+            except AudioException as error:
+                tells.append("fork()" in str(error))
+        assert all(tells) and len(tells) >= 20, tells
+        assert (voice.level().peak, voice.gain, handle.is_finished) == (0.0, 1.0, False)
+        voice.written, voice.buffered, voice.cleared, voice.shortages, repr(voice), repr(turn)
+        turn.heard, listener.dropped, listener.chunk_time, player.time, player.stats
+        handle.stop(), group.close(), sample.stop(), mic.stop(), listener.stop()
+        player.remove_sample(voice), speaker.remove_sample(sample)
+        for stream in (player, speaker, mic, listener):
+            stream.close()
+        with get_output(rate=48000, channels=1, buffersize=64, device="null") as mine:
+            mine.add_sample(AudioSample())
+        os._exit(0)
+    print(child_ended(pid))
+    os._exit(0)
+    """
+    ends_well(run(FORK + textwrap.dedent(program), "null", "null"), "0\n")
+
+
+CHILD_OF_MULTIPROCESSING = """
+import multiprocessing, sys
+
+def child(kind):
+    from audiostream import AudioSample, get_input_sources, get_output
+    from audiostream.device.pahost import HOST
+    from audiostream.engine.lifetime import LIFETIME
+
+    shut = HOST.shutdown
+
+    def shutdown(limit):
+        shut(limit)
+        print("ended", len(LIFETIME.open_streams()), flush=True)
+
+    HOST.shutdown = shutdown
+    if kind == "playing":
+        global speaker, sample  # left open
+        speaker = get_output(device="null")
+        sample = AudioSample()
+        speaker.add_sample(sample)
+        sample.play()
+        sample.write(bytes(2))
+
+if __name__ == "__main__":
+    method, kind, first = sys.argv[1:]
+    if first == "before":
+        import audiostream.compat
+    process = multiprocessing.get_context(method).Process(target=child, args=(kind,))
+    process.start()
+    process.join(15)
+    print(process.exitcode)
+"""
+
+
+@forks
+@pytest.mark.parametrize(
+    ("method", "kind", "first"),
+    [
+        ("fork", "playing", "before"),
+        ("forkserver", "playing", ""),
+        ("forkserver", "", "before"),
+    ],
+)
+def test_children_of_multiprocessing_end_portaudio_too(
+    tmp_path: Path, method: str, kind: str, first: str
+) -> None:
+    """They end by os._exit, and know no atexit: a client of JACK would vanish."""
+    path = tmp_path / "main.py"
+    path.write_text(CHILD_OF_MULTIPROCESSING)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(path), method, kind, first],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    ends_well(done, "ended 0\n0\n")
+
+
 # ------------------------------------------------------------------- devices that stall or die
 
 
