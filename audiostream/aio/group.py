@@ -21,7 +21,8 @@ class Group(Controlled):
     """Samples and sounds that are heard through one fader; made by :meth:`AudioOutput.group`.
 
     What plays into it (``speaker.sample(group=...)``, ``sound.play(group=...)``) keeps its own
-    gain and pan; the group's come on top, as those of a mixing desk's bus.
+    gain and pan; the group's come on top, as those of a mixing desk's bus.  A group that is
+    dropped is closed when its last voice has gone.
     """
 
     def __init__(self, output: AudioOutput, gain: float = 1.0) -> None:
@@ -91,7 +92,10 @@ class Group(Controlled):
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     def clear_nowait(self, fade: float = FADE) -> None:
-        """Only ask for a :meth:`clear`; it happens within a block.  Any thread."""
+        """Only ask for a :meth:`clear`; it happens within a block.  Any thread.
+
+        Does not raise because the device is gone.
+        """
         self.engine.clear(fade)
 
     def close(self) -> None:

@@ -90,7 +90,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
     def stop(self) -> None:
         """Stop the capture.  Idempotent; what is queued stays to be read.
 
-        Blocks for a bounded time; on an event loop it is carried out in the background.
+        Blocks for a bounded time; on an event loop it is carried out in the background.  Does
+        not raise because the device is gone.
         """
         self._do(self._stream.stop)
 

@@ -47,6 +47,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     ``clear_nowait``, ``play``, ``stop`` and the properties work from any thread.  Counts
     are frames at the sample's own rate, and ``written == position + buffered + cleared``
     at all times.
+
+    One that is dropped without :meth:`aclose` is played to its end, and then gives its voice
+    back.  Python gives a ResourceWarning if its last write was neither ended nor cleared.
     """
 
     def __init__(self, output: AudioOutput, voice: Voice, *, owner: bool = False) -> None:
@@ -542,7 +545,10 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         return voice.cleared_to(index)
 
     def clear_nowait(self, fade: float = FADE) -> None:
-        """Only ask for a :meth:`clear`; it happens within a block.  Any thread."""
+        """Only ask for a :meth:`clear`; it happens within a block.  Any thread.
+
+        Does not raise because the device is gone.
+        """
         self._voice.clear(fade)
 
     # --- control -----------------------------------------------------------------
@@ -581,7 +587,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Parameters
         ----------
         at : float, optional
-            As for :meth:`play`, and so what is returned and raised.
+            As for :meth:`play`, and so what is returned and raised; but not because the device
+            is gone.
         fade : float
             Seconds, 0 to 10.
         """

@@ -32,6 +32,9 @@ KEPT = 16
 class Playing:
     """One playing of a :class:`Sound`: a small handle, which may be dropped.
 
+    The sound then plays on, and a loop does so until its group is cleared or its output closed.
+    One that is paused is over when its handle is dropped.
+
     Attributes
     ----------
     late : float
