@@ -149,7 +149,10 @@ class Commands:
 
         What has a time counts if it starts something.
         """
-        waiting = self._table[np.arange(self._taken(), self._given) % COMMANDS]
+        first = self._taken()
+        if first == self._given:
+            return plays
+        waiting = self._table[np.arange(first, self._given) % COMMANDS]
         for command in np.sort(waiting, order="order"):
             kind, timed = int(command["kind"]), command["at"] != 0.0
             if kind in (PLAY, RESUME):

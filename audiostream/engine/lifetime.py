@@ -50,7 +50,9 @@ def close_later(stream: Stream) -> None:
     # A thread that is started while the interpreter is torn down never comes up, and
     # start() waits for it for ever.
     if not sys.is_finalizing():
-        in_background(close, "close")
+        # Python 3.12 refuses one at the exit, which closes what is open anyway.
+        with contextlib.suppress(RuntimeError):
+            in_background(close, "close")
 
 
 class Dropped(Protocol):
