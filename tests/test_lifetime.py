@@ -694,6 +694,7 @@ class Looked:
         self.looked = threading.Event()
         self.release = threading.Event()
         self.look_for_life = self.looked.set
+        self.let_go = self.release.set
 
     def close(self) -> None:
         self.release.wait(LIMIT)
@@ -806,6 +807,52 @@ def test_a_device_that_hangs_does_not_hold_the_exit_up(
     leaving.join(LIMIT)
     life.remove(stream, keep=False)
     assert not hangs
+
+
+@pytest.mark.parametrize("is_child", [True, False])
+def test_a_child_of_multiprocessing_is_told_to_leave_when_it_ends(
+    life: Lifetime, monkeypatch: pytest.MonkeyPatch, is_child: bool
+) -> None:
+    after_fork: list[Any] = []
+    at_end: list[Any] = []
+    util = SimpleNamespace(
+        register_after_fork=lambda *args: after_fork.append(args),
+        Finalize=lambda *args, **kwargs: at_end.append((args, kwargs)),
+    )
+    process = SimpleNamespace(parent_process=lambda: object() if is_child else None)
+    monkeypatch.setitem(sys.modules, "multiprocessing.util", util)
+    monkeypatch.setitem(sys.modules, "multiprocessing.process", process)
+    life._forked()
+    ((owner, function),) = after_fork
+    function(owner)
+    assert at_end == [((None, life.at_exit), {"exitpriority": 0})] * 2 * is_child
+    monkeypatch.delitem(sys.modules, "multiprocessing.util")
+    life._forked()  # nobody loaded it: there is nothing to be told
+    assert len(after_fork) == 1
+
+
+def test_what_is_dropped_is_let_go_of_at_once(life: Lifetime) -> None:
+    dropped = Looked()
+    dropped.let_go = dropped.looked.set
+    stream: Any = Looked()
+    life.add(stream)
+    life.let_go_soon(dropped)
+    assert dropped.looked.wait(LIMIT)
+    life.remove(stream, keep=False)
+
+
+def test_a_dropped_stream_that_no_thread_can_close_is_left_to_the_exit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    device = FakeDevice()
+    microphone = AudioInput(None, device, 48000).open_blocking()
+    monkeypatch.setattr(lifetime, "in_background", refuse)
+    microphone.engine.let_go()
+    assert microphone.engine in LIFETIME.open_streams()
+    microphone.close()
 
 
 def test_playing_goes_on_after_all_that() -> None:
