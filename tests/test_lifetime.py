@@ -167,10 +167,12 @@ def test_a_program_that_never_opened_anything_starts_nothing() -> None:
 # ----------------------------------------------------------------------------------- garbage
 
 DROPPED = """
-import asyncio, gc, sys, time, warnings
+import asyncio, gc, logging, sys, time, warnings
 from audiostream import aio, get_input, get_output
 from audiostream.engine.lifetime import LIFETIME
 from audiostream.testing import ManualDevice
+
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # which finds a loaded machine slow
 
 def device():
     return ManualDevice() if sys.argv[1] == "manual" else sys.argv[1]
@@ -827,7 +829,7 @@ def test_a_child_of_multiprocessing_is_told_to_leave_when_it_ends(
     function(owner)
     assert at_end == [((None, life.at_exit), {"exitpriority": 0})] * 2 * is_child
     monkeypatch.delitem(sys.modules, "multiprocessing.util")
-    life._forked()  # nobody loaded it: there is nothing to be told
+    life._forked()  # it is not loaded: there is nothing to be told
     assert len(after_fork) == 1
 
 

@@ -83,7 +83,7 @@ class Controls:
     # --- dropped without being closed ---------------------------------------------
 
     def drop(self) -> None:
-        """Nobody can tell it anything any more.
+        """No user can tell it anything any more.
 
         For finalizers, which may run anywhere: it takes no lock, and never waits.
         """

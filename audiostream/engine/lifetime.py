@@ -127,6 +127,8 @@ class Lifetime:
                 due = time.monotonic() + LOOK
         if self.leaving:
             self._close_all()
+        while not self._dropped.empty():  # it would be held until another stream opens
+            self._let_go(0)
 
     # Apart, since a name in the loop above would hold what it stands for until the next turn.
 

@@ -212,7 +212,8 @@ class Output(Stream):
         AudioException
             If as many voices are attached as may be, or `group` is closed.
         """
-        self.tidy()
+        if len(self.attached) >= self.voices:
+            self.tidy()
         with self.lock:
             self.check()
             if group is not None:
@@ -290,7 +291,8 @@ class Output(Stream):
         AudioException
             If there are as many groups as may be.
         """
-        self.tidy()
+        if len(self._groups) >= MAX_GROUPS:
+            self.tidy()
         with self.lock:
             self.check()
             slot = self._free_slot(for_group=True)

@@ -800,9 +800,13 @@ class Voice(Controls):
         """True if something was written, and neither ended nor cleared.  Takes no lock."""
         if self._final is not None or self.output.is_closed:
             return False
-        over = (self._word(name) for name in ("ended", "skip", "group_skip"))
-        held_back = self._carry or self._conversion.is_under_way
-        return bool(held_back) or self.write_index() not in over
+        write = self.write_index()
+        is_read = self.read_index() >= write
+        if is_read and self._load(self._stop_count) != self._stops_seen:
+            return False  # it was stopped, and what was held back went with that
+        held_back = bool(self._carry) or self._conversion.is_under_way
+        is_over = write in (self._word(name) for name in ("ended", "skip", "group_skip"))
+        return held_back or not (is_over or (is_read and self._rests()))
 
     def let_go(self) -> None:
         """Be removed, as soon as what was written was heard, or cannot be any more."""

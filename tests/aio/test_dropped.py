@@ -116,7 +116,21 @@ async def test_in_the_middle_it_is_a_mistake_and_at_an_end_it_is_not() -> None:
             voice.write_nowait(b"\1\0" * 10)
             voice.clear_nowait()
 
-        for drop in (ended, cleared, lambda: speaker.sample() and None):
+        def stopped(rate: int = 48000) -> None:
+            voice = speaker.sample(rate=rate)
+            voice.write_nowait(b"\1\0" * 1000)
+            device.step(64)
+            voice.stop(at=speaker.time + 0.005)
+            device.step(1000)
+            assert rate != 48000 or voice.position  # which has the voice notice it
+
+        for drop in (
+            stopped,
+            lambda: stopped(24000),
+            ended,
+            cleared,
+            lambda: speaker.sample() and None,
+        ):
             assert told(drop) == []
         left = [speaker.sample()]
         left[0].write_nowait(b"\1\0")
