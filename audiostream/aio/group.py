@@ -23,7 +23,8 @@ class Group(Controlled):
     """Samples and sounds that are heard through one fader; made by :meth:`AudioOutput.group`.
 
     What plays into it (``speaker.sample(group=...)``, ``sound.play(group=...)``) keeps its own
-    gain and pan; the group's come on top, as those of a mixing desk's bus.
+    gain and pan; the group's come on top, as those of a mixing desk's bus.  A group that is
+    dropped is closed when its last voice has gone.
     """
 
     def __init__(self, output: AudioOutput, gain: float = 1.0) -> None:
@@ -82,6 +83,7 @@ class Group(Controlled):
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         group = self.engine
+        group.check()
         number = group.clear(fade)
         bell = self._output.bells.here()
         group.use_bell(bell.bell)
@@ -92,7 +94,10 @@ class Group(Controlled):
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     def clear_nowait(self, fade: float = FADE) -> None:
-        """Only ask for a :meth:`clear`; it happens within a block.  Any thread."""
+        """Only ask for a :meth:`clear`; it happens within a block.  Any thread.
+
+        Does not raise because the device is gone.
+        """
         self.engine.clear(fade)
 
     def close(self) -> None:
@@ -103,6 +108,11 @@ class Group(Controlled):
     def is_closed(self) -> bool:
         """True once it is closed, or its output is."""
         return self.engine.is_closed
+
+    def __del__(self) -> None:
+        group = getattr(self, "engine", None)
+        if group is not None:
+            group.drop()
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"gain {self.gain:g}"

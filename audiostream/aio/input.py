@@ -91,7 +91,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
     def stop(self) -> None:
         """Stop the capture.  Idempotent; what is queued stays to be read.
 
-        Blocks for a bounded time; on an event loop it is carried out in the background.
+        Blocks for a bounded time; on an event loop it is carried out in the background.  Does
+        not raise because the device is gone.
         """
         self._do(self._stream.stop)
 
@@ -124,7 +125,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         """Hand everything queued, one buffer at a time, to :attr:`callback`, in this thread.
 
         Never blocks.  Without a callback the queue is left alone.  An exception of the
-        callback leaves it; the buffers behind it stay queued.
+        callback leaves it; the buffers behind it stay queued.  After :meth:`close`, in the
+        callback or in another thread, it calls no more.
 
         Returns
         -------
@@ -152,8 +154,9 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
                 break
             if data is None:
                 break
+            if not self._stream.hand_out(data, callback):
+                break
             dispatched = True
-            callback(data)
         if not dispatched and self._stream.is_open:
             self._stream.check()
         return dispatched

@@ -20,6 +20,7 @@ import numpy as np
 
 from audiostream.engine.bell import Bell
 from audiostream.engine.stream import Stream
+from audiostream.forks import LOCKS
 
 __all__ = ("LoopBell", "LoopBells", "on_event_loop", "setter")
 
@@ -199,6 +200,7 @@ class LoopBells:
         self._slots = slots
         self._bells: dict[object, LoopBell] = {}
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
 
     def here(self) -> LoopBell:
         """The running event loop's bell, made at first use."""

@@ -150,7 +150,7 @@ class AudioOutput(AudioStream[Output]):
             group=group_of(group),
         )
         voice.play()
-        return AudioSample(self, voice)
+        return AudioSample(self, voice, owner=True)
 
     def load(self, sound: Any, rate: int | None = None) -> Sound:
         """Load a sound into memory, to be played any number of times at once; blocks.

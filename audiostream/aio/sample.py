@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import warnings
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType
@@ -45,17 +47,22 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     ``clear_nowait``, ``play``, ``stop`` and the properties work from any thread.  Counts
     are frames at the sample's own rate, and ``written == position + buffered + cleared``
     at all times.
+
+    One that is dropped without :meth:`aclose` is played to its end, and then gives its voice
+    back.  Python gives a ResourceWarning if its last write was neither ended nor cleared.
     """
 
-    def __init__(self, output: AudioOutput, voice: Voice) -> None:
+    def __init__(self, output: AudioOutput, voice: Voice, *, owner: bool = False) -> None:
+        self._is_owner = owner  # the voice is to leave with this object
         self._output = output
         self._voice = self._control = voice
         self._bell: LoopBell | None = None
         self._writing = anyio.Lock(fast_acquire=True)
         self._unyielding = 0
         self._queued = 0  # writes that wait, for room or for one another
-        self._speaking: Utterance | None = None  # whose turn it is, or is next
-        self._spoken: list[Utterance] = []  # of whom it is not settled yet how much was heard
+        # Weakly, since each holds its sample: a cycle would keep a sample that is dropped.
+        self._turn: weakref.ref[Utterance] | None = None
+        self._spoken: list[weakref.ref[Utterance]] = []  # what was heard is not settled yet
 
     # --- what it is --------------------------------------------------------------
 
@@ -190,6 +197,15 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         self._voice.check()
         return Utterance(self, tag)
+
+    @property
+    def _speaking(self) -> Utterance | None:
+        """Whose turn it is, or is next."""
+        return None if self._turn is None else self._turn()
+
+    @_speaking.setter
+    def _speaking(self, utterance: Utterance | None) -> None:
+        self._turn = None if utterance is None else weakref.ref(utterance)
 
     # --- writing -----------------------------------------------------------------
 
@@ -513,6 +529,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         voice = self._voice
+        voice.check()
         index = voice.clear(fade)
         while not voice.has_read(index):
             await self._wait(lambda: voice.arm_read(index))
@@ -520,7 +537,10 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         return voice.cleared_to(index)
 
     def clear_nowait(self, fade: float = FADE) -> None:
-        """Only ask for a :meth:`clear`; it happens within a block.  Any thread."""
+        """Only ask for a :meth:`clear`; it happens within a block.  Any thread.
+
+        Does not raise because the device is gone.
+        """
         self._voice.clear(fade)
 
     # --- control -----------------------------------------------------------------
@@ -559,7 +579,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Parameters
         ----------
         at : float, optional
-            As for :meth:`play`, and so what is returned and raised.
+            As for :meth:`play`, and so what is returned and raised; but not because the device
+            is gone.
         fade : float
             Seconds, 0 to 10.
         """
@@ -589,6 +610,22 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         self._output.remove_sample(self)
         return anyio.lowlevel.cancel_shielded_checkpoint()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_owner", False):
+            return
+        voice = self._voice
+        if voice.is_unfinished():
+            # No counts are told: they take a lock, and a finalizer may run anywhere.
+            warnings.warn(
+                f"an AudioSample ({voice.format}) was dropped in the middle of what it says: "
+                "await its drain(), or aclose() to cut it off; or use `async with`",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+        if not voice.is_gone:
+            voice.drop()
 
     def __repr__(self) -> str:
         counts = self._voice.counts()

@@ -17,6 +17,7 @@ from audiostream.engine.intake import as_array, channels_of, of_array, spread
 from audiostream.engine.output import FADE
 from audiostream.engine.sound import Shot, SoundMemory, in_a_circle
 from audiostream.errors import FormatError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ KEPT = 16
 
 class Playing:
     """One playing of a :class:`Sound`: a small handle, which may be dropped.
+
+    The sound then plays on, and a loop does so until its group is cleared or its output closed.
+    One that is paused is over when its handle is dropped.
 
     Attributes
     ----------
@@ -79,13 +83,23 @@ class Playing:
         """True once its last frame was heard, or it was stopped, or its output closed."""
         return self._shot.is_over()
 
+    def __del__(self) -> None:
+        self._shot.is_dropped = True  # it plays on
+
     async def finished(self) -> None:
-        """Wait until it is finished."""
+        """Wait until it is finished.
+
+        Raises
+        ------
+        DeviceError
+            If the output's device goes meanwhile.
+        """
         await anyio.lowlevel.checkpoint_if_cancelled()
         if not self._shot.is_over():
             bell = self._output.bells.here()
             self._shot.use_bell(bell.bell)
             while not self._shot.arm_over():
+                self._output.engine.check_alive()
                 await bell.wait(self._shot.slot)
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
@@ -105,6 +119,7 @@ class Sound:
         self._output = output
         self._samples = samples
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
         self.rate = rate
         self._memories: dict[tuple[float, bool], SoundMemory] = {}
         self.frames = self._memory(1.0).frames

@@ -13,7 +13,7 @@ import anyio.to_thread
 
 from audiostream.aio.loopbell import setter
 from audiostream.checks import check_flag, check_number
-from audiostream.engine.lifetime import close_later, in_background
+from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.meter import Level
 from audiostream.engine.stream import LONGEST, Stats, Stream
 
@@ -153,7 +153,7 @@ class AudioStream(Generic[S]):
                     source=self,
                     stacklevel=2,
                 )
-            close_later(stream)
+            LIFETIME.let_go_soon(stream)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"

@@ -11,6 +11,7 @@ from audiostream.aio.output import AudioOutput
 from audiostream.device import names
 from audiostream.device.base import Device
 from audiostream.errors import AudioException
+from audiostream.forks import LOCKS
 
 __all__ = ("get_input", "get_input_sources", "get_output")
 
@@ -20,6 +21,7 @@ class _Once:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
         self._output: weakref.ref[AudioOutput] | None = None
 
     def open(self, output: AudioOutput) -> AudioOutput:

@@ -20,6 +20,7 @@ from audiostream.checks import (
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.callback_path import CallCompiled
 from audiostream.errors import DeviceError, FormatError
+from audiostream.forks import LOCKS
 from audiostream.pcm import (
     ENCODINGS,
     check_buffersize,
@@ -98,6 +99,7 @@ class ManualDevice(Device):
         self._end = False
         # Re-entrant: a callback's bell may lead to code that steps again.
         self._lock = threading.RLock()
+        LOCKS.add(self, _lock=threading.RLock)
 
     # --- the device --------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,17 @@ from audiostream.engine.bell import Bell
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
-from audiostream.engine.stream import Stream
+from audiostream.engine.stream import Stream, until
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format
 
 __all__ = ("Capture",)
 
 MAX_QUEUE = 600.0
+HANDING = 0.1
+"""Seconds that a close waits for a user's function: it may wait for who closes."""
+
 SPARE = 1.25
 """The ring over the queue's limit: room for the writer beyond what a reader copies."""
 
@@ -58,6 +63,8 @@ class Capture(Stream):
         self._seconds = queue
         # Not the stream's lock: reading never waits for a device that starts or stops.
         self._reading = threading.RLock()
+        LOCKS.add(self, _reading=threading.RLock)
+        self._handing: set[tuple[int, object]] = set()  # calls of users' functions, by thread
         self._read = 0  # the device's frame to read next
         self._dropped = 0  # own frames
         self._given = 0  # bytes that were handed out
@@ -93,6 +100,31 @@ class Capture(Stream):
         self._arming = tuple(map(self.address_of, ("wake_commit", "commit", "armed")))
         if self._ratio != 1:
             self._resampler = resampler(self.kernels, p.rate, self.format.rate, self._middle)
+
+    def hand_out(self, data: bytes, callback: Callable[[bytes], object]) -> bool:
+        """Call a user's function with a buffer, unless the stream is closed; False if it is."""
+        call = threading.get_ident(), object()
+        self._handing.add(call)  # before the look, so that a close sees one of the two
+        try:
+            if self.is_closed:
+                return False
+            callback(data)
+            return True
+        finally:
+            self._handing.discard(call)
+
+    def close(self) -> None:
+        """Stop and give everything back; see :meth:`Stream.close`.
+
+        No buffer is handed out once this returns.  One that another thread hands out just now
+        is waited for, but no longer than :data:`HANDING`.
+        """
+        try:
+            super().close()
+        finally:
+            here = threading.get_ident()
+            others = {call for call in self._handing.copy() if call[0] != here}
+            until(lambda: others.isdisjoint(self._handing), HANDING)
 
     def _closed(self, gone: bool) -> None:
         with self._reading:

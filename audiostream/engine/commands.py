@@ -144,6 +144,25 @@ class Commands:
         waiting = self._table[np.arange(first, self._given) % COMMANDS]
         return int(np.count_nonzero((waiting["kind"] != NOTHING) & (waiting["at"] != 0.0)))
 
+    def will_play(self, plays: bool) -> bool:
+        """Whether it plays once the audio thread has obeyed; `plays`: whether it does now.
+
+        What has a time counts if it starts something.
+        """
+        first = self._taken()
+        if first == self._given:
+            return plays
+        waiting = self._table[np.arange(first, self._given) % COMMANDS]
+        for command in np.sort(waiting, order="order"):
+            kind, timed = int(command["kind"]), command["at"] != 0.0
+            if kind in (PLAY, RESUME):
+                if timed:
+                    return True
+                plays = True
+            elif kind in (STOP, END, PAUSE) and not timed:
+                plays = False
+        return plays
+
     def _place(self, *fields: Any) -> None:
         """Give one more; there is room somewhere: see TIMED and CROWD."""
         *command, snap = fields

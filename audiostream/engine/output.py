@@ -69,6 +69,10 @@ class Attached(Protocol):
     slot: int
     address: int
     commands: Commands
+    is_dropped: bool
+
+    def let_go(self) -> None:
+        """It was dropped: leave as soon as nothing of it is left to be heard."""
 
     def is_over(self) -> bool:
         """True if it needs its slot no more."""
@@ -203,6 +207,8 @@ class Output(Stream):
         AudioException
             If as many voices are attached as may be, or `group` is closed.
         """
+        if len(self.attached) >= self.voices:
+            self.tidy()
         with self.lock:
             self.check()
             if group is not None:
@@ -280,6 +286,8 @@ class Output(Stream):
         AudioException
             If there are as many groups as may be.
         """
+        if len(self._groups) >= MAX_GROUPS:
+            self.tidy()
         with self.lock:
             self.check()
             slot = self._free_slot(for_group=True)
@@ -351,6 +359,16 @@ class Output(Stream):
             if self.attached.pop(slot, None) is not None:
                 self._retiring[slot] = self.word_of(slot, "skip")
                 self._sweep()
+
+    def tidy(self) -> None:
+        """Take off what was dropped and is heard to its end.  Takes the voices' locks."""
+        for one in list(self.attached.values()):
+            if one.is_dropped:
+                one.let_go()
+
+    def look_for_life(self) -> None:
+        super().look_for_life()
+        self.tidy()
 
     def _sweep(self, *, force: bool = False) -> None:
         """Free the slots whose voices have faded out, and the oldest one if `force`."""

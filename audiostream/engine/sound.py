@@ -136,7 +136,7 @@ class Shot(Controls):
         record["right"] = record["right_goal"] = right
         self.late = self.tell(PLAY, at, frames=self._ramp)
 
-    def _may_tell(self) -> bool:
+    def _may_tell(self, *, ending: bool = False) -> bool:
         return self._heard is None and not self.output.is_closed
 
     # --- control -----------------------------------------------------------------
@@ -202,6 +202,12 @@ class Shot(Controls):
                 self.output.set_word_of(self.slot, "bell", bell.index)
 
     # --- the end -----------------------------------------------------------------
+
+    def let_go(self) -> None:
+        """Play on, without its handle; but where it is paused, that is for good."""
+        with self.lock:
+            if self._may_tell() and self._stands_still():
+                self.tell(END)
 
     def leave(self) -> None:
         """Fade out and be over, with the group that it is in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
@@ -16,10 +17,11 @@ import numpy as np
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.names import check_name, find
 from audiostream.engine.bell import Bell
-from audiostream.engine.lifetime import LIFETIME, in_background
+from audiostream.engine.lifetime import LIFETIME, close_later, in_background
 from audiostream.engine.memory import field_offsets, records, zeros
 from audiostream.engine.meter import WINDOW, Level, Meter
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format, check_buffersize, check_encoding
 from audiostream.realtime.layout import BELL, NEVER, STREAM
 
@@ -136,6 +138,12 @@ class Stream:
         self._keep: list[Any] = []
         self._queue: deque[Callable[[], None]] = deque()
         self._queue_lock = threading.Lock()
+        LOCKS.add(
+            self,
+            lock=threading.RLock,
+            _control=threading.RLock,
+            _queue_lock=threading.Lock,
+        )
 
     # --- from open to closed -----------------------------------------------------
 
@@ -226,13 +234,20 @@ class Stream:
                 raise
 
     def stop(self) -> None:
-        """Stop the device.  Idempotent, also before a start; blocks for a bounded time."""
+        """Stop the device.  Idempotent, also before a start; blocks for a bounded time.
+
+        Never raises because the device is gone.
+        """
         with self._control:
             with self.lock:
                 if not self._started or self._device_stream is None or self.is_closed:
                     return
                 self._started = False
-            self._device_stream.stop()
+            try:
+                self._device_stream.stop()
+            except DeviceError as error:
+                # It is gone, and so it has stopped.  Who reads or starts again is told.
+                self.fail(str(error))
 
     def close(self) -> None:
         """Stop and give everything back; twice is harmless.  Blocks for a bounded time.
@@ -286,9 +301,12 @@ class Stream:
                 if not self._queue:
                     return
 
+    def let_go(self) -> None:
+        """It was dropped: close it, in the background."""
+        close_later(self)
+
     def orphan(self) -> None:
         """In a forked child: this stream is the parent's, and never touched again."""
-        self.lock = threading.RLock()
         self.is_closed = True
         self.orphaned = self.closed_error(
             "this stream was opened before fork() and belongs to the parent process; "
@@ -316,6 +334,16 @@ class Stream:
         # the interpreter lock, which a busy thread then keeps for 5 ms.
         if self.is_instant and self._started and not self._stream().alive():
             raise self.fail("the device ended the stream by itself")
+
+    def check_alive(self) -> None:
+        """Raise if its device is gone; that it was closed is no error here.
+
+        For who waits for something that a close brings about, too.
+        """
+        if self.orphaned is not None:
+            raise self.orphaned
+        with contextlib.suppress(StreamClosedError):
+            self.check()
 
     def fail(self, why: str) -> AudioException:
         """Note that the device is gone, and wake everybody to be told; the error."""
@@ -442,6 +470,10 @@ class Stream:
         """True if the callbacks tell how the two clocks are related; not of endless times."""
         told = self._started or self.is_closed
         return told and self.is_open and not self._stream().smooth and abs(when) < LONGEST
+
+    def device_lives(self) -> bool:
+        """False once the device has ended the stream by itself."""
+        return self._stream().alive()
 
     @property
     def is_realtime(self) -> bool:

@@ -155,6 +155,7 @@ class Voice(Controls):
         self._cuts_seen = 0
         self._final: Counts | None = None
         self._stops_seen = 0
+        self._is_left = False  # it was dropped, and ended
         self.epoch = 0
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
@@ -451,10 +452,15 @@ class Voice(Controls):
             self._adapt()
         return count * unit
 
-    def check(self) -> None:
-        """Raise if the voice is removed, or its stream closed or dead."""
+    def check(self, *, ending: bool = False) -> None:
+        """Raise if the voice is removed, or its stream closed or dead.
+
+        `ending`: what only ends something does not mind that the device is gone.
+        """
         output = self.output
-        if output.is_closed or output.failure is not None or output.is_instant:
+        if ending:
+            output.check_not_closed()
+        elif output.is_closed or output.failure is not None or output.is_instant:
             output.check()
         if self._final is not None:
             raise output.closed_error(
@@ -589,7 +595,7 @@ class Voice(Controls):
         """
         frames = self._frames(fade, "fade", 10)
         with self.lock:
-            self.check()
+            self.check(ending=True)
             self._store(self._at("fade"), frames)
             write = self._drop("skip")
         self.news()
@@ -625,8 +631,8 @@ class Voice(Controls):
 
     # --- control -----------------------------------------------------------------
 
-    def _may_tell(self) -> bool:
-        self.check()
+    def _may_tell(self, *, ending: bool = False) -> bool:
+        self.check(ending=ending)
         return True
 
     def play(self, at: float | None = None) -> float:
@@ -658,16 +664,16 @@ class Voice(Controls):
         At once, it takes back a play, pause, resume or stop whose time is still to come.
         """
         with self.lock:
-            self.check()
+            self.check(ending=True)
             if at is not None:
-                return self.tell(END, at, frames=self._frames(fade, "fade", 10))
+                return self.tell(END, at, ending=True, frames=self._frames(fade, "fade", 10))
             return self._stop(fade, MOVES)
 
     def _stop(self, fade: float, kinds: Collection[int]) -> float:
         """Stop at once; commands of these kinds whose time is still to come are taken back."""
         self.commands.take_back(kinds)
         self.clear(fade)
-        return self.tell(STOP)
+        return self.tell(STOP, ending=True)
 
     def pause(self, at: float | None = None) -> float:
         """Fade out, and stand still; what is queued stays."""
@@ -779,11 +785,38 @@ class Voice(Controls):
         with self.lock:
             if self._final is not None or self.output.is_closed:
                 return
-            with contextlib.suppress(AudioException):  # of a device that is gone
+            with contextlib.suppress(AudioException):  # closed by another thread just now
                 self._stop(self.ramp, ALIKE)
             self._finish()
-        self.output.retire(self.slot)
+            self.output.retire(self.slot)  # under the lock: who finds it gone may have its slot
         self.news()
+
+    def is_unfinished(self) -> bool:
+        """True if something was written, and neither ended nor cleared.  Takes no lock."""
+        if self._final is not None or self.output.is_closed:
+            return False
+        write = self.write_index()
+        is_read = self.read_index() >= write
+        if is_read and self._load(self._stop_count) != self._stops_seen:
+            return False  # it was stopped, and what was held back went with that
+        held_back = bool(self._carry) or self._conversion.is_under_way
+        is_over = write in (self._word(name) for name in ("ended", "skip", "group_skip"))
+        return held_back or not (is_over or (is_read and self._rests()))
+
+    def let_go(self) -> None:
+        """Be removed, as soon as what was written was heard, or cannot be any more."""
+        with self.lock:
+            if self._final is not None or self.output.is_closed:
+                return
+            if not self._is_left:
+                with contextlib.suppress(AudioException):  # of a device that may come back
+                    self.end()
+                    self._is_left = True
+            write = self.write_index()
+            is_cleared = write in (self._word("skip"), self._word("group_skip"))
+            if not (is_cleared or self.has_heard(write) or self._stands_still()):
+                return
+        self.remove()
 
     def leave(self) -> None:
         """Fade out and be gone, with the group that it is in."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from audiostream.checks import check_path
 from audiostream.errors import NoLibpdError
+from audiostream.forks import LOCKS
 from audiostream.libpd.binding import BindingCarrier
 from audiostream.libpd.library import Missing, cypd_library, system_library
 from audiostream.libpd.native import NativeCarrier
@@ -29,6 +30,7 @@ class Carriers:
     def __init__(self) -> None:
         self._found: dict[str, Carrier] = {}
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
 
     def choose(self, name: str | None = None) -> Carrier:
         """Return the carrier of that name, or the first one that is there.

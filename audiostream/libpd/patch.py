@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from audiostream.checks import check_flag, check_integer, check_number, shown
 from audiostream.errors import FormatError, PatchClosedError, PatchError, PatchWarning
+from audiostream.forks import LOCKS
 from audiostream.libpd.arrays import Arrays
 from audiostream.libpd.carriers import CARRIERS
 from audiostream.libpd.inbox import Inbox
@@ -65,16 +66,20 @@ class _Hold:
 
     def end(self) -> None:
         """Close the patch and give the engine back; once."""
-        with self.engine.lock:
-            if self.closed:
-                return
+        try:
+            with self.engine.lock:
+                if self.closed:
+                    return
+                self.closed = True
+                if self.patch is not None:
+                    self.engine.close(self.patch)
+                for bound in self.bound.values():
+                    self.engine.unbind(bound)
+                self.engine.listen(None)
+        except PatchClosedError:  # a forked child has lost the engine
             self.closed = True
-            if self.patch is not None:
-                self.engine.close(self.patch)
-            for bound in self.bound.values():
-                self.engine.unbind(bound)
-            self.engine.listen(None)
-        self.carrier.release(self.engine)
+        else:
+            self.carrier.release(self.engine)
         inbox = self.inbox()
         if inbox is not None:
             inbox.finish()
@@ -232,6 +237,7 @@ class Patch(MidiIn):
         self._ahead = np.zeros((0, self.channels), np.float32)
         self._behind = np.zeros((self.input_latency, self.inputs), np.float32)
         self._flow = threading.Lock()  # one process() at a time; taken before the engine's
+        LOCKS.add(self, _flow=threading.Lock)
         self._session = session = _Session(lender)
         self._finalizer = weakref.finalize(self, lender.abandon, session.hold.end)
         self._finalizer.atexit = False

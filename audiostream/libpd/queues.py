@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from audiostream.checks import check_callable, check_integer
+from audiostream.forks import LOCKS
 
 __all__ = ("Queue",)
 
@@ -63,6 +64,7 @@ class Queue(Generic[T]):
         self._put = 0  # written inside libpd only
         self._taken = 0  # written under the lock, which nothing inside libpd waits for
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
 
     def put(self, item: T) -> None:
         """Append an item, in place of the oldest if full.  Only one thread at a time."""

@@ -142,6 +142,7 @@ class ThreadRun:
                     # Stopped from here on, it is not written any more.
                     source._write(voice, chunk, epoch)
                 else:
+                    voice.check()
                     stopped.wait(source.buffersize / source.rate)
         except AudioException:
             if not (stopped.is_set() or is_cut_off(source)):

@@ -86,5 +86,7 @@ class PatchSource(ThreadSource, LivePatch):
 
     def close(self) -> None:
         """Stop, and close the patch.  Idempotent."""
-        self.stop()
-        super().close()
+        try:
+            self.stop()
+        finally:
+            super().close()

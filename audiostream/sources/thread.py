@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from audiostream.aio.sources.source import MAX_AHEAD, block_for
 from audiostream.checks import check_integer, check_number, shown
 from audiostream.compat.sample import AudioSample, Shadowed
 from audiostream.errors import FormatError
+from audiostream.forks import LOCKS
 from audiostream.sources.background import LoopRun, Run, ThreadRun, is_on_loop
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ class ThreadSource(AudioSample):
     _run: Run | None
     _stopping: bool
     _control: threading.RLock
-    _give_back: weakref.finalize[..., ThreadSource] | None
     daemon: bool
     ahead: int | None
 
@@ -75,7 +74,7 @@ class ThreadSource(AudioSample):
         source._stopping = False
         # One start or stop at a time: of two runs, a stop would end the last one only.
         source._control = threading.RLock()
-        source._give_back = None
+        LOCKS.add(source, _control=threading.RLock)
         source.daemon = True
         source.ahead = None
         return source
@@ -194,8 +193,3 @@ class ThreadSource(AudioSample):
             return
         if self.ahead is not None:
             voice.set_limit(self.ahead)
-        # A source that is dropped gives its voice back; while it runs, its run holds it.
-        if self._give_back is not None:
-            self._give_back.detach()
-        self._give_back = weakref.finalize(self, voice.remove)
-        self._give_back.atexit = False

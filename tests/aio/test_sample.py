@@ -310,8 +310,9 @@ async def test_gain_ramps_while_it_sounds_and_jumps_in_silence() -> None:
 async def test_the_mix_saturates() -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker:
-        for _ in range(3):
-            speaker.sample().write_nowait(np.array([30000, -30000, 5], np.int16))
+        voices = [speaker.sample() for _ in range(3)]
+        for voice in voices:
+            voice.write_nowait(np.array([30000, -30000, 5], np.int16))
         assert device.step(3)[:, 0].tolist() == [32767, -32768, 15]
 
 

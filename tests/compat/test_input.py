@@ -24,6 +24,7 @@ from audiostream.device.base import (
     Parameters,
     Request,
 )
+from audiostream.engine.stream import until
 from audiostream.errors import DeviceError, FormatError, NoDeviceError, StreamClosedError
 from audiostream.testing import ManualDevice
 from tests.compat.support import LIMIT, collector, noise, ramp
@@ -395,6 +396,103 @@ def test_a_device_that_is_gone_is_told_after_what_is_queued(
     assert len(heard) == 2
     with pytest.raises(DeviceError, match="close this input and open another"):
         mic.poll()
+
+
+def test_no_buffer_comes_after_a_close_in_the_callback(
+    microphone: OpenInput, device: ManualDevice
+) -> None:
+    heard = []
+
+    def callback(data: bytes) -> None:
+        heard.append(data)
+        if len(heard) == 3:
+            mic.close()
+
+    mic = microphone(callback=callback, buffersize=10)
+    device.step(100)
+    assert mic.poll() is True
+    assert len(heard) == 3
+    with pytest.raises(StreamClosedError):
+        mic.poll()
+
+
+def test_no_buffer_comes_after_a_close_in_another_thread(
+    microphone: OpenInput, device: ManualDevice
+) -> None:
+    """The close waits for the call that is under way, and there is none after it."""
+    calls: list[str] = []
+    inside = threading.Event()
+
+    def callback(_: bytes) -> None:
+        calls.append("begins")
+        inside.set()
+        until(lambda: mic.is_closed, LIMIT)  # the close is under way
+        calls.append("ends")
+
+    mic = microphone(callback=callback, buffersize=10)
+    device.step(100)
+
+    def close() -> None:
+        inside.wait(LIMIT)
+        mic.close()
+        calls.append("closed")
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    assert mic.poll() is True
+    closing.join()
+    assert calls == ["begins", "ends", "closed"]
+
+
+def test_a_close_in_another_thread_before_the_first_call(
+    microphone: OpenInput, device: ManualDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mic = microphone(callback=lambda _: pytest.fail("it was closed"), buffersize=10)
+    device.step(100)
+    stream, take = mic.engine, mic.engine.take_bytes
+
+    def take_and_close(count: int) -> bytes | None:
+        data = take(count)
+        mic.close()
+        return data
+
+    monkeypatch.setattr(stream, "take_bytes", take_and_close)
+    with pytest.raises(StreamClosedError):
+        mic.poll()
+
+
+def test_a_close_does_not_wait_for_a_callback_that_waits_for_it(
+    microphone: OpenInput, device: ManualDevice
+) -> None:
+    ended = []
+
+    def callback(_: bytes) -> None:
+        closing = threading.Thread(target=mic.close)
+        closing.start()
+        closing.join(LIMIT)
+        ended.append(not closing.is_alive())
+
+    mic = microphone(callback=callback, buffersize=10)
+    device.step(100)
+    mic.poll()
+    assert ended == [True]
+
+
+def test_a_stop_that_the_device_refuses_is_no_error_of_who_stops(
+    microphone: OpenInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mic = microphone(callback=print, buffersize=10)
+
+    def refuse() -> None:
+        raise DeviceError("the server is gone")
+
+    monkeypatch.setattr(mic.engine._stream(), "stop", refuse)
+    mic.stop()
+    mic.stop()
+    monkeypatch.undo()
+    for use in (mic.start, mic.poll):
+        with pytest.raises(DeviceError, match="the server is gone; close this input"):
+            use()
 
 
 # ------------------------------------------------------------------------- start, stop, close

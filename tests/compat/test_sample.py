@@ -652,3 +652,69 @@ def test_stopping_what_never_played_and_playing_again(
     sample.play()
     sample.write(ramp(10, start=10).tobytes())
     assert device.step(11).tolist() == [*ramp(10, start=10).tolist(), [0]]
+
+
+# ------------------------------------------------------------------------------- dropped
+
+
+def test_one_that_is_dropped_is_heard_and_gives_its_voice_back(
+    output: OpenOutput, device: ManualDevice
+) -> None:
+    """Programs need not keep a reference: it is no mistake, and nothing is told."""
+    stream = output(channels=1, voices=4)
+    heard = []
+    for number in range(1000):
+        sample = added(stream)
+        sample.write(ramp(10, start=10 * number).tobytes())
+        del sample
+        heard.append(device.step(16)[:10, 0].tolist())
+    assert heard == [ramp(10, start=10 * number)[:, 0].tolist() for number in range(1000)]
+    eventually(lambda: not stream.engine.attached)
+
+
+@pytest.mark.parametrize("state", ["new", "stopped", "removed"])
+def test_one_that_is_silent_goes_at_once(
+    output: OpenOutput, device: ManualDevice, state: str
+) -> None:
+    stream = output(channels=1, voices=4)
+    for _ in range(100):
+        sample = added(stream, play=state != "new")
+        sample.write(ramp(1000).tobytes())
+        if state == "stopped":
+            sample.stop()
+        if state == "removed":
+            stream.remove_sample(sample)
+        del sample
+    eventually(lambda: not stream.engine.attached)
+
+
+def test_one_that_is_added_elsewhere_is_not_given_back_here(
+    output: OpenOutput, device: ManualDevice
+) -> None:
+    stream = output(channels=1)
+    sample = added(stream)
+    stream.remove_sample(sample)
+    stream.add_sample(sample)
+    sample.play()
+    stream.engine.tidy()
+    (voice,) = stream.engine.attached.values()
+    assert voice is sample._voice
+    assert not voice.is_dropped
+    sample.write(ramp(5).tobytes())
+    device.step(300)
+    assert sample.position == 5
+
+
+# --------------------------------------------------------- stopping where nothing is left
+
+
+def test_a_stop_beside_a_close_is_harmless(output: OpenOutput, device: ManualDevice) -> None:
+    stream = output(channels=1)
+    sample = added(stream)
+    device.fault("die")
+    for _ in range(2):
+        sample.stop()
+    stream.close()
+    sample.stop()
+    stream.remove_sample(sample)
+    sample.stop()

@@ -518,7 +518,7 @@ def test_removed_and_added_again(
     assert len(stream.engine.attached) == 1
     del source
     gc.collect()
-    assert not stream.engine.attached
+    eventually(lambda: not stream.engine.attached)
 
 
 @both
@@ -536,6 +536,50 @@ def test_a_device_that_dies_is_told_of(
     assert [type(error) for error in errors] == [DeviceError]
     with pytest.raises(DeviceError):
         source.start()
+
+
+class Silent(ThreadSource):
+    """Has nothing to say, and is asked again."""
+
+    def get_bytes(self) -> bytes:
+        return b""
+
+
+class SilentLooped(Silent):
+    async def get_bytes(self) -> bytes:  # type: ignore[override]
+        return b""
+
+
+@pytest.mark.parametrize("kind", [Silent, SilentLooped])
+def test_one_that_says_nothing_is_told_that_its_device_is_gone(
+    output: OpenOutput, device: ManualDevice, kind: type[ThreadSource]
+) -> None:
+    source = kind(output(buffersize=64))
+    source.start()
+    with told() as errors:
+        device.fault("die")
+        source.join(LIMIT)
+        assert not source.is_alive()
+    assert [type(error) for error in errors] == [DeviceError]
+    source.stop()  # which only cleans up
+
+
+@both
+def test_what_was_made_is_heard_though_the_source_is_dropped(
+    output: OpenOutput, device: ManualDevice, kind: type[Threaded]
+) -> None:
+    class Short(kind):  # type: ignore[valid-type, misc]
+        def chunk(self) -> Any:
+            return super().chunk() if self.made < 300 else None
+
+    stream = output(channels=1, buffersize=64)
+    source = Short(stream)
+    source.start()
+    source.join(LIMIT)
+    del source
+    gc.collect()
+    assert device.step(400)[:, 0].tolist() == [*ramp(300)[:, 0].tolist(), *[0] * 100]
+    eventually(lambda: not stream.engine.attached)
 
 
 # -------------------------------------------------------------------------------- no leaks

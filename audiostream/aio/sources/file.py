@@ -14,6 +14,7 @@ from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
 from audiostream.checks import check_flag, check_number, check_path
 from audiostream.errors import AudioException
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format
 from audiostream.realtime.compiled import Kernels
 
@@ -73,6 +74,7 @@ class File(Source):
         self.path = path
         self.loop = check_flag(loop, "loop")
         self._reading = threading.Lock()  # closing waits for it
+        LOCKS.add(self, _reading=threading.Lock)
         self._next = 0  # the frame that is read next
         self._seek: int | None = self._frame_at(start, "start")
         self._ended = False

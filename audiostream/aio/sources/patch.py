@@ -22,6 +22,7 @@ from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
 from audiostream.checks import check_audio
 from audiostream.errors import FormatError, PatchClosedError
+from audiostream.forks import LOCKS
 from audiostream.libpd import Midi
 from audiostream.pcm import Format
 from audiostream.realtime.compiled import Kernels
@@ -101,6 +102,7 @@ class LivePatch(libpd.Patch):
     ) -> None:
         self._fed: deque[np.ndarray] = deque()
         self._fed_lock = threading.Lock()
+        LOCKS.add(self, _fed_lock=threading.Lock)
         super().__init__(patchfile, rate, channels, inputs, strict, carrier)
 
     def messages(self, name: str, *arguments: Any, **keywords: Any) -> Any:
