@@ -250,7 +250,10 @@ async def test_what_is_no_number_in_a_sound_harms_nothing_else() -> None:
     [
         (np.zeros(0, np.float32), FormatError),
         (np.zeros((2, 2, 2), np.float32), FormatError),
-        (b"1234", TypeError),
+        (b"1234", AudioException),
+        (None, FormatError),
+        (True, FormatError),
+        (1, FormatError),
         ("nowhere.wav", AudioException),
     ],
 )
