@@ -30,7 +30,7 @@ UNTOUCHED = {"float32": 0x7FC0A5C3, "int16": -0x5A3D}
 """What stands in a block before it is read: bits that sound hardly has, of float32 a NaN."""
 
 PIECE = 1 << 16
-"""Samples that are read at a time where a whole file is: no header says what is allocated."""
+"""Samples that are read at a time: no header says what is allocated."""
 
 log = logging.getLogger("audiostream")
 
@@ -110,6 +110,8 @@ class SoundFile:
         self._file: Any = None
         self._failed: AudioException | None = None
         self._at = 0  # the frame that is read next
+        self._rest: Any = ()  # of what libsndfile has read before
+        self._dtype = "float32"
         self._told = False
         try:
             self._open(what)
@@ -138,7 +140,7 @@ class SoundFile:
         suffix = PurePath(self.name).suffix.lower()
         self._view = inspect(self._raw.at, size, suffix)
         path: Any = None
-        if raw is self._own and self._view.is_plain:
+        if raw is self._own and self._view.is_plain(size):
             # libsndfile reads it by itself, without the interpreter lock.
             path = os.fsdecode(what) if sys.platform == "win32" else os.fsencode(what)
             self._own.close()
@@ -149,8 +151,10 @@ class SoundFile:
     def _begin(self) -> None:
         """Open it with libsndfile, at its first frame."""
         seen = self._path or _Seen(self._raw, self._view)
-        self._file = _sequential(self._base)(seen)
-        self._raw.check()
+        try:
+            self._file = _sequential(self._base)(seen)
+        finally:
+            self._raw.check()
 
     def _check(self) -> None:
         """Take in what the header says.
@@ -175,6 +179,9 @@ class SoundFile:
         self.subtype = str(file.subtype)
         self.layout = _layout_of(file)
         self._order = VORBIS_ORDER.get(self.channels) if file.format == "OGG" else None
+        # libsndfile takes PAF in pieces of 2,048 samples, whole frames or not.
+        samples = 2048 if file.format == "PAF" else PIECE
+        self._frames = max(samples // self.channels & ~1, 2)
         self._has_floats = self.subtype in ("FLOAT", "DOUBLE")
         self.frames: int | None = view.frames
         self.is_estimate = view.is_open
@@ -184,8 +191,8 @@ class SoundFile:
 
     # --- reading -------------------------------------------------------------------
 
-    def read(self, frames: int, dtype: str = "float32") -> np.ndarray:
-        """Read on; fewer frames than asked for before the end, or what is damaged; then none.
+    def read(self, frames: int) -> np.ndarray:
+        """Read on.
 
         What is no number is 0, infinity 1.0.
 
@@ -193,62 +200,90 @@ class SoundFile:
         ----------
         frames : int
             At most.
-        dtype : str
-            "float32" or "int16".
 
         Returns
         -------
-        ndarray (frames, channels)
+        float32 (frames, channels)
+            Fewer than asked for before the end and before what is damaged; then none.  It may
+            share memory with what was read before, and is not to be changed.
 
         Raises
         ------
         AudioException
             If no frame can be read from here on, though there should be some.
         """
+        pieces: list[np.ndarray] = []
+        while frames > 0:
+            if not len(self._rest):
+                try:
+                    self._rest = self._next_block()
+                except AudioException:
+                    if not pieces:
+                        raise
+                    break  # what was read comes first; the next read raises
+                if not len(self._rest):
+                    break
+            pieces.append(self._rest[:frames])
+            self._rest = self._rest[frames:]
+            self._at += len(pieces[-1])
+            frames -= len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else self._joined(pieces)
+
+    def read_all(self, dtype: str = "float32") -> tuple[np.ndarray, AudioException | None]:
+        """Read to the end, or to what is damaged, and then tell the error, too.
+
+        Parameters
+        ----------
+        dtype : str
+            "float32" or "int16"; the same for all that is read of the file.
+        """
+        self._dtype = dtype
+        pieces, error = [], None
+        try:
+            while len(piece := self.read(PIECE)):
+                pieces.append(piece)
+        except AudioException as caught:
+            error = caught
+        return self._joined(pieces), error
+
+    def _joined(self, pieces: list[np.ndarray]) -> np.ndarray:
+        import numpy as np
+
+        return np.concatenate([np.zeros((0, self.channels), self._dtype), *pieces])
+
+    def _next_block(self) -> np.ndarray:
+        """What libsndfile has next: always as many frames, as odd counts lose some of them."""
         import numpy as np
 
         if self._failed is not None:
             raise self._failed
-        block = np.empty((frames, self.channels), dtype)
-        words = block.view(np.int32 if dtype == "float32" else np.int16)
-        words[:, 0] = UNTOUCHED[dtype]
+        block = np.empty((self._frames, self.channels), self._dtype)
+        words = block.view(np.int32 if self._dtype == "float32" else np.int16)
+        words[:, 0] = UNTOUCHED[self._dtype]
         try:
-            count = len(self._file.read(out=block))
-            self._raw.check()
+            try:
+                block = self._file.read(out=block)
+            finally:
+                self._raw.check()
         except Exception as error:
             # What was decoded before is there, and what was not touched is as it was.
-            touched = np.flatnonzero(words[:, 0] != UNTOUCHED[dtype])
-            count = int(touched[-1]) + 1 if len(touched) else 0
-            place = (self._at + count) / self.rate
+            touched = np.flatnonzero(words[:, 0] != UNTOUCHED[self._dtype])
+            block = block[: int(touched[-1]) + 1 if len(touched) else 0]
+            place = (self._at + len(block)) / self.rate
             self._failed = self._error(
                 error,
                 f"cannot be read from {place:g} seconds on",
                 "it may be cut short: make it anew",
             )
-            if not count:
+            if not len(block):
                 raise self._failed from error
-        self._at += count
-        block = block[:count]
-        if not count and frames:
+        if not len(block):
             self._end()
         if self._order is not None:
             block = np.ascontiguousarray(block[:, self._order])
         if self._has_floats:
             np.nan_to_num(block, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
         return block
-
-    def read_all(self, dtype: str = "float32") -> tuple[np.ndarray, AudioException | None]:
-        """Read to the end, or to what is damaged, and then say the error, too."""
-        import numpy as np
-
-        blocks, error = [], None
-        try:
-            while len(block := self.read(max(PIECE // self.channels, 1), dtype)):
-                blocks.append(block)
-        except AudioException as caught:
-            error = caught
-        none = np.zeros((0, self.channels), dtype)
-        return np.concatenate([none, *blocks]), error
 
     def seek(self, frame: int) -> None:
         """Read on from a frame, from the end if there are fewer.
@@ -259,20 +294,23 @@ class SoundFile:
             If that cannot be done.
         """
         self._failed = None
-        try:
-            if self._base.seekable(self._file):
+        self._rest = self._rest[:0]
+        if self._base.seekable(self._file):
+            # Of some formats libsndfile says only then that they have to be read to there.
+            with contextlib.suppress(Exception):
                 self._at = int(self._file.seek(frame))
                 self._raw.check()
-            elif frame < self._at:
-                self._file.close()
-                self._begin()
-                self._at = 0
-        except Exception as error:
-            place = f"cannot be read from {frame / self.rate:g} seconds on"
-            raise self._error(error, place, "play it from its beginning") from error
-        while self._at < frame:
-            if not len(self.read(min(frame - self._at, max(PIECE // self.channels, 1)))):
                 return
+        try:
+            self._file.close()
+            self._begin()
+        except Exception as error:
+            raise self._error(
+                error, "cannot be opened again", "see that it is there"
+            ) from error
+        self._at = 0
+        while self._at < frame and len(self.read(min(frame - self._at, PIECE))):
+            pass
 
     def tell(self) -> int:
         """The frame that is read next."""
@@ -349,12 +387,14 @@ class _Raw:
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self._size = 0
         self._error: Exception | None = None
 
     def measure(self) -> int:
         """Bytes in all."""
         self._file.seek(0, os.SEEK_END)
-        return int(self._file.tell())
+        self._size = int(self._file.tell())
+        return self._size
 
     def at(self, place: int, count: int) -> bytes:
         """So many bytes from a place on, fewer at the end.
@@ -364,7 +404,7 @@ class _Raw:
         FormatError
             If they are no bytes.
         """
-        if count <= 0:
+        if not 0 <= place < self._size:
             return b""
         self._file.seek(place)
         pieces = []

@@ -68,10 +68,9 @@ class View:
     is_open: bool = False
     remark: str = ""
 
-    @property
-    def is_plain(self) -> bool:
-        """It is the file as it is."""
-        return not self.patches and self.shift == 0 and self.size == self.end
+    def is_plain(self, size: int) -> bool:
+        """True if it is a file of so many bytes as it is."""
+        return not self.patches and self.shift == 0 and self.end == self.size == size
 
     def put(self, at: int, data: bytes) -> None:
         """Have `data` stand there."""
@@ -97,6 +96,8 @@ def inspect(at: At, size: int, suffix: str = "") -> View:
         _see_wave(view, at, start)
     elif magic[:4] == b"FORM" and magic[8:] in (b"AIFF", b"AIFC"):
         _see_aiff(view, at, start)
+    elif magic[:4] == b"riff":
+        _see_w64(view, at, start)
     elif magic[:4] in (b".snd", b"dns."):
         _see_au(view, at, start)
     elif magic[:4] == b"caff":
@@ -187,7 +188,7 @@ def _see_wave(view: View, at: At, start: int) -> None:
             return
         if there < UNKNOWN and kind != b"RF64":
             view.put(place + 4, struct.pack(head[0] + "I", there))
-        elif kind != b"RIFX":  # the sizes of RF64 have 64 bits
+        elif kind != b"RIFX" and place < start + TAIL:  # the sizes of RF64 have 64 bits
             lengths = struct.pack("<QQQI", view.end - start + 28, there, 0, 0)
             ds64 = b"ds64" + struct.pack("<I", len(lengths)) + lengths
             chunks = b"".join(
@@ -215,6 +216,30 @@ def _see_aiff(view: View, at: At, start: int) -> None:
             if size not in (0, UNKNOWN) and _compare(view, at, place + 8, size, ">4sI"):
                 view.put(place + 4, struct.pack(">I", min(view.end - place - 8, UNKNOWN)))
             return
+
+
+def _see_w64(view: View, at: At, start: int) -> None:
+    """Have it end where its sound ends; libsndfile plays all that follows."""
+    place = start + 40
+    for _ in range(CHUNKS):
+        head = at(place, 24)
+        size = int.from_bytes(head[16:], "little")  # this head included
+        there = view.end - place
+        if head[:4] == b"data":
+            behind = place + (size + 7) // 8 * 8
+            rest = view.end - behind
+            follows = int.from_bytes(at(behind + 16, 8), "little")
+            if 24 <= size <= there and (rest <= 0 or 24 <= follows <= rest):
+                view.end = view.size = place + size
+            elif size < 1 << 62:  # a writer to a pipe says more
+                claimed = max(size - 24, 0)
+                view.remark = (
+                    f"its header claims {claimed} bytes of sound, {there - 24} are there"
+                )
+            return
+        if size < 24:
+            return
+        place += (size + 7) // 8 * 8
 
 
 def _see_au(view: View, at: At, start: int) -> None:
@@ -352,8 +377,9 @@ def _see_mpeg(view: View, at: At, start: int, searched: bool) -> None:
     if first is None:
         return
     end = view.end - (128 if at(max(view.end - 128, first), 3) == b"TAG" else 0)
-    if (footer := at(max(end - 32, first), 16))[:8] == b"APETAGEX":
-        end -= min(int.from_bytes(footer[12:16], "little") + 32, end - first)
+    if (footer := at(max(end - 32, first), 32))[:8] == b"APETAGEX":
+        tag_bytes = int.from_bytes(footer[12:16], "little") + (footer[23] >> 7) * 32
+        end -= min(tag_bytes, end - first)
     frame = at(first, _frame_bytes(at(first, 4)))
     tag = max(frame.find(b"Xing", 0, 60), frame.find(b"Info", 0, 60))
     view.is_open = True
