@@ -99,8 +99,8 @@ class SoundFile:
         Its header does not say how many frames there are, and the end was not read yet.
     subtype : str
         soundfile's name of its encoding.
-    layout : tuple of str, or None
-        The speaker of each channel, by the keys of :data:`SIDES`.  None: it is not known.
+    layout : tuple of int, or None
+        The speaker of each channel, an index of :data:`SIDES`.  None: it is not known.
     """
 
     def __init__(self, what: Any, base: Any) -> None:
@@ -116,13 +116,12 @@ class SoundFile:
         try:
             self._open(what)
             self._check()
-        except Exception as error:
+        except BaseException as error:
             self.close()
-            raise self._error(
-                error,
-                "cannot be read as a sound file",
-                "check the path, or convert it to WAV or FLAC",
-            ) from error
+            if isinstance(error, AudioException) or not isinstance(error, Exception):
+                raise
+            hint = "check the path, or convert it to WAV or FLAC"
+            raise self._error(error, "cannot be read as a sound file", hint) from error
 
     # --- opening -------------------------------------------------------------------
 
@@ -329,9 +328,7 @@ class SoundFile:
             log.warning("%s: %s; what is there is played", self.name, remark)
 
     def _error(self, error: Exception, what: str, hint: str) -> AudioException:
-        """Whatever soundfile or a file object raised as an AudioException."""
-        if isinstance(error, AudioException):
-            return error
+        """What soundfile or a file object raised, as an AudioException."""
         said = getattr(error, "error_string", None) or str(error) or type(error).__name__
         return AudioException(f"{self.name}: {what} ({said}); {hint}")
 

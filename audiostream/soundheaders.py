@@ -143,7 +143,8 @@ def _is_more_than_sound(at: At, place: int, end: int, head: str) -> bool:
         return True
     length = struct.calcsize(head)
     for name, found, size in _chunks(at, place, head):
-        if not all(32 <= letter < 127 for letter in name) or found + length + size > end:
+        is_name = all(32 <= letter < 127 for letter in name)
+        if not (is_name and 0 <= size <= end - found - length):
             return False
         if found + length + size + (size & 1) >= end:
             return True
@@ -174,16 +175,23 @@ def _compare(view: View, at: At, data: int, claimed: int, head: str) -> bool:
 def _see_wave(view: View, at: At, start: int) -> None:
     kind = at(start, 4)
     head = ">4sI" if kind == b"RIFX" else "<4sI"
-    long = 0
+    long, is_mpeg = 0, False
     for name, place, size in _chunks(at, start + 12, head):
         if name == b"ds64":
             long = int.from_bytes(at(place + 16, 8), "little")
+        if name == b"fmt ":
+            is_mpeg = at(place + 8, 2) == b"\x55\0"
         if name != b"data":
             continue
         data = place + 8
         claimed = long if kind == b"RF64" and size == UNKNOWN else size
         there = view.end - data
         is_wrong = claimed != UNKNOWN and _compare(view, at, data, claimed, head)
+        if is_mpeg:
+            if not is_wrong:
+                view.end = min(data + claimed, view.end)
+            _see_mpeg(view, at, data, True)
+            return
         if not is_wrong and (claimed != UNKNOWN or there <= UNKNOWN):
             return
         if there < UNKNOWN and kind != b"RF64":

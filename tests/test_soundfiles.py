@@ -81,6 +81,9 @@ OWN = [
     for subtype in soundfile.available_subtypes(format)
     # RAW has no header, and of SD2 soundfile writes what it cannot read.
     if format not in ("RAW", "SD2")
+    # These it lists, but does not write.
+    and subtype not in ("DWVW_12", "MPEG_LAYER_I", "MPEG_LAYER_II")
+    and (format, subtype) not in (("WAV", "MPEG_LAYER_III"), ("WAVEX", "MPEG_LAYER_III"))
 ]
 
 ORDERS = {3: (0, 2, 1), 6: (0, 2, 1, 5, 3, 4), 8: (0, 2, 1, 7, 5, 6, 3, 4)}
@@ -112,34 +115,35 @@ def check(path: Path, expected: np.ndarray | None) -> None:
         np.testing.assert_allclose(file.read(50), heard[700:750], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 6])
 @pytest.mark.parametrize(("format", "subtype"), OWN)
 def test_what_soundfile_writes_is_read_in_pieces_as_in_one_go(
-    tmp_path: Path, format: str, subtype: str, channels: int
+    tmp_path: Path, format: str, subtype: str
 ) -> None:
     rate = {"OPUS": 48000}.get(subtype, 8000 if format == "WVE" else RATE)
-    data = sound(channels)
     path = tmp_path / f"sound.{format.lower()}"
-    try:
-        soundfile.write(path, data, rate, format=format, subtype=subtype)
-    except soundfile.LibsndfileError:
-        return  # not in so many channels
-    is_garbled = (format, subtype, channels) in GARBLED
-    if is_garbled:
-        with soundfile.SoundFile(path, "w", rate, channels, subtype, format=format) as file:
-            for start in range(0, FRAMES, 340):
-                file.write(data[start : start + 340])
-    if is_garbled or (format, subtype) in NEVER_WHOLE:
-        heard = read(path)
-        assert len(heard) - FRAMES in (0, 5)  # PAF has blocks of ten
-        np.testing.assert_allclose(heard[:FRAMES], data, atol=2**-14)
-        check(path, heard)
-    else:
-        check(path, None)
+    for channels in (1, 2, 6):
+        data = sound(channels)
+        try:
+            soundfile.write(path, data, rate, format=format, subtype=subtype)
+        except soundfile.LibsndfileError:
+            assert channels > 1 or subtype == "OPUS"  # not in so many
+            continue
+        is_garbled = (format, subtype, channels) in GARBLED
+        if is_garbled:
+            with soundfile.SoundFile(path, "w", rate, channels, subtype, format=format) as file:
+                for start in range(0, FRAMES, 340):
+                    file.write(data[start : start + 340])
+        if is_garbled or (format, subtype) in NEVER_WHOLE:
+            heard = read(path)
+            assert len(heard) - FRAMES in (0, 5)  # PAF has blocks of ten
+            np.testing.assert_allclose(heard[:FRAMES], data, atol=2**-14)
+            check(path, heard)
+        else:
+            check(path, None)
 
 
 FFMPEG = {
-    "wav": ("pcm_s24le", "pcm_f64le", "pcm_alaw", "adpcm_ms", "adpcm_ima_wav"),
+    "wav": ("pcm_s24le", "pcm_f64le", "pcm_alaw", "adpcm_ms", "adpcm_ima_wav", "libmp3lame"),
     "aiff": ("pcm_s16be", "pcm_f32be"),
     "w64": ("pcm_s16le",),
     "au": ("pcm_mulaw",),
@@ -201,20 +205,23 @@ def of_ffmpeg(tmp_path_factory: pytest.TempPathFactory, originals: dict[int, Pat
     return folder
 
 
-@pytest.mark.parametrize("channels", [1, 2, 6])
 @pytest.mark.parametrize(
-    ("suffix", "codec"), [(suffix, codec) for suffix in FFMPEG for codec in FFMPEG[suffix]]
+    ("suffix", "codec", "channels"),
+    [
+        (suffix, codec, channels)
+        for suffix, codecs in FFMPEG.items()
+        for codec in codecs
+        for channels in ((1, 2) if codec in STEREO else (1, 2, 6))
+    ],
 )
 def test_what_ffmpeg_writes_is_read_in_pieces_as_in_one_go(
-    of_ffmpeg: Path, suffix: str, codec: str, channels: int
+    of_ffmpeg: Path, warnings: list[str], suffix: str, codec: str, channels: int
 ) -> None:
     path = of_ffmpeg / f"{codec}{channels}.{suffix}"
-    assert path.exists() == (channels <= 2 or codec not in STEREO)
-    if not path.exists():
-        return
     check(path, None)
     whole = read(path)
     heard = read(path.with_suffix(f".piped.{suffix}"))
+    assert warnings == []
     if suffix == "mp3":  # what the encoder adds in front and at the end is told only there
         assert len(whole) + 1105 <= len(heard) <= len(whole) + 3 * 1152
         assert np.array_equal(heard[1105 + 1152 : len(whole)], whole[1152:-1105])

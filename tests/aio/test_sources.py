@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -1127,6 +1128,24 @@ async def test_a_file_object_stays_open(tmp_path: Path) -> None:
     assert len(await whole(source)) == 100
     source.close()
     assert not memory.closed
+
+
+async def test_the_page_on_sources_plays_what_a_server_sends() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (block,) = [block for block in blocks if "play_file" in block]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        running = await spawn(group, lambda: names["play_file"](speaker))
+        heard = []
+        await until(lambda: (heard.append(device.step(BLOCK)), running.done)[1])
+        assert running.error is None
+    played = np.concatenate(heard)[:, 0]
+    sounding = played[np.abs(played) > 0.01]
+    assert len(sounding) > 0.09 * 48000
+    assert 0.29 < np.abs(sounding).max() < 0.61
 
 
 async def test_what_is_no_sound_file(tmp_path: Path) -> None:
