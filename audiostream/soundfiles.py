@@ -12,6 +12,7 @@ import functools
 import io
 import logging
 import os
+import reprlib
 import sys
 from collections.abc import Iterator
 from pathlib import PurePath
@@ -67,8 +68,8 @@ def open_sound(what: Any) -> SoundFile:
         ) from error
     if not is_sound_file(what):
         raise FormatError(
-            f"{what!r} is no sound file; try a path, the bytes of a file, or a file that is "
-            'opened with "rb"'
+            f"{reprlib.repr(what)} is no sound file; try a path, what a file holds, as bytes, "
+            'or a file that is opened with "rb"'
         )
     return SoundFile(what, soundfile.SoundFile)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -218,7 +219,8 @@ def load(
         samples, rate = load_file(sound, kernels, outputs, matrix)
     else:
         raise FormatError(
-            f"sound={sound!r} is none; try an array, a path, or the bytes of a sound file"
+            f"sound={reprlib.repr(sound)} is none; try a numpy array, a path, or what a sound "
+            "file holds, as bytes"
         )
     if not len(samples):
         raise FormatError("the sound is empty; load one frame at least")

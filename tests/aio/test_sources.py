@@ -1196,6 +1196,8 @@ async def test_closing_a_file_ends_its_play(tmp_path: Path) -> None:
         assert sample.written == 12000  # the piece that was read
     assert source.duration == 30000 / 48000
     assert source.position == 12000 / 48000
+    source.seek(0.0)
+    assert len(await whole(source)) == 0
 
 
 # --------------------------------------------------------------------------------- patches

@@ -24,7 +24,6 @@ __all__ = ("File", "file", "load_file")
 PIECE = 0.25
 """Seconds that are read at a time: each piece costs a trip to a worker thread."""
 
-
 FADE = 0.008
 """Seconds in which what came before a seek gives way to what comes after it."""
 
@@ -196,7 +195,9 @@ class File(Source):
         AudioException
             If the file is damaged there; what was read before was given before.
         """
-        while self._seek is not None or not self._ended:
+        if self._ended and self._seek is None:
+            return None
+        while True:
             if self._failed is not None and self._seek is None:
                 raise self._failed
             self._failed = None
@@ -208,9 +209,8 @@ class File(Source):
             self._is_heard = len(block) > 0
             self._ended = not self._is_heard and self._failed is None
             block = self._converter.convert(self._remix.of(block), last=not self._is_heard)
-            if len(block):  # a resampler may hold back all of a piece
-                return block
-        return None
+            if len(block) or self._ended:  # a resampler may hold back all of a piece
+                return block if len(block) else None
 
     def after_cut(self, chunk: Any) -> Any:
         """Fade in a chunk that follows a clear of its sample."""
