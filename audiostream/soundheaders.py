@@ -22,6 +22,12 @@ UNKNOWN = 0xFFFFFFFF
 TAIL = 1 << 17
 """Bytes of an Ogg file's end that are searched for its last page: two pages at most."""
 
+FOLLOWING = frozenset(
+    b"LIST,id3 ,ID3 ,fact,cue ,bext,smpl,inst,PEAK,JUNK,FLLR,iXML,_PMX,DISP,afsp,ANNO,COMT,"
+    b"MARK,INST,APPL,NAME,AUTH,(c) ,info,strg,mark,peak,uuid,free".split(b",")
+)
+"""Chunks that are known to follow the sound."""
+
 CHUNKS = 10_000
 """Chunks that are looked at."""
 
@@ -143,6 +149,8 @@ def _is_more_than_sound(at: At, place: int, end: int, head: str) -> bool:
         return True
     length = struct.calcsize(head)
     for name, found, size in _chunks(at, place, head):
+        if name in FOLLOWING:
+            return True  # cut or not
         is_name = all(32 <= letter < 127 for letter in name)
         if not (is_name and 0 <= size <= end - found - length):
             return False
@@ -165,9 +173,11 @@ def _compare(view: View, at: At, data: int, claimed: int, head: str) -> bool:
     if claimed > there:
         view.remark = f"its header claims {claimed} bytes of sound, {there} are there"
         return False
-    behind = data + claimed + (claimed & 1 if head else 0)
-    if behind >= view.end or (head and _is_more_than_sound(at, behind, view.end, head)):
+    if data + claimed == view.end:
         return False
+    for padding in (0, claimed & 1) if head else ():  # some writers forget it
+        if _is_more_than_sound(at, data + claimed + padding, view.end, head):
+            return False
     view.remark = f"its header claims {claimed} bytes of sound, {there} are there"
     return True
 
