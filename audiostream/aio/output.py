@@ -152,28 +152,34 @@ class AudioOutput(AudioStream[Output]):
         voice.play()
         return AudioSample(self, voice, owner=True)
 
-    def load(self, sound: Any, rate: int | None = None) -> Sound:
+    def load(self, sound: Any, rate: int | None = None, *, matrix: Any = None) -> Sound:
         """Load a sound into memory, to be played any number of times at once; blocks.
 
         Parameters
         ----------
-        sound : ndarray, str or PathLike
+        sound : ndarray, str, PathLike, bytes-like or binary file object
             int8, int16 or float32 of shape (frames,) or (frames, channels), or a file that
-            soundfile reads.
+            soundfile reads: its path, what it holds, or the open file, which is read from its
+            beginning and left open.
         rate : int, optional
             Of an array (Hz); the output's own if not given.
+        matrix : array_like (device channels, channels of the sound), optional
+            How loud each channel of the sound is in each of the device's.  A file's are in the
+            order of WAV and FLAC.  None: files of three channels or more are mixed to stereo or
+            mono by ITU-R BS.775; others as what is written to a sample.
 
         Raises
         ------
         AudioException
-            If the file cannot be read, or soundfile is not installed.
+            If the file cannot be read, or is damaged, or soundfile is not installed.
         FormatError
-            For an array of another shape or dtype, or an empty sound.
+            For an array of another shape or dtype, an empty sound, a matrix that does not fit,
+            or a file whose rate is outside 1,000 to 768,000 Hz.
         StreamClosedError
             If the output is not open.
         """
         self._stream.check()
-        return load(self, sound, rate)
+        return load(self, sound, rate, matrix=matrix)
 
     def group(self, gain: float = 1.0) -> Group:
         """Make a group (a bus): samples and sounds with a fader, a clear and a meter in common.

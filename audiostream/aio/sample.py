@@ -8,16 +8,19 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
+import anyio.to_thread
 import numpy as np
 
 from audiostream.aio.controls import Controlled
 from audiostream.aio.loopbell import LoopBell, running_loop
+from audiostream.aio.sources.file import file
 from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
 from audiostream.checks import check_integer, check_number
@@ -364,9 +367,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
         Parameters
         ----------
-        source : Source, async iterable or iterable
+        source : Source, async iterable, iterable, str or PathLike
             Of chunks as for :meth:`write`.  After an empty one it is asked again a buffer
-            later.
+            later.  A path is that of a sound file, which is closed afterwards.
         ahead : int, optional
             Frames that are made ahead of what the device is given; two of its blocks at
             least, the ring at most.  What changes in the source (a frequency, say) is heard
@@ -390,6 +393,12 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         if ahead is not None:
             ahead = check_integer(ahead, "ahead", "frames", least=0, most=MAX_AHEAD)
+        if isinstance(source, str | PathLike):
+            opened = await anyio.to_thread.run_sync(file, source)
+            try:
+                return await self.write_from(opened, ahead=ahead)
+            finally:
+                opened.close()
         if isinstance(source, Source):
             if source.is_played:
                 raise AudioException(
@@ -415,9 +424,13 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
     async def _play_source(self, source: Source) -> None:
         source.is_played = True
+        epoch = self._voice.epoch
         try:
             while (chunk := await source.get_bytes()) is not None:
                 if len(sliceable(chunk)):
+                    if self._voice.epoch != epoch:
+                        epoch = self._voice.epoch
+                        chunk = source.after_cut(chunk)
                     await self.write(chunk)
                 else:
                     self._voice.check()
@@ -684,7 +697,7 @@ class Marks(AsyncIterator[Mark]):
 
 async def _iterated(source: Any) -> AsyncGenerator[Any, None]:
     """The chunks of an async or an ordinary iterable, which is closed at the end."""
-    if isinstance(source, str | bytes | bytearray | memoryview | np.ndarray):
+    if isinstance(source, bytes | bytearray | memoryview | np.ndarray):
         raise TypeError("write_from() plays an iterable of chunks; write() takes one chunk")
     if not hasattr(source, "__aiter__") and not hasattr(source, "__iter__"):
         raise TypeError(

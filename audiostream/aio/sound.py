@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import anyio.lowlevel
@@ -11,14 +10,23 @@ import numpy as np
 
 from audiostream.aio.group import Group, group_of
 from audiostream.aio.sources.convert import Converter
-from audiostream.aio.sources.file import open_sound
+from audiostream.aio.sources.file import load_file
 from audiostream.checks import check_number, check_times, shown
-from audiostream.engine.intake import as_array, channels_of, of_array, spread
+from audiostream.engine.intake import (
+    Samples,
+    as_array,
+    channels_of,
+    check_matrix,
+    of_array,
+    remixed,
+    spread,
+)
 from audiostream.engine.output import FADE
 from audiostream.engine.sound import Shot, SoundMemory, in_a_circle
 from audiostream.errors import FormatError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format
+from audiostream.soundfiles import is_sound_file
 
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
@@ -213,23 +221,31 @@ class Sound:
         return Playing(self._output, Shot(memory, at, gain, pan, loop, into))
 
 
-def load(output: AudioOutput, sound: Any, rate: int | None = None) -> Sound:
+def load(
+    output: AudioOutput, sound: Any, rate: int | None = None, *, matrix: Any = None
+) -> Sound:
     """See :meth:`AudioOutput.load`."""
     sound = as_array(sound)
+    kernels, outputs = output.engine.kernels, output.engine.parameters.channels
     if isinstance(sound, np.ndarray):
         rate = output.rate if rate is None else rate
         channels = channels_of(sound)
         given = of_array(sound, Format(rate, channels, 32)).first(len(sound))
-        block = spread(output.engine.kernels, given, channels)
+        block = spread(kernels, given, channels)
         samples = block.data.reshape(-1, channels).copy()
-    elif isinstance(sound, str | PathLike):
+        np.nan_to_num(samples, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
+        if matrix is not None:
+            table = check_matrix(matrix, outputs, channels)
+            samples = remixed(kernels, Samples(samples, channels, 32), table).data
+    elif is_sound_file(sound):
         if rate is not None:
             raise FormatError("rate= is for arrays; a file says its own")
-        with open_sound(sound) as file:
-            rate = int(file.samplerate)
-            samples = file.read(dtype="float32", always_2d=True)
+        samples, rate = load_file(sound, kernels, outputs, matrix)
     else:
-        raise TypeError(f"a sound is an array or a path, not {shown(sound)}")
+        raise FormatError(
+            f"sound={shown(sound)} is none; try a numpy array, a path, or what a sound file "
+            "holds, as bytes"
+        )
     if not len(samples):
         raise FormatError("the sound is empty; load one frame at least")
     return Sound(output, samples, rate)

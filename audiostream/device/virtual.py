@@ -8,6 +8,7 @@ something is plugged in or out; a virtual device's time may stand still, so noth
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -21,12 +22,15 @@ from typing import TYPE_CHECKING, Any
 from audiostream.device import wav
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.callback_path import VARIABLE, callback_path, through_python
-from audiostream.errors import DeviceError, NoDeviceError
+from audiostream.errors import AudioException, DeviceError, FormatError, NoDeviceError
+from audiostream.soundfiles import open_sound
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ("FileDevice", "LoopbackDevice", "NullDevice")
+
+log = logging.getLogger("audiostream")
 
 MAX_INPUTS = 64
 """Inputs that one loopback can serve."""
@@ -306,21 +310,18 @@ class FileDevice(Device):
                 'check the path, or try "null"'
             )
         try:
-            import soundfile
-        except ImportError as error:
-            raise DeviceError(
-                "reading audio files needs soundfile: "
-                "try python -m pip install 'audiostream[files]'"
-            ) from error
-        try:
-            with soundfile.SoundFile(self.path) as file:
+            with open_sound(self.path) as file:
                 whole = file.subtype in {"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"}
-                source = file.read(dtype="int16" if whole else "float32", always_2d=True)
-                rate, channels = file.samplerate, file.channels
-        except soundfile.LibsndfileError as error:
-            raise DeviceError(
-                f"{str(self.path)!r} is no audio file that libsndfile reads ({error})"
-            ) from error
+                source, damage = file.read_all("int16" if whole else "float32")
+                rate, channels = file.rate, file.channels
+        except FormatError:
+            raise
+        except AudioException as error:
+            raise DeviceError(str(error)) from error
+        if damage is not None:
+            if not len(source):
+                raise DeviceError(str(damage)) from damage
+            log.warning("%s; what came before is played", damage)
         parameters = _as_asked(
             replace(request, rate=rate, channels=channels, encoding=16 if whole else 32)
         )

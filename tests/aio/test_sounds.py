@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -245,12 +246,54 @@ async def test_what_is_no_number_in_a_sound_harms_nothing_else() -> None:
         assert device.step(4)[:, 0].tolist() == [0.5, 1.0, 1.0, -1.0]
 
 
+@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+async def test_what_is_no_number_costs_a_moment_of_a_sound_at_another_rate(
+    tmp_path: Path, value: float, loop: bool
+) -> None:
+    samples = np.full(22050, 0.25, np.float32)
+    samples[7000] = value
+    path = tmp_path / "s.wav"
+    soundfile.write(path, samples, 22050, subtype="FLOAT")
+    for what in (samples, samples.astype(np.float64), path):
+        device = ManualDevice()
+        async with speaker_on(device, encoding=32) as speaker:
+            rate = None if what is path else 22050
+            speaker.load(what, rate=rate).play(loop=loop)
+            heard = device.step(44000)[1000:, 0]
+            assert np.isfinite(heard).all()
+            # A filter of 128 taps, to twice the rate.
+            assert (np.abs(heard - 0.25) > 0.01).sum() <= 300
+
+
+async def test_a_damaged_file_is_not_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "cut.flac"
+    soundfile.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, 48000), 48000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    async with speaker_on(ManualDevice(), encoding=32) as speaker:
+        for what in (path, path.read_bytes(), io.BytesIO(path.read_bytes())):
+            with pytest.raises(AudioException, match=r"from 0\.42\d+ seconds on"):
+                speaker.load(what)
+
+
+async def test_a_rate_is_for_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "s.wav"
+    soundfile.write(path, NOISE, 48000)
+    async with speaker_on(ManualDevice(), encoding=32) as speaker:
+        assert speaker.load(path).frames == speaker.load(path.read_bytes()).frames == 300
+        with pytest.raises(FormatError, match="rate="):
+            speaker.load(path, rate=48000)
+
+
 @pytest.mark.parametrize(
     ("what", "error"),
     [
         (np.zeros(0, np.float32), FormatError),
         (np.zeros((2, 2, 2), np.float32), FormatError),
-        (b"1234", TypeError),
+        (b"1234", AudioException),
+        (None, FormatError),
+        (True, FormatError),
+        (1, FormatError),
         ("nowhere.wav", AudioException),
     ],
 )

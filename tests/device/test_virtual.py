@@ -19,7 +19,7 @@ import soundfile
 
 from audiostream import AudioInput, AudioOutput
 from audiostream.device import virtual, wav
-from audiostream.errors import DeviceError, NoDeviceError
+from audiostream.errors import DeviceError, FormatError, NoDeviceError
 from audiostream.pcm import ENCODINGS
 from tests.compat.support import (
     LIMIT,
@@ -373,8 +373,54 @@ def test_a_recording_that_is_missing_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"This is a text about audio.", b"RIFF\0\0\0\0WAVE"])
 def test_what_is_no_audio_says_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(DeviceError, match=r"a\.wav.*no audio file"):
+    with pytest.raises(DeviceError, match=r"a\.wav.*cannot be read as a sound file"):
         AudioInput(None, f"file:{tmp_path}/a.wav").open_blocking()
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1_500_007])
+def test_a_recording_whose_rate_no_sound_has(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, ramp(100), 48000)
+    data = bytearray(path.read_bytes())
+    data[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=f"{rate} Hz"):
+        AudioInput(None, f"file:{path}").open_blocking()
+
+
+def test_a_recording_that_is_cut_is_heard_to_there(
+    microphone: Microphone, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.flac"
+    data = noise(4800, 1, 16)
+    soundfile.write(path, data, 48000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 8])
+    with pytest.raises(DeviceError, match=r"a\.flac.*from 0 seconds on"):
+        AudioInput(None, f"file:{path}").open_blocking()
+    data = noise(48000, 1, 16)
+    soundfile.write(path, data, 48000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    input = microphone(f"file:{path}", rate=48000)
+    frames = heard_frames(input, listen_to_the_end(input))
+    assert 16000 < len(frames) < 24000
+    np.testing.assert_array_equal(frames, data[: len(frames)])
+    assert "what came before is played" in caplog.text
+
+
+def test_a_recording_whose_writer_was_killed(
+    microphone: Microphone, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.wav"
+    data = noise(4800, 1, 16)
+    soundfile.write(path, data, 48000)
+    changed = bytearray(path.read_bytes())
+    changed[40:44] = bytes(4)
+    path.write_bytes(changed)
+    input = microphone(f"file:{path}", rate=48000)
+    np.testing.assert_array_equal(heard_frames(input, listen_to_the_end(input)), data)
+    assert "claims 0 bytes" in caplog.text
 
 
 def test_a_file_that_may_not_be_read_is_an_audio_error(

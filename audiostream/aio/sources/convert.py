@@ -40,6 +40,8 @@ class Converter:
         block = self._spread(block, self._middle)
         if self._resampler is not None:
             block = self._resampler.resample_chunk(block, last=last)
+            if last:
+                self._resampler.clear()  # soxr's takes no more otherwise
         return self._spread(block, self._channels)
 
     def _spread(self, block: np.ndarray, channels: int) -> np.ndarray:

@@ -65,5 +65,9 @@ class Source:
         self.rate = format.rate
         self.channels = format.channels
 
+    def after_cut(self, chunk: Any) -> Any:
+        """Called with the first chunk after a clear of the sample; returns what is played."""
+        return chunk
+
     async def aclose(self) -> None:
         """Called when it is played no more, whatever the reason."""
