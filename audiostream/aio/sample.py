@@ -550,7 +550,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Raises
         ------
         FormatError
-            If `at` is no finite number.
+            If `at` is no finite number, or more than a day ahead.
         AudioException
             If 64 commands wait for their time already.
         StreamClosedError, DeviceError

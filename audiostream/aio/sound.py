@@ -79,8 +79,8 @@ class Playing:
         """True once its last frame was heard, or it was stopped, or its output closed."""
         return self._shot.is_over()
 
-    async def finished(self) -> None:
-        """Wait until it is finished."""
+    async def finished(self) -> bool:
+        """Wait until it is finished; False if it was cut before its last frame was heard."""
         await anyio.lowlevel.checkpoint_if_cancelled()
         if not self._shot.is_over():
             bell = self._output.bells.here()
@@ -88,6 +88,7 @@ class Playing:
             while not self._shot.arm_over():
                 await bell.wait(self._shot.slot)
         await anyio.lowlevel.cancel_shielded_checkpoint()
+        return not self._shot.was_cut()
 
 
 class Sound:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
@@ -56,6 +57,9 @@ FADE = 0.005
 
 RAMPS = ("gain", "mute", "flow", "return", "left", "right")
 """Fields of a voice's factors, as :func:`~audiostream.realtime.layout.RAMP` lies there."""
+
+DAY = 86400.0
+"""Seconds ahead from which on a time is taken for another clock's."""
 
 MAX_VOICES = 4096
 
@@ -410,7 +414,7 @@ class Output(Stream):
         Raises
         ------
         FormatError
-            If it is no finite number.
+            If it is no finite number, or more than a day ahead: a time of another clock.
         """
         if isinstance(at, bool) or not isinstance(at, Real) or not math.isfinite(at):
             raise FormatError(
@@ -422,8 +426,21 @@ class Output(Stream):
         if next_heard < 0:  # there was no block yet
             next_heard = self.now() + self.epoch + self.parameters.latency
         late = next_heard - time
+        if late < -DAY:
+            self._check_clock(float(at))
         # A nanosecond is forgiven to the clock's floating point; 0 would be "now".
         return time or -1.0, late if late > 1e-9 else 0.0
+
+    def _check_clock(self, at: float) -> None:
+        """Raise if a time is more than a day ahead; what was heard last may be long ago."""
+        now = self.now()
+        if at - now > DAY:
+            raise FormatError(
+                f"at={at!r} is more than a day ahead: the output's clock (its .time) is at "
+                f"{now:.3f} s, time.time() at {time.time():.3f}, time.monotonic() at "
+                f"{time.monotonic():.3f}; give output.time + seconds, or "
+                "output.from_monotonic(t) for a time of time.monotonic()"
+            )
 
     def frame_of(self, slot: int, index: int) -> int | None:
         """The device's frame with which a voice's ring index was heard, if that is known."""

@@ -648,7 +648,7 @@ class Voice(Controls):
         Raises
         ------
         FormatError
-            If `at` is no finite number.
+            If `at` is no finite number, or more than a day ahead.
         AudioException
             If too many commands wait for their time.
         """
