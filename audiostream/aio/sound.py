@@ -14,6 +14,7 @@ from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.file import open_sound
 from audiostream.checks import check_number
 from audiostream.engine.intake import of_array, spread
+from audiostream.engine.meter import peak_of, warn_if_too_loud
 from audiostream.engine.output import FADE
 from audiostream.engine.sound import Shot, SoundMemory, in_a_circle
 from audiostream.errors import FormatError
@@ -103,6 +104,7 @@ class Sound:
     """
 
     def __init__(self, output: AudioOutput, samples: np.ndarray, rate: int) -> None:
+        warn_if_too_loud(peak_of(samples))
         self._output = output
         self._samples = samples
         self._lock = threading.Lock()

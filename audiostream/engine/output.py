@@ -493,6 +493,11 @@ class Output(Stream):
                 total += power * (before * before + before * after + after * after) / 3
         return Level.of(loudest, total, frames * self.parameters.channels)
 
+    def peak_written(self, slot: int, first: int, last: int) -> float:
+        """The peak of about what was written to a voice, from one ring index to another."""
+        meter: Meter = self._memory[slot]["meter"]
+        return meter.loudest(first, last)
+
     def _levels(self, slot: int) -> tuple[Any, Any]:
         """The points of a voice's way from level to level: ring indices and levels."""
         table = self._memory[slot]["levels"].reshape(LEVELS, 2)

@@ -29,7 +29,7 @@ from audiostream.engine.intake import (
 )
 from audiostream.engine.ledger import Counts, Ledger
 from audiostream.engine.memory import records
-from audiostream.engine.meter import Level
+from audiostream.engine.meter import Level, warn_if_too_loud
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.prebuffer import Prebuffer
 from audiostream.errors import AudioException, FormatError
@@ -156,6 +156,8 @@ class Voice(Controls):
         self._longest = self._room = self._limit
         self._carry = b""
         self._ledger = Ledger(conversion.ratio)
+        self._look_at: float = 0  # own frames written at the next look at their scale
+        self._looked_at = 0  # the ring index that was written up to at the last one
         self._cuts_seen = 0
         self._final: Counts | None = None
         self._stops_seen = 0
@@ -451,7 +453,9 @@ class Voice(Controls):
         if producer is None:
             return None
         count = self._put_more(producer, data, frames)
-        self._ledger.written += count
+        self._ledger.written = written = self._ledger.written + count
+        if written >= self._look_at:
+            self._look_at_scale()
         if self._adapts:
             self._adapt()
         return count * unit
@@ -500,9 +504,19 @@ class Voice(Controls):
             if count > 0:
                 self._flow(self._conversion.convert(samples, count))
         self._ledger.written += count
+        if self._ledger.written >= self._look_at:
+            self._look_at_scale()
         if self._adapts:
             self._adapt()
         return count
+
+    def _look_at_scale(self) -> None:
+        """Warn once if the scale of what was written is wrong; once a second of it."""
+        before, self._looked_at = self._looked_at, self._word("write")
+        self._look_at = self._ledger.written + self.format.rate
+        peak = self.output.peak_written(self.slot, before, self._looked_at)
+        if warn_if_too_loud(peak, self._conversion.full_scale):
+            self._look_at = math.inf
 
     def _adapt(self) -> None:
         """Fit the prebuffer to the shortages there were."""
