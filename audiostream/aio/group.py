@@ -24,6 +24,8 @@ class Group(Controlled):
     gain and pan; the group's come on top, as those of a mixing desk's bus.
     """
 
+    __slots__ = ("engine",)
+
     def __init__(self, output: AudioOutput, gain: float = 1.0) -> None:
         self._output = output
         self.engine = self._control = Engine(output.engine, gain)

@@ -10,6 +10,7 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream.aio.group import Group, group_of
+from audiostream.aio.sealed import Sealed
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.file import open_sound
 from audiostream.checks import check_number
@@ -92,7 +93,7 @@ class Playing:
         return not self._shot.was_cut()
 
 
-class Sound:
+class Sound(Sealed):
     """A sound in memory, as its output plays it; made by :meth:`AudioOutput.load`.
 
     Attributes
@@ -102,6 +103,8 @@ class Sound:
     frames : int
         At the device's rate.
     """
+
+    __slots__ = ("frames", "rate")
 
     def __init__(self, output: AudioOutput, samples: np.ndarray, rate: int) -> None:
         warn_if_too_loud(peak_of(samples))

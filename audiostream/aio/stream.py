@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 import anyio.to_thread
 
+from audiostream.aio.sealed import Sealed
 from audiostream.engine.lifetime import close_later
 from audiostream.engine.meter import Level
 from audiostream.engine.stream import Stats, Stream
@@ -23,7 +24,7 @@ __all__ = ("AudioStream",)
 S = TypeVar("S", bound=Stream)
 
 
-class AudioStream(Generic[S]):
+class AudioStream(Sealed, Generic[S]):
     """A device's stream from open to closed, and what it tells about itself."""
 
     def __init__(self, stream: S) -> None:
