@@ -20,7 +20,7 @@ from audiostream.aio.sources.source import Source, block_for
 from audiostream.aio.utterance import Utterance
 from audiostream.checks import check_integer, check_number
 from audiostream.engine.intake import sliceable
-from audiostream.engine.output import FADE
+from audiostream.engine.output import FADE, warn_of_unheard
 from audiostream.engine.voice import Mark, Voice
 from audiostream.errors import AudioException, StreamClosedError
 from audiostream.pcm import Format
@@ -318,6 +318,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                     taken += count
                     if count == len(rest):
                         break
+            except BaseException:
+                voice.may_be_cut = True
+                raise
             finally:
                 self._writing.release()
         finally:
@@ -409,8 +412,10 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         if ahead is not None:
             self._voice.set_limit(ahead)
         before = self.written
+        self._voice.may_be_cut = True
         try:
             await played
+            self._voice.may_be_cut = False
         finally:
             self._voice.set_limit(None)
             with contextlib.suppress(AudioException):  # of an output that is closed or gone
@@ -504,8 +509,12 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         async with self._writing:
             self.end()
             index = voice.write_index()
-        while not voice.has_heard(index):
-            await self._wait(lambda: voice.arm_heard(index))
+        try:
+            while not voice.has_heard(index):
+                await self._wait(lambda: voice.arm_heard(index))
+        except BaseException:
+            voice.may_be_cut = True
+            raise
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     # --- cutting -----------------------------------------------------------------
@@ -634,7 +643,11 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        voice = self._voice
+        was_open = not (voice.is_gone or voice.output.is_closed)
         await self.aclose()
+        if was_open and exc_type is None and not voice.output.is_instant:
+            warn_of_unheard([voice.unheard()])
 
 
 async def _iterated(source: Any) -> AsyncGenerator[Any, None]:

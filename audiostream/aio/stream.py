@@ -93,7 +93,9 @@ class AudioStream(Sealed, Generic[S]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stream.is_excused = exc_type is not None or self.is_closed
         await self.aclose()
+        self._stream.warn_if_cut()
 
     def __enter__(self) -> Self:
         return self.open_blocking()
@@ -104,7 +106,9 @@ class AudioStream(Sealed, Generic[S]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stream.is_excused = exc_type is not None or self.is_closed
         self.close()
+        self._stream.warn_if_cut()
 
     def _dropping_is_a_mistake(self) -> bool:
         """True if the stream ought to have been closed by hand."""

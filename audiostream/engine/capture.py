@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import threading
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from audiostream.checks import check_integer
 from audiostream.device.base import Device
 from audiostream.engine.bell import Bell
+from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
@@ -70,6 +72,8 @@ class Capture(Stream):
         self._scratch_address = 0
         self._resampler: Any = None
         self.bell: Bell | None = None
+        self._is_metered = False
+        self._has_warned = False
 
     def _entry(self) -> int:
         return self.kernels.capture
@@ -131,10 +135,37 @@ class Capture(Stream):
 
     def level(self, seconds: float) -> Level:
         """How loud the last `seconds` were that have been captured, read or not."""
+        self._is_metered = True
         frames = round(check_window(seconds) * self.parameters.rate)
         last = self._commit()
         peak, power = self.meter.total(last - frames, last, last)
         return Level.of(peak, power, frames * self.parameters.channels)
+
+    # --- never read --------------------------------------------------------------
+
+    def look_for_life(self) -> None:
+        watched = self.is_open and not self.is_closed and self.is_realtime
+        if watched and self._excess(self._commit()):
+            self._warn_if_unread()
+        super().look_for_life()
+
+    def close(self) -> None:
+        if self.is_open and not self.is_closed and self.buffers_queued():
+            self._warn_if_unread()
+        super().close()
+
+    def _warn_if_unread(self) -> None:
+        """Say once that the input serves no purpose: it was not read, and its meter neither."""
+        is_used = self._read or self._given or self.bell is not None or self._is_metered
+        if is_used or self._has_warned or self.is_excused or LIFETIME.leaving:
+            return
+        self._has_warned = True
+        logging.getLogger("audiostream").warning(
+            "the input %r has captured %d frames, and none was polled or read; "
+            "give it a callback and call poll(), or use `async for`, read() or readinto()",
+            self.device,
+            round(self._commit() * self._ratio),
+        )
 
     # --- reading -----------------------------------------------------------------
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from audiostream.engine.group import Group
     from audiostream.engine.sound import SoundMemory
 
-__all__ = ("FADE", "Output")
+__all__ = ("FADE", "Output", "warn_of_unheard")
 
 VOICE_OFFSETS = field_offsets(VOICE)
 
@@ -68,6 +69,18 @@ MAX_MONITORS = 8
 MAX_GROUPS = 64
 
 
+def warn_of_unheard(left: Iterable[tuple[int, int]]) -> None:
+    """Say how many frames were cut, if any: (frames, rate) of each sample and sound."""
+    cut = [(frames, frames / rate) for frames, rate in left if frames]
+    if cut:
+        logging.getLogger("audiostream").warning(
+            "%d frames (%.3f s) were not heard: their block was left before. Wait at its end, "
+            "by drain() of a sample or finished() of a sound; stop() what is to be cut",
+            sum(frames for frames, _ in cut),
+            max(seconds for _, seconds in cut),
+        )
+
+
 class Attached(Protocol):
     """What an output mixes; the output sets the attributes."""
 
@@ -77,6 +90,9 @@ class Attached(Protocol):
 
     def is_over(self) -> bool:
         """True if it needs its slot no more."""
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the stream's close has cut though they were to be heard; their rate."""
 
     def give_back(self) -> None:
         """Its slot is somebody else's from now on."""
@@ -577,6 +593,10 @@ class Output(Stream):
             if not self.is_closed and self.is_open:
                 self.fade_out()
         super().close()
+
+    def warn_if_cut(self) -> None:
+        if not (self.is_excused or self.is_instant):
+            warn_of_unheard([one.unheard() for one in self.attached.values()])
 
     def _closed(self, gone: bool) -> None:
         for voice in list(self.attached.values()):

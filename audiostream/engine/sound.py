@@ -128,7 +128,7 @@ class Shot(Controls):
         self._bell: Bell | None = None
         self._heard: int | None = None  # once it is over
         self._was_cut = False
-        self.unheard = 0  # frames (the device's) that the stream's end has cut, loops aside
+        self._unheard = 0  # frames that the stream's end has cut
         self._at = at
         if at is not None:
             output.when(at)  # refused before a slot is taken
@@ -230,6 +230,10 @@ class Shot(Controls):
         if self._bell is not None:
             self._bell.ring_all()
 
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the stream's close has cut, at their rate; an endless loop has none."""
+        return self._unheard, self.output.parameters.rate
+
     def stream_closed(self) -> None:
         """The stream has closed."""
         with self.lock:
@@ -238,6 +242,6 @@ class Shot(Controls):
                 self._heard = self.output.kernels.heard_now(self.output.address, self.address)
                 self._was_cut = jumped or self._heard < self.end_index
                 if not jumped and self.end_index <= FOREVER // 2:
-                    self.unheard = self.end_index - self._heard
+                    self._unheard = self.end_index - self._heard
         if self._bell is not None:
             self._bell.ring_all()

@@ -7,6 +7,7 @@ the one producer that the ring wants.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections import deque
 from collections.abc import Collection
@@ -34,7 +35,7 @@ from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.prebuffer import Prebuffer
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
-from audiostream.realtime.kinds import END, PAUSE, PLAY, RESUME, STOP
+from audiostream.realtime.kinds import END, PAUSE, PLAY, PLAYING, RESUME, STOP
 from audiostream.realtime.layout import PRODUCER
 
 if TYPE_CHECKING:
@@ -160,6 +161,11 @@ class Voice(Controls):
         self._looked_at = 0  # the ring index that was written up to at the last one
         self._cuts_seen = 0
         self._final: Counts | None = None
+        self._has_warned = False
+        # What makes it has not come to its end, or who waited for it was cancelled: that what
+        # is queued is not heard is no mistake.
+        self.may_be_cut = False
+        self._unheard = 0  # own frames that were queued at the end
         self._stops_seen = 0
         self.epoch = 0
         self._bell: Bell | None = None
@@ -704,6 +710,20 @@ class Voice(Controls):
         """Tell the audio thread, under the lock, that there is something new to look at."""
         self.output.changed(self.slot)
 
+    def warn_unless_playing(self) -> None:
+        """Say once that who writes waits for a voice that does not play."""
+        with self.lock:
+            if (
+                self._has_warned
+                or self._final is not None
+                or self._word("transport") == PLAYING
+            ):
+                return
+            self._has_warned = True
+        logging.getLogger("audiostream").warning(
+            "a write waits for room on the ring of a sample that does not play; call its play()"
+        )
+
     # --- waiting, for those above ------------------------------------------------
 
     def set_limit(self, frames: int | None) -> None:
@@ -790,6 +810,15 @@ class Voice(Controls):
         """A voice keeps its slot until it is removed."""
         return False
 
+    def _to_be_heard(self) -> int:
+        """Own frames that are queued, and that no clear is about to drop."""
+        dropped = max(self._word("skip"), self._word("group_skip"))
+        return 0 if dropped >= self._word("write") else self.counts().buffered
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the end has cut though they were to be heard, at their rate."""
+        return 0 if self.may_be_cut else self._unheard, self.format.rate
+
     def give_back(self) -> None:
         """Never called, since it is never over by itself."""
 
@@ -798,6 +827,7 @@ class Voice(Controls):
         with self.lock:
             if self._final is not None or self.output.is_closed:
                 return
+            self._unheard = self._to_be_heard()
             with contextlib.suppress(AudioException):  # of a device that is gone
                 self._stop(self.ramp, ALIKE)
             self._finish()
@@ -812,6 +842,7 @@ class Voice(Controls):
         """The stream has closed: what was not heard counts as cleared."""
         with self.lock:
             if self._final is None:
+                self._unheard = self._to_be_heard()
                 self._finish()
             self.epoch += 1
         self.news()

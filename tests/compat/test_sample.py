@@ -652,3 +652,66 @@ def test_stopping_what_never_played_and_playing_again(
     sample.play()
     sample.write(ramp(10, start=10).tobytes())
     assert device.step(11).tolist() == [*ramp(10, start=10).tolist(), [0]]
+
+
+# --------------------------------------------------------------------------- silent mistakes
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name == "audiostream"]
+
+
+def test_a_write_that_waits_for_a_sample_that_does_not_play_says_so_once(
+    output: OpenOutput,
+    device: ManualDevice,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[Voice] = []
+    look = Voice.warn_unless_playing
+    monkeypatch.setattr(sample_module, "PATIENCE", 0.001)
+    monkeypatch.setattr(
+        Voice, "warn_unless_playing", lambda voice: (looks.append(voice), look(voice))
+    )
+    stream = output(channels=1)
+    sample = added(stream, play=False)
+    writer = blocked_writer(stream, sample, ramp(10_000).tobytes())
+    eventually(lambda: len(looks) > 3)
+    (said,) = warnings_of(caplog)
+    assert "does not play" in said
+    assert "play()" in said
+    assert writer.is_alive()  # and goes on waiting
+    sample.play()
+    heard = [device.step(1024) for _ in range(12)]
+    writer.finish()
+    np.testing.assert_array_equal(not_silent(np.concatenate(heard)), ramp(10_000))
+    sample.stop()
+    writer = blocked_writer(stream, sample, bytes(20_000))
+    count = len(looks)
+    eventually(lambda: len(looks) > count + 3)
+    assert len(warnings_of(caplog)) == 1
+    stream.remove_sample(sample)
+    writer.finish()
+
+
+def test_a_write_that_waits_for_a_sample_that_plays_says_nothing(
+    output: OpenOutput,
+    device: ManualDevice,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[Voice] = []
+    look = Voice.warn_unless_playing
+    monkeypatch.setattr(sample_module, "PATIENCE", 0.001)
+    monkeypatch.setattr(
+        Voice, "warn_unless_playing", lambda voice: (looks.append(voice), look(voice))
+    )
+    stream = output(channels=1)
+    sample = added(stream)
+    device.step(16)  # until when it does not play yet
+    writer = blocked_writer(stream, sample, ramp(10_000).tobytes())
+    eventually(lambda: len(looks) > 3)
+    stream.remove_sample(sample)
+    writer.finish()
+    looks[0].warn_unless_playing()  # of one that is gone
+    assert not warnings_of(caplog)
