@@ -144,20 +144,19 @@ class Capture(Stream):
     # --- never read --------------------------------------------------------------
 
     def look_for_life(self) -> None:
-        watched = self.is_open and not self.is_closed and self.is_realtime
-        if watched and self._excess(self._commit()):
+        if not self.is_instant:  # else what is said does not depend on when this is called
             self._warn_if_unread()
         super().look_for_life()
 
     def close(self) -> None:
-        if self.is_open and not self.is_closed and self.buffers_queued():
-            self._warn_if_unread()
+        self._warn_if_unread()
         super().close()
 
     def _warn_if_unread(self) -> None:
-        """Say once that the input serves no purpose: it was not read, and its meter neither."""
+        """Say once that the queue overflows though it was never read, nor its meter."""
         is_used = self._read or self._given or self.bell is not None or self._is_metered
-        if is_used or self._has_warned or self.is_excused or LIFETIME.leaving:
+        is_over = not self.is_open or self.is_closed or self.is_excused or LIFETIME.leaving
+        if is_used or is_over or self._has_warned or not self._excess(self._commit()):
             return
         self._has_warned = True
         logging.getLogger("audiostream").warning(

@@ -142,8 +142,11 @@ class Meter:
             first = end
 
     def loudest(self, first: int, last: int) -> float:
-        """The largest finite peak of some of the spans from frame `first` to frame `last`."""
-        begin, end = max(first // SPAN, last // SPAN - self.mask), last // SPAN + 1
+        """The largest finite peak of some of the spans that begin at `first` or later.
+
+        And before `last`, frames that were measured.
+        """
+        begin, end = max(-(-first // SPAN), last // SPAN - self.mask), -(-last // SPAN)
         rows = np.arange(begin, end, (end - begin) // LOOKED_AT | 1) & self.mask
         return peak_of(self.memory[2 * rows])
 

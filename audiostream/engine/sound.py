@@ -241,7 +241,8 @@ class Shot(Controls):
                 jumped = self._has_jumped()
                 self._heard = self.output.kernels.heard_now(self.output.address, self.address)
                 self._was_cut = jumped or self._heard < self.end_index
-                if not jumped and self.end_index <= FOREVER // 2:
+                read = self.output.kernels.read_now(self.output.address, self.address)
+                if read < self.end_index <= FOREVER // 2:
                     self._unheard = self.end_index - self._heard
         if self._bell is not None:
             self._bell.ring_all()

@@ -36,7 +36,7 @@ from audiostream.engine.prebuffer import Prebuffer
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
 from audiostream.realtime.kinds import END, PAUSE, PLAY, PLAYING, RESUME, STOP
-from audiostream.realtime.layout import PRODUCER
+from audiostream.realtime.layout import PRODUCER, SPAN
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
@@ -158,7 +158,7 @@ class Voice(Controls):
         self._carry = b""
         self._ledger = Ledger(conversion.ratio)
         self._look_at: float = 0  # own frames written at the next look at their scale
-        self._looked_at = 0  # the ring index that was written up to at the last one
+        self._looked_at = 0  # the ring index of the span that was written to at the last one
         self._cuts_seen = 0
         self._final: Counts | None = None
         self._has_warned = False
@@ -518,9 +518,10 @@ class Voice(Controls):
 
     def _look_at_scale(self) -> None:
         """Warn once if the scale of what was written is wrong; once a second of it."""
-        before, self._looked_at = self._looked_at, self._word("write")
+        before, write = self._looked_at, self._word("write")
+        self._looked_at = write - write % SPAN
         self._look_at = self._ledger.written + self.format.rate
-        peak = self.output.peak_written(self.slot, before, self._looked_at)
+        peak = self.output.peak_written(self.slot, before, write)
         if warn_if_too_loud(peak, self._conversion.full_scale):
             self._look_at = math.inf
 
@@ -811,9 +812,14 @@ class Voice(Controls):
         return False
 
     def _to_be_heard(self) -> int:
-        """Own frames that are queued, and that no clear is about to drop."""
-        dropped = max(self._word("skip"), self._word("group_skip"))
-        return 0 if dropped >= self._word("write") else self.counts().buffered
+        """Own frames that are not heard yet; none if all that the device lacks is silence.
+
+        Or is to be dropped by a clear.
+        """
+        read = max(self.read_index(), self._word("skip"), self._word("group_skip"))
+        write = self._word("write")
+        is_silent = read >= write or not self.output.peak_written(self.slot, read, write)
+        return 0 if is_silent else self.counts().buffered
 
     def unheard(self) -> tuple[int, int]:
         """Frames that the end has cut though they were to be heard, at their rate."""

@@ -126,6 +126,22 @@ async def close(speaker: aio.AudioOutput) -> None:
     await speaker.aclose()
 
 
+async def end_in_silence(speaker: aio.AudioOutput) -> None:
+    voice = speaker.sample(buffer=20)
+    await voice.write(LONG[:480])
+    await voice.write(np.zeros_like(LONG[480:]))
+    await voice.wait_position(1000)
+
+
+async def hand_all_to_the_device(speaker: aio.AudioOutput) -> None:
+    """Which plays the block that it has when it is closed."""
+    voice = speaker.sample()
+    await voice.write(LONG[:1000])
+    voice.end()
+    while speaker.engine.attached[0].read_index() < 1000:  # type: ignore[attr-defined]
+        await anyio.sleep(0.001)
+
+
 async def cancel_a_write(speaker: aio.AudioOutput) -> None:
     with anyio.move_on_after(0.01):
         await speaker.sample(buffer=1).write(LONG)
@@ -164,6 +180,8 @@ async def endless() -> AsyncIterator[np.ndarray]:
         stop,
         remove,
         close,
+        end_in_silence,
+        hand_all_to_the_device,
         cancel_a_write,
         cancel_a_drain,
         cancel_a_generator,

@@ -665,7 +665,8 @@ PLAYING = """
             return bytes(256)
 
     class Idle(ThreadSource):
-        pass
+        def get_bytes(self):
+            return b""
 
     output = get_output(device="null", buffersize=256)
     kinds = {
