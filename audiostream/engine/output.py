@@ -74,8 +74,8 @@ def warn_of_unheard(left: Iterable[tuple[int, int]]) -> None:
     cut = [(frames, frames / rate) for frames, rate in left if frames]
     if cut:
         logging.getLogger("audiostream").warning(
-            "%d frames (%.3f s) were not heard: their block was left before. Wait at its end, "
-            "by drain() of a sample or finished() of a sound; stop() what is to be cut",
+            "%d frames (%.3f s) were not heard, since their block was left first; wait at its "
+            "end by drain() of a sample or finished() of a sound, or stop() what is to be cut",
             sum(frames for frames, _ in cut),
             max(seconds for _, seconds in cut),
         )

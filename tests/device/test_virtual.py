@@ -488,6 +488,20 @@ def test_a_file_system_without_locks_will_do(
     np.testing.assert_array_equal(sounding(read_wav(tmp_path / "a.wav")), ramp(100))
 
 
+def test_an_output_that_fails_to_open_lets_go_of_its_file(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(virtual, "Clock", refuse)
+        with pytest.raises(MemoryError):
+            AudioOutput(device=f"file:{tmp_path}/a.wav").open_blocking()
+    assert not wavfile.OPEN_FILES._open
+    speaker(f"file:{tmp_path}/a.wav")
+
+
 def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     fifo = tmp_path / "a.wav"
     os.mkfifo(fifo)
