@@ -1,7 +1,7 @@
 """A WAV file that grows while it is played to; called on caller threads.
 
-Its header is written again about once a second, by a thread of Python: whatever ends the
-process, all but the last second of the file can be read.  The samples are written by the
+Its header is written again about once a second, by a thread of Python, so that all but the last
+second of the file can be read however the process ends.  The samples are written by the
 device's clock, at the file's own position, which ``pwrite`` leaves alone.
 """
 
@@ -90,8 +90,8 @@ class WavFile:
         self._parameters = parameters
         self._ended = threading.Event()
         self._refreshing: threading.Thread | None = None
-        # No O_TRUNC, before it is known that no other output writes it; and no waiting for
-        # somebody who reads from a FIFO.
+        # No O_TRUNC before it is known that no other output writes it; and no waiting for a
+        # FIFO's reader.
         flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK
         try:
             self.fd = os.open(path, flags, 0o666)
@@ -130,7 +130,7 @@ class WavFile:
             time.sleep(PATIENCE / 50)
 
     def _taken_by(self) -> str | None:
-        """Who else writes the file; None: it is this output's from now on."""
+        """The other writer of the file; None: it is this output's from now on."""
         if not OPEN_FILES.add(self._identity):
             return "another output of this program"
         if not _lock(self.fd):
@@ -139,7 +139,7 @@ class WavFile:
         return None
 
     def write_header(self, data_bytes: int | None) -> None:
-        """Write the header for so many bytes of samples, None: nobody knows how many."""
+        """Write the header for so many bytes of samples, None: not known."""
         p = self._parameters
         header = wav.header(p.rate, p.channels, p.encoding, data_bytes)
         self._header_bytes = len(header)

@@ -162,8 +162,7 @@ class Voice(Controls):
         self._cuts_seen = 0
         self._final: Counts | None = None
         self._has_warned = False
-        # What makes it has not come to its end, or who waited for it was cancelled: that what
-        # is queued is not heard is no mistake.
+        # Its generator still runs, or a wait for it was cancelled: what is queued may be cut.
         self.may_be_cut = False
         self._unheard = 0  # own frames that were queued at the end
         self._stops_seen = 0
@@ -712,7 +711,7 @@ class Voice(Controls):
         self.output.changed(self.slot)
 
     def warn_unless_playing(self) -> None:
-        """Say once that who writes waits for a voice that does not play."""
+        """Say once that a write waits for a voice that does not play."""
         with self.lock:
             if (
                 self._has_warned

@@ -308,7 +308,7 @@ os.kill(os.getpid(), getattr(signal, sys.argv[1]))
 
 
 @pytest.mark.parametrize("end", ["exit", "SIGTERM", "SIGKILL"])
-def test_whatever_ends_the_process_leaves_a_file_that_can_be_read(
+def test_a_process_that_is_killed_leaves_a_file_that_can_be_read(
     tmp_path: Path, end: str
 ) -> None:
     done = subprocess.run(
@@ -381,7 +381,7 @@ def test_a_file_that_cannot_be_completed_is_a_device_error(
         output.close()
     monkeypatch.undo()
     assert output.is_closed
-    speaker(f"file:{tmp_path}/a.wav")  # nobody holds it any more
+    speaker(f"file:{tmp_path}/a.wav")  # it is free again
 
 
 def test_a_file_of_more_than_4_gib_is_rf64(speaker: Speaker, tmp_path: Path) -> None:
@@ -528,7 +528,7 @@ def test_names_of_any_bytes_are_written_and_heard(
     np.testing.assert_array_equal(sounding(frames), ramp(500))
 
 
-@pytest.mark.parametrize("name", ["a\0b.wav", "\ud800.wav", "~nobody-of-that-name/a.wav"])
+@pytest.mark.parametrize("name", ["a\0b.wav", "\ud800.wav", "~no-user-of-that-name/a.wav"])
 def test_a_name_that_no_file_can_have_is_a_device_error(name: str) -> None:
     with pytest.raises(DeviceError, match=r"cannot write|home folder"):
         AudioOutput(device=f"file:{name}").open_blocking()
