@@ -412,6 +412,7 @@ def test_a_child_can_open_what_the_parent_has_open() -> None:
                 while not any(map(any, heard)):
                     ears.poll()
                     time.sleep(0.001)
+                sample.stop()
         sys.exit(0)
     print(child_ended(pid))
     mic.poll()

@@ -27,6 +27,8 @@ class Group(Controlled):
     dropped is closed when its last voice has gone.
     """
 
+    __slots__ = ("engine",)
+
     def __init__(self, output: AudioOutput, gain: float = 1.0) -> None:
         self._output = output
         self.engine = self._control = Engine(output.engine, gain)

@@ -68,6 +68,8 @@ class AudioOutput(AudioStream[Output]):
         For a value that cannot be used.
     """
 
+    __slots__ = ("bells",)
+
     def __init__(
         self,
         rate: int = 44100,

@@ -25,7 +25,7 @@ from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
 from audiostream.checks import check_integer, check_number
 from audiostream.engine.intake import sliceable
-from audiostream.engine.output import FADE
+from audiostream.engine.output import FADE, warn_of_unheard
 from audiostream.engine.voice import Mark, Voice
 from audiostream.errors import AudioException, StreamClosedError
 from audiostream.pcm import Format
@@ -41,6 +41,18 @@ COPIED = 1 << 16
 YIELD_EVERY = 8
 """Writes that may find room one after the other before the event loop gets its turn; each
 turn costs as much as three writes."""
+
+
+class _Pace:
+    """What each write changes; apart, since a sample looks at what is set of it.
+
+    That takes ten times as long, a tenth of a write.
+    """
+
+    __slots__ = ("unyielding",)
+
+    def __init__(self) -> None:
+        self.unyielding = 0  # writes since the event loop had its turn
 
 
 class AudioSample(Controlled, anyio.abc.ByteSendStream):
@@ -61,7 +73,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         self._voice = self._control = voice
         self._bell: LoopBell | None = None
         self._writing = anyio.Lock(fast_acquire=True)
-        self._unyielding = 0
+        self._pace = _Pace()
         self._queued = 0  # writes that wait, for room or for one another
         # Weakly, since each holds its sample: a cycle would keep a sample that is dropped.
         self._turn: weakref.ref[Utterance] | None = None
@@ -270,12 +282,13 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         TypeError, FormatError, StreamClosedError, DeviceError
             As :meth:`write_nowait`; AudioException on a foreign event loop.
         """
+        pace = self._pace
         voice = self._voice
         epoch = voice.epoch
-        if not self._unyielding:
+        if not pace.unyielding:
             await anyio.lowlevel.checkpoint_if_cancelled()
-        elif self._unyielding == YIELD_EVERY:  # before anything is taken
-            self._unyielding = 0
+        elif pace.unyielding == YIELD_EVERY:  # before anything is taken
+            pace.unyielding = 0
             await anyio.lowlevel.checkpoint()
             if voice.epoch != epoch:  # cleared meanwhile
                 return 0
@@ -285,7 +298,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         if not self._queued:
             taken = voice.write_nowait(data)
             if taken == len(data):
-                self._unyielding += 1
+                pace.unyielding += 1
                 return taken
         return await self._write_rest(data, taken, epoch)
 
@@ -317,11 +330,14 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                     taken += count
                     if count == len(rest):
                         break
+            except BaseException:
+                voice.may_be_cut = True
+                raise
             finally:
                 self._writing.release()
         finally:
             self._queued -= 1
-        self._unyielding = 1
+        self._pace.unyielding = 1
         return taken
 
     async def send(self, item: bytes) -> None:
@@ -414,8 +430,10 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         if ahead is not None:
             self._voice.set_limit(ahead)
         before = self.written
+        self._voice.may_be_cut = True
         try:
             await played
+            self._voice.may_be_cut = False
         finally:
             self._voice.set_limit(None)
             with contextlib.suppress(AudioException):  # of an output that is closed or gone
@@ -512,8 +530,12 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         async with self._writing:
             self.end()
             index = voice.write_index()
-        while not voice.has_heard(index):
-            await self._wait(lambda: voice.arm_heard(index))
+        try:
+            while not voice.has_heard(index):
+                await self._wait(lambda: voice.arm_heard(index))
+        except BaseException:
+            voice.may_be_cut = True
+            raise
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     # --- cutting -----------------------------------------------------------------
@@ -575,7 +597,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Raises
         ------
         FormatError
-            If `at` is no finite number.
+            If `at` is no finite number, or more than a day ahead.
         AudioException
             If 64 commands wait for their time already.
         StreamClosedError, DeviceError
@@ -667,7 +689,11 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        voice = self._voice
+        was_open = not (voice.is_gone or voice.output.is_closed)
         await self.aclose()
+        if was_open and exc_type is None and not voice.output.is_instant:
+            warn_of_unheard([voice.unheard()])
 
 
 class Marks(AsyncIterator[Mark]):

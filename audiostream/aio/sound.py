@@ -9,6 +9,7 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream.aio.group import Group, group_of
+from audiostream.aio.sealed import Sealed
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.file import load_file
 from audiostream.checks import check_number, check_times, shown
@@ -21,6 +22,7 @@ from audiostream.engine.intake import (
     remixed,
     spread,
 )
+from audiostream.engine.meter import peak_of, warn_if_too_loud
 from audiostream.engine.output import FADE
 from audiostream.engine.sound import Shot, SoundMemory, in_a_circle
 from audiostream.errors import FormatError
@@ -94,8 +96,8 @@ class Playing:
     def __del__(self) -> None:
         self._shot.is_dropped = True  # it plays on
 
-    async def finished(self) -> None:
-        """Wait until it is finished.
+    async def finished(self) -> bool:
+        """Wait until it is finished; False if it was cut before its last frame was heard.
 
         Raises
         ------
@@ -110,9 +112,10 @@ class Playing:
                 self._output.engine.check_alive()
                 await bell.wait(self._shot.slot)
         await anyio.lowlevel.cancel_shielded_checkpoint()
+        return not self._shot.was_cut()
 
 
-class Sound:
+class Sound(Sealed):
     """A sound in memory, as its output plays it; made by :meth:`AudioOutput.load`.
 
     Attributes
@@ -123,7 +126,10 @@ class Sound:
         At the device's rate.
     """
 
+    __slots__ = ("frames", "rate")
+
     def __init__(self, output: AudioOutput, samples: np.ndarray, rate: int) -> None:
+        warn_if_too_loud(peak_of(samples))
         self._output = output
         self._samples = samples
         self._lock = threading.Lock()

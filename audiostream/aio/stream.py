@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from audiostream.aio.loopbell import setter
+from audiostream.aio.sealed import Sealed
 from audiostream.checks import check_flag, check_number
 from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.meter import Level
@@ -25,7 +26,7 @@ __all__ = ("AudioStream",)
 S = TypeVar("S", bound=Stream)
 
 
-class AudioStream(Generic[S]):
+class AudioStream(Sealed, Generic[S]):
     """A device's stream from open to closed, and what it tells about itself."""
 
     def __init__(self, stream: S) -> None:
@@ -125,7 +126,9 @@ class AudioStream(Generic[S]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stream.is_excused = exc_type is not None or self.is_closed
         await self.aclose()
+        self._stream.warn_if_cut()
 
     def __enter__(self) -> Self:
         return self.open_blocking()
@@ -136,7 +139,9 @@ class AudioStream(Generic[S]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stream.is_excused = exc_type is not None or self.is_closed
         self.close()
+        self._stream.warn_if_cut()
 
     def _dropping_is_a_mistake(self) -> bool:
         """True if the stream ought to have been closed by hand."""

@@ -25,6 +25,9 @@ __all__ = ("RING_BYTES", "AudioSample", "Shadowed")
 RING_BYTES = 16384
 """Bytes of a sample's ring, as in the original; at least two buffers."""
 
+PATIENCE = 5.0
+"""Seconds that a write waits for a sample which does not play before that is told of."""
+
 T = TypeVar("T")
 
 
@@ -133,7 +136,8 @@ class AudioSample:
         if not voice.arm_read(voice.wants_room(frames)) and voice.epoch == epoch:
             poll = select.poll()
             poll.register(bell.fd, select.POLLIN)
-            poll.poll()
+            while not poll.poll(1000 * PATIENCE):
+                voice.warn_unless_playing()
         bell.hear()
 
     def play(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import numpy as np
 from audiostream.checks import check_integer, check_number, shown
 from audiostream.device.base import Device
 from audiostream.engine.bell import Bell
+from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
@@ -76,6 +78,8 @@ class Capture(Stream):
         self._scratch_address = 0
         self._resampler: Any = None
         self.bell: Bell | None = None
+        self._is_metered = False
+        self._has_warned = False
 
     def _entry(self) -> int:
         return self.kernels.capture
@@ -119,6 +123,7 @@ class Capture(Stream):
         No buffer is handed out once this returns.  One that another thread hands out just now
         is waited for, but no longer than :data:`HANDING`.
         """
+        self._warn_if_unread()
         try:
             super().close()
         finally:
@@ -162,10 +167,32 @@ class Capture(Stream):
 
     def level(self, seconds: float) -> Level:
         """How loud the last `seconds` were that have been captured, read or not."""
+        self._is_metered = True
         frames = round(check_window(seconds) * self.parameters.rate)
         last = self._commit()
         peak, power = self.meter.total(last - frames, last, last)
         return Level.of(peak, power, frames * self.parameters.channels)
+
+    # --- never read --------------------------------------------------------------
+
+    def look_for_life(self) -> None:
+        if not self.is_instant:  # else what is said does not depend on when this is called
+            self._warn_if_unread()
+        super().look_for_life()
+
+    def _warn_if_unread(self) -> None:
+        """Say once that the queue overflows though it was never read, nor its meter."""
+        is_used = self._read or self._given or self.bell is not None or self._is_metered
+        is_over = not self.is_open or self.is_closed or self.is_excused or LIFETIME.leaving
+        if is_used or is_over or self._has_warned or not self._excess(self._commit()):
+            return
+        self._has_warned = True
+        logging.getLogger("audiostream").warning(
+            "the input %r has captured %d frames, and none was polled or read; "
+            "give it a callback and call poll(), or use `async for`, read() or readinto()",
+            self.device,
+            round(self._commit() * self._ratio),
+        )
 
     # --- reading -----------------------------------------------------------------
 

@@ -115,7 +115,7 @@ class Commands:
         Raises
         ------
         FormatError
-            If `at` is no finite number.
+            If `at` is no finite number, or more than a day ahead.
         AudioException
             If `at` is given, and too many wait for their time.
         """

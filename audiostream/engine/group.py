@@ -176,6 +176,10 @@ class Group(Controls):
         """True if it needs its slot no more."""
         return self.is_closed and not self.output.has_voices(self)
 
+    def unheard(self) -> tuple[int, int]:
+        """None: its voices have the frames."""
+        return 0, 1
+
     def give_back(self) -> None:
         """Its slot is somebody else's from now on."""
 

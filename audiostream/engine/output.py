@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import time
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from audiostream.engine.group import Group
     from audiostream.engine.sound import SoundMemory
 
-__all__ = ("FADE", "Output")
+__all__ = ("FADE", "Output", "warn_of_unheard")
 
 VOICE_OFFSETS = field_offsets(VOICE)
 
@@ -56,11 +58,26 @@ FADE = 0.005
 RAMPS = ("gain", "mute", "flow", "return", "left", "right")
 """Fields of a voice's factors, as :func:`~audiostream.realtime.layout.RAMP` lies there."""
 
+DAY = 86400.0
+"""Seconds ahead from which on a time is taken for another clock's."""
+
 MAX_VOICES = 4096
 
 MAX_MONITORS = 8
 
 MAX_GROUPS = 64
+
+
+def warn_of_unheard(left: Iterable[tuple[int, int]]) -> None:
+    """Say how many frames were cut, if any: (frames, rate) of each sample and sound."""
+    cut = [(frames, frames / rate) for frames, rate in left if frames]
+    if cut:
+        logging.getLogger("audiostream").warning(
+            "%d frames (%.3f s) were not heard, since their block was left first; wait at its "
+            "end by drain() of a sample or finished() of a sound, or stop() what is to be cut",
+            sum(frames for frames, _ in cut),
+            max(seconds for _, seconds in cut),
+        )
 
 
 class Attached(Protocol):
@@ -76,6 +93,9 @@ class Attached(Protocol):
 
     def is_over(self) -> bool:
         """True if it needs its slot no more."""
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the stream's close has cut though they were to be heard; their rate."""
 
     def give_back(self) -> None:
         """Its slot is somebody else's from now on."""
@@ -423,7 +443,7 @@ class Output(Stream):
         Raises
         ------
         FormatError
-            If it is no finite number.
+            If it is no finite number, or more than a day ahead: a time of another clock.
         """
         hint = "seconds on the stream's clock, try stream.time + 0.5"
         at = check_number(at, "at", -LONGEST, LONGEST, hint)
@@ -432,8 +452,21 @@ class Output(Stream):
         if next_heard < 0:  # there was no block yet
             next_heard = self.now() + self.epoch + self.parameters.latency
         late = next_heard - time
+        if late < -DAY:
+            self._check_clock(float(at))
         # A nanosecond is forgiven to the clock's floating point; 0 would be "now".
         return time or -1.0, late if late > 1e-9 else 0.0
+
+    def _check_clock(self, at: float) -> None:
+        """Raise if a time is more than a day ahead; what was heard last may be long ago."""
+        now = self.now()
+        if at - now > DAY:
+            raise FormatError(
+                f"at={at!r} is more than a day ahead: the output's clock (its .time) is at "
+                f"{now:.3f} s, time.time() at {time.time():.3f}, time.monotonic() at "
+                f"{time.monotonic():.3f}; give output.time + seconds, or "
+                "output.from_monotonic(t) for a time of time.monotonic()"
+            )
 
     def frame_of(self, slot: int, index: int) -> int | None:
         """The device's frame with which a voice's ring index was heard, if that is known."""
@@ -485,6 +518,11 @@ class Output(Stream):
                 loudest = max(loudest, peak * max(before, after))
                 total += power * (before * before + before * after + after * after) / 3
         return Level.of(loudest, total, frames * self.parameters.channels)
+
+    def peak_written(self, slot: int, first: int, last: int) -> float:
+        """The peak of about what was written to a voice, from one ring index to another."""
+        meter: Meter = self._memory[slot]["meter"]
+        return meter.loudest(first, last)
 
     def _levels(self, slot: int) -> tuple[Any, Any]:
         """The points of a voice's way from level to level: ring indices and levels."""
@@ -565,6 +603,10 @@ class Output(Stream):
             if not self.is_closed and self.is_open:
                 self.fade_out()
         super().close()
+
+    def warn_if_cut(self) -> None:
+        if not (self.is_excused or self.is_instant):
+            warn_of_unheard([one.unheard() for one in self.attached.values()])
 
     def _closed(self, gone: bool) -> None:
         for voice in list(self.attached.values()):

@@ -125,6 +125,8 @@ class Shot(Controls):
         self.end_index = times * memory.frames
         self._bell: Bell | None = None
         self._heard: int | None = None  # once it is over
+        self._was_cut = False
+        self._unheard = 0  # frames that the stream's end has cut
         self._at = at
         if at is not None:
             output.when(at)  # refused before a slot is taken
@@ -149,6 +151,7 @@ class Shot(Controls):
             if begins_later and self._may_tell() and self.commands.take_back((PLAY,)):
                 late = 0.0 if at is None else self.output.when(at)[1]
                 self.give_back()
+                self._was_cut = True
                 return late
             return self.tell(END, at, frames=frames)
 
@@ -181,6 +184,16 @@ class Shot(Controls):
     def is_over(self) -> bool:
         """True once its last frame was heard, or it was stopped, or its stream closed."""
         return self._heard is not None or self.heard() >= self.end_index
+
+    def was_cut(self) -> bool:
+        """True if a stop, a clear or the stream's end came before its last frame was heard."""
+        with self.lock:
+            return self._was_cut if self._heard is not None else self._has_jumped()
+
+    def _has_jumped(self) -> bool:
+        """True if the audio thread has cut it."""
+        output, slot = self.output, self.slot
+        return output.word_of(slot, "cut_count") > 0 and output.cut(slot, 0)[0] < self.end_index
 
     def arm_over(self) -> bool:
         """Have the bell rung when it is over; True if it is."""
@@ -216,14 +229,24 @@ class Shot(Controls):
     def give_back(self) -> None:
         """It is over: its slot is somebody else's from now on."""
         with self.lock:
+            self._was_cut = self._has_jumped()
             self._heard = self.end_index
         if self._bell is not None:
             self._bell.ring_all()
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the stream's close has cut, at their rate; an endless loop has none."""
+        return self._unheard, self.output.parameters.rate
 
     def stream_closed(self) -> None:
         """The stream has closed."""
         with self.lock:
             if self._heard is None:
+                jumped = self._has_jumped()
                 self._heard = self.output.kernels.heard_now(self.output.address, self.address)
+                self._was_cut = jumped or self._heard < self.end_index
+                read = self.output.kernels.read_now(self.output.address, self.address)
+                if read < self.end_index <= FOREVER // 2:
+                    self._unheard = self.end_index - self._heard
         if self._bell is not None:
             self._bell.ring_all()

@@ -131,6 +131,7 @@ class Stream:
         self.is_instant = True  # starting and stopping take no time: no hardware, no thread
         self.failure: AudioException | None = None
         self.orphaned: AudioException | None = None
+        self.is_excused = False  # left by an exception: that it was not used up is no mistake
         self._started = False
         self._device_stream: DeviceStream | None = None
         self._bells: dict[int, Bell] = {}
@@ -274,6 +275,9 @@ class Stream:
             if self._device_stream is not None:
                 LIFETIME.remove(self, keep=not gone)
             self._closed(gone)
+
+    def warn_if_cut(self) -> None:
+        """Say what its close has cut that was to be heard; for one whose block was left."""
 
     def _closed(self, gone: bool) -> None:
         """Settle what is left once the device is closed; `gone`: no callback runs again."""

@@ -7,6 +7,7 @@ the one producer that the ring wants.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections import deque
 from collections.abc import Collection
@@ -29,13 +30,13 @@ from audiostream.engine.intake import (
 )
 from audiostream.engine.ledger import Counts, Ledger
 from audiostream.engine.memory import records
-from audiostream.engine.meter import Level
+from audiostream.engine.meter import Level, warn_if_too_loud
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.prebuffer import Prebuffer
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
-from audiostream.realtime.kinds import END, PAUSE, PLAY, RESUME, STOP
-from audiostream.realtime.layout import PRODUCER
+from audiostream.realtime.kinds import END, PAUSE, PLAY, PLAYING, RESUME, STOP
+from audiostream.realtime.layout import PRODUCER, SPAN
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
@@ -152,8 +153,14 @@ class Voice(Controls):
         self._longest = self._room = self._limit
         self._carry = b""
         self._ledger = Ledger(conversion.ratio)
+        self._look_at: float = 0  # own frames written at the next look at their scale
+        self._looked_at = 0  # the ring index of the span that was written to at the last one
         self._cuts_seen = 0
         self._final: Counts | None = None
+        self._has_warned = False
+        # Its generator still runs, or a wait for it was cancelled: what is queued may be cut.
+        self.may_be_cut = False
+        self._unheard = 0  # own frames that were queued at the end
         self._stops_seen = 0
         self._is_left = False  # it was dropped, and ended
         self.epoch = 0
@@ -447,7 +454,9 @@ class Voice(Controls):
         if producer is None:
             return None
         count = self._put_more(producer, data, frames)
-        self._ledger.written += count
+        self._ledger.written = written = self._ledger.written + count
+        if written >= self._look_at:
+            self._look_at_scale()
         if self._adapts:
             self._adapt()
         return count * unit
@@ -501,9 +510,20 @@ class Voice(Controls):
             if count > 0:
                 self._flow(self._conversion.convert(samples, count))
         self._ledger.written += count
+        if self._ledger.written >= self._look_at:
+            self._look_at_scale()
         if self._adapts:
             self._adapt()
         return count
+
+    def _look_at_scale(self) -> None:
+        """Warn once if the scale of what was written is wrong; once a second of it."""
+        before, write = self._looked_at, self._word("write")
+        self._looked_at = write - write % SPAN
+        self._look_at = self._ledger.written + self.format.rate
+        peak = self.output.peak_written(self.slot, before, write)
+        if warn_if_too_loud(peak, self._conversion.full_scale):
+            self._look_at = math.inf
 
     def _adapt(self) -> None:
         """Fit the prebuffer to the shortages there were."""
@@ -649,7 +669,7 @@ class Voice(Controls):
         Raises
         ------
         FormatError
-            If `at` is no finite number.
+            If `at` is no finite number, or more than a day ahead.
         AudioException
             If too many commands wait for their time.
         """
@@ -690,6 +710,20 @@ class Voice(Controls):
     def _changed(self) -> None:
         """Tell the audio thread, under the lock, that there is something new to look at."""
         self.output.changed(self.slot)
+
+    def warn_unless_playing(self) -> None:
+        """Say once that a write waits for a voice that does not play."""
+        with self.lock:
+            if (
+                self._has_warned
+                or self._final is not None
+                or self._word("transport") == PLAYING
+            ):
+                return
+            self._has_warned = True
+        logging.getLogger("audiostream").warning(
+            "a write waits for room on the ring of a sample that does not play; call its play()"
+        )
 
     # --- waiting, for those above ------------------------------------------------
 
@@ -777,6 +811,20 @@ class Voice(Controls):
         """A voice keeps its slot until it is removed."""
         return False
 
+    def _to_be_heard(self) -> int:
+        """Own frames that are not heard yet; none if all that the device lacks is silence.
+
+        Or is to be dropped by a clear.
+        """
+        read = max(self.read_index(), self._word("skip"), self._word("group_skip"))
+        write = self._word("write")
+        is_silent = read >= write or not self.output.peak_written(self.slot, read, write)
+        return 0 if is_silent else self.counts().buffered
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the end has cut though they were to be heard, at their rate."""
+        return 0 if self.may_be_cut else self._unheard, self.format.rate
+
     def give_back(self) -> None:
         """Never called, since it is never over by itself."""
 
@@ -785,6 +833,7 @@ class Voice(Controls):
         with self.lock:
             if self._final is not None or self.output.is_closed:
                 return
+            self._unheard = self._to_be_heard()
             with contextlib.suppress(AudioException):  # closed by another thread just now
                 self._stop(self.ramp, ALIKE)
             self._finish()
@@ -826,6 +875,7 @@ class Voice(Controls):
         """The stream has closed: what was not heard counts as cleared."""
         with self.lock:
             if self._final is None:
+                self._unheard = self._to_be_heard()
                 self._finish()
             self.epoch += 1
         self.news()

@@ -134,9 +134,11 @@ class ThreadRun:
         try:
             while not (stopped.is_set() or is_cut_off(source)):
                 _, voice = output_and_voice(source)
+                voice.may_be_cut = True
                 epoch = voice.epoch
                 chunk = source.get_bytes()
                 if stopped.is_set() or chunk is None:
+                    voice.may_be_cut = False
                     return
                 if len(sliceable(chunk)):
                     # Stopped from here on, it is not written any more.

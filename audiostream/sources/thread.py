@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,11 @@ class ThreadSource(AudioSample):
             self.play()
             self._stopping = False
             again = self._run is not None
+            if (
+                not again
+                and getattr(self.get_bytes, "__func__", None) is ThreadSource.get_bytes
+            ):
+                _warn_of_silence(self)
             self._run = LoopRun(self, again) if is_on_loop(self) else ThreadRun(self)
 
     def stop(self) -> None:
@@ -193,3 +199,12 @@ class ThreadSource(AudioSample):
             return
         if self.ahead is not None:
             voice.set_limit(self.ahead)
+
+
+def _warn_of_silence(source: ThreadSource) -> None:
+    """Say that a source makes nothing; a function, since names in a source are its writer's."""
+    logging.getLogger("audiostream").warning(
+        "%s.get_bytes is not overridden, and so the source is silent; define "
+        "get_bytes(self) in the class, which returns the next chunk",
+        type(source).__name__,
+    )

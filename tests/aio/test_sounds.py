@@ -118,7 +118,7 @@ async def test_finished_is_when_its_last_frame_was_heard() -> None:
         device.step(128)
         await settle()
         assert finished.done
-        await playing.finished()
+        assert await playing.finished()
         # Those of a loop that is stopped, and of an output that closes, too.
         loops = [sound.play(loop=True) for _ in range(2)]
         waits = [await spawn(group, loop.finished) for loop in loops]
@@ -132,6 +132,8 @@ async def test_finished_is_when_its_last_frame_was_heard() -> None:
         await settle()
         assert waits[1].done
         assert loops[1].is_finished
+        assert [wait.result for wait in waits] == [False, False]
+        assert await playing.finished()  # it was over before
         with pytest.raises(StreamClosedError):
             sound.play()
         loops[1].fade(0.5, 1)  # nothing is there to fade: no error
@@ -173,9 +175,58 @@ async def test_one_that_is_stopped_before_its_time_never_starts(stop_at: float |
         await settle()
         assert finished.done
         assert playing.is_finished
+        assert finished.result is False
         assert playing.stop() == 0.0
         speaker.load(NOISE).play()  # its slot is free
         np.testing.assert_array_equal(device.step(300), NOISE)
+
+
+@pytest.mark.parametrize("how", ["stop", "fade", "later", "too late", "pause", "group"])
+@pytest.mark.parametrize("swept", [False, True])
+async def test_finished_tells_whether_it_was_cut(how: str, swept: bool) -> None:
+    """Before and after its slot is given to another one."""
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32, voices=2) as speaker:
+        bus = speaker.group()
+        sound = speaker.load(np.full(2000, 0.5, np.float32))
+        playing, other = sound.play(group=bus), sound.play()
+        device.step(640)
+        if how == "stop":
+            playing.stop(fade=0)
+        elif how == "fade":
+            playing.stop(fade=0.01)
+        elif how == "later":
+            playing.stop(at=speaker.time + 0.01)
+        elif how == "too late":
+            playing.stop(at=speaker.time + 0.1)
+        elif how == "pause":
+            playing.pause()
+            device.step(640)
+            playing.stop()
+        else:
+            bus.clear_nowait()
+        device.step(4800)
+        assert playing.is_finished
+        assert other.is_finished
+        if swept:
+            again = [sound.play() for _ in range(2)]
+            device.step(640)
+            again[0].stop(fade=0)
+            device.step(64)
+        assert await playing.finished() is (how == "too late")
+        assert await other.finished() is True
+
+
+async def test_one_that_the_output_cuts_was_not_heard() -> None:
+    device = ManualDevice(latency=0.01)
+    async with speaker_on(device, encoding=32) as speaker:
+        sound = speaker.load(NOISE)
+        whole = sound.play()
+        device.step(320)
+        short = sound.play()
+        device.step(480)  # all of it is with the device, and some of it was heard
+    assert await whole.finished() is True
+    assert await short.finished() is False
 
 
 async def test_one_that_is_stopped_after_it_will_have_started_is_cut_then() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import itertools
 import os
@@ -24,10 +26,11 @@ from audiostream.device.base import (
     Parameters,
     Request,
 )
+from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.stream import until
 from audiostream.errors import DeviceError, FormatError, NoDeviceError, StreamClosedError
 from audiostream.testing import ManualDevice
-from tests.compat.support import LIMIT, collector, noise, ramp
+from tests.compat.support import LIMIT, collector, eventually, noise, ramp
 from tests.servers import silent_environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -569,6 +572,79 @@ def test_any_number_of_inputs_may_be_open(microphone: OpenInput) -> None:
         device.step(4)
         mic.poll()
         assert frames_of(heard[0]) == [number + 1] * 4
+
+
+# ----------------------------------------------------------------------------- never read
+
+
+def unread(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if "none was polled or read" in r.message]
+
+
+def test_an_input_that_is_never_read_is_told_of_once(
+    microphone: OpenInput, device: ManualDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    mic = microphone(rate=48000, buffersize=480, callback=print)  # which is never called
+    device.step(192_480)  # of four seconds in the queue one buffer is lost
+    mic.engine.look_for_life()  # in virtual time, it is told of at the end only
+    assert not unread(caplog)
+    mic.close()
+    mic.close()
+    (said,) = unread(caplog)
+    assert "has captured 192480 frames" in said
+    assert "poll()" in said
+
+
+def test_a_poll_without_a_callback_reads_nothing(
+    microphone: OpenInput, device: ManualDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    mic = microphone(rate=48000, buffersize=480)
+    device.step(192_480)
+    assert mic.poll() is False
+    mic.close()
+    assert len(unread(caplog)) == 1
+
+
+@pytest.mark.parametrize("how", ["poll", "read", "meter", "no time", "exception", "exit"])
+def test_an_input_that_served_a_purpose_is_not_told_of(
+    device: ManualDevice,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    with (
+        contextlib.suppress(LookupError),
+        get_input(source=device, rate=48000, buffersize=480, callback=lambda data: None) as mic,
+    ):
+        mic.start()
+        device.step(192_000 if how == "no time" else 192_480)
+        if how == "poll":
+            mic.poll()
+        elif how == "read":
+            asyncio.run(mic.read(100))
+        elif how == "meter":
+            mic.level()
+        elif how == "exception":
+            raise LookupError
+        elif how == "exit":
+            monkeypatch.setattr(LIFETIME, "leaving", True)
+            mic.close()
+            monkeypatch.setattr(LIFETIME, "leaving", False)
+    assert not unread(caplog)
+
+
+def test_an_input_whose_queue_overflows_is_told_of_while_it_is_open(
+    microphone: OpenInput, device: ManualDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    mic = microphone(source="null", rate=48000, buffersize=480)
+    engine = mic.engine
+    engine._limit = 480
+    eventually(lambda: engine.stats().frames > 960)
+    for _ in range(2):
+        engine.look_for_life()  # as the watch does, four times a second
+    assert len(unread(caplog)) == 1
+    mic.close()
+    assert len(unread(caplog)) == 1
 
 
 # --------------------------------------------------------------------------------- sources

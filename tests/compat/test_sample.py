@@ -484,9 +484,9 @@ def test_a_bell_is_not_closed_under_a_writer_that_is_about_to_listen(
             self._poll = select.poll()
             self.register = self._poll.register
 
-        def poll(self) -> object:
+        def poll(self, timeout: float) -> object:
             late.wait(LIMIT)
-            return self._poll.poll()
+            return self._poll.poll(timeout)
 
     monkeypatch.setattr(
         sample_module, "select", SimpleNamespace(poll=LatePoll, POLLIN=select.POLLIN)
@@ -718,3 +718,67 @@ def test_a_stop_beside_a_close_is_harmless(output: OpenOutput, device: ManualDev
     sample.stop()
     stream.remove_sample(sample)
     sample.stop()
+
+
+# --------------------------------------------------------------------------- silent mistakes
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name == "audiostream"]
+
+
+def test_a_write_that_waits_for_a_sample_that_does_not_play_says_so_once(
+    output: OpenOutput,
+    device: ManualDevice,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[Voice] = []
+    look = Voice.warn_unless_playing
+    monkeypatch.setattr(sample_module, "PATIENCE", 0.001)
+    monkeypatch.setattr(
+        Voice, "warn_unless_playing", lambda voice: (looks.append(voice), look(voice))
+    )
+    stream = output(channels=1)
+    sample = added(stream, play=False)
+    writer = blocked_writer(stream, sample, ramp(10_000).tobytes())
+    eventually(lambda: len(looks) > 3)
+    (said,) = warnings_of(caplog)
+    assert "does not play" in said
+    assert "play()" in said
+    assert writer.is_alive()  # and goes on waiting
+    sample.play()
+    heard = [device.step(5000)]
+    writer.finish()
+    heard.append(device.step(6000))
+    np.testing.assert_array_equal(not_silent(np.concatenate(heard)), ramp(10_000))
+    sample.stop()
+    writer = blocked_writer(stream, sample, bytes(20_000))
+    count = len(looks)
+    eventually(lambda: len(looks) > count + 3)
+    assert len(warnings_of(caplog)) == 1
+    stream.remove_sample(sample)
+    writer.finish()
+
+
+def test_a_write_that_waits_for_a_sample_that_plays_says_nothing(
+    output: OpenOutput,
+    device: ManualDevice,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[Voice] = []
+    look = Voice.warn_unless_playing
+    monkeypatch.setattr(sample_module, "PATIENCE", 0.001)
+    monkeypatch.setattr(
+        Voice, "warn_unless_playing", lambda voice: (looks.append(voice), look(voice))
+    )
+    stream = output(channels=1)
+    sample = added(stream)
+    device.step(16)  # until when it does not play yet
+    writer = blocked_writer(stream, sample, ramp(10_000).tobytes())
+    eventually(lambda: len(looks) > 3)
+    stream.remove_sample(sample)
+    writer.finish()
+    looks[0].warn_unless_playing()  # of one that is gone
+    assert not warnings_of(caplog)

@@ -16,6 +16,7 @@ import trio
 from audiostream import AudioException, AudioSample
 from audiostream.errors import DeviceError, StreamClosedError
 from audiostream.sources.thread import ThreadSource
+from audiostream.sources.wave import SineSource
 from audiostream.testing import ManualDevice
 from tests.compat.support import LIMIT, eventually, ramp
 from tests.sources.support import OpenOutput, full, played, program, queued, told
@@ -180,6 +181,41 @@ def test_the_limit_is_a_whole_number(output: OpenOutput, ahead: Any) -> None:
     with pytest.raises(AudioException, match="ahead"):
         ThreadSource(stream, ahead=ahead)
     assert not stream.engine.attached
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name == "audiostream"]
+
+
+def test_a_source_without_get_bytes_is_told_of_once(
+    output: OpenOutput, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Misspelt(ThreadSource):
+        def get_byte(self) -> bytes:
+            return bytes(400)
+
+    source = Misspelt(output())
+    assert not warnings_of(caplog)  # it may be given one before it starts
+    for _ in range(2):
+        source.start()
+        source.stop()
+        source.join(LIMIT)
+    assert len(warnings_of(caplog)) == 1
+    assert "Misspelt.get_bytes is not overridden" in caplog.text
+
+
+@both
+def test_a_source_with_get_bytes_is_not_told_of(
+    output: OpenOutput, caplog: pytest.LogCaptureFixture, kind: type[Threaded]
+) -> None:
+    stream = output()
+    sources = [kind(stream), SineSource(stream, 440), ThreadSource(stream)]
+    sources[2].get_bytes = lambda: None  # type: ignore[method-assign]
+    for source in sources:
+        source.start()
+        source.stop()
+        source.join(LIMIT)
+    assert not warnings_of(caplog)
 
 
 def test_the_bare_class_says_nothing(output: OpenOutput, device: ManualDevice) -> None:
@@ -673,7 +709,8 @@ PLAYING = """
             return bytes(256)
 
     class Idle(ThreadSource):
-        pass
+        def get_bytes(self):
+            return b""
 
     output = get_output(device="null", buffersize=256)
     kinds = {
