@@ -41,6 +41,10 @@ DECODED = {
 """Arrays that are decoded first: dtype string -> encoding."""
 
 
+SPREAD = 16384
+"""Frames whose channels are converted in one call."""
+
+
 @dataclass(slots=True)
 class Samples:
     """Samples as they came: C-contiguous; and in what frames.
@@ -195,15 +199,18 @@ def spread(kernels: Kernels, samples: Samples, channels: int) -> Samples:
     """The same as float32 in so many channels; see `realtime.control.spread`."""
     if samples.encoding == 32 and samples.channels == channels:
         return samples
-    block = np.empty((samples.frames, channels), np.float32)
-    kernels.spread(
-        block.ctypes.data,
-        channels,
-        samples.address,
-        samples.encoding,
-        samples.channels,
-        samples.frames,
-    )
+    frames = samples.frames
+    block = np.empty((frames, channels), np.float32)
+    target, source = int(block.ctypes.data), samples.address
+    for start in range(0, frames, SPREAD):  # the kernel keeps the interpreter lock
+        kernels.spread(
+            target + start * channels * 4,
+            channels,
+            source + start * samples.channels * (samples.encoding >> 3),
+            samples.encoding,
+            samples.channels,
+            min(SPREAD, frames - start),
+        )
     return Samples(block, channels, 32)
 
 

@@ -45,7 +45,8 @@ __all__ = (
 QUALITIES = ("high", "live", "soxr")
 
 MAX_PHASES = 2048
-"""Rates whose ratio needs more phases than this are left to soxr."""
+"""Rates whose ratio needs larger whole numbers than this are left to soxr: their filter would
+take seconds to compute."""
 
 CHUNK = 4096
 """Most frames that are taken in at once."""
@@ -204,9 +205,10 @@ class Resampler:
 class _Soxr:
     """soxr's HQ, by request or for ratios that would need too large a filter."""
 
-    def __init__(self, source: int, target: int, channels: int) -> None:
+    def __init__(self, kernels: Kernels, source: int, target: int, channels: int) -> None:
         import soxr
 
+        self._spread = kernels.spread
         self._stream = soxr.ResampleStream(
             source, target, channels, dtype="float32", quality="HQ"
         )
@@ -214,7 +216,12 @@ class _Soxr:
         self.clear = self._stream.clear
 
     def resample_chunk(self, block: np.ndarray, last: bool = False) -> np.ndarray:
-        out = np.asarray(self._stream.resample_chunk(block, last=last), np.float32)
+        frames, channels = block.shape
+        block = np.ascontiguousarray(block, np.float32)
+        # A copy in which what is no number is silence; ours does that by itself.
+        sane = np.empty_like(block)
+        self._spread(sane.ctypes.data, channels, block.ctypes.data, 32, channels, frames)
+        out = np.asarray(self._stream.resample_chunk(sane, last=last), np.float32)
         return out if out.ndim == 2 else out[:, None]
 
     def held_back(self) -> int:
@@ -249,13 +256,13 @@ def resampler(
         For another quality, or for "live" between such rates.
     """
     check_quality(quality)
-    phases, _ = _ratio(source, target)
-    if quality == "live" and phases > MAX_PHASES:
+    largest = max(_ratio(source, target))
+    if quality == "live" and largest > MAX_PHASES:
         raise FormatError(
             f"quality='live' has no filter from {source} to {target} Hz, which have too little "
             "in common; try quality='high', or a usual rate such as 44100, 48000 or 16000"
         )
-    if quality == "soxr" or phases > MAX_PHASES:
-        return _Soxr(source, target, channels)
+    if quality == "soxr" or largest > MAX_PHASES:
+        return _Soxr(kernels, source, target, channels)
     design = LIVE if quality == "live" else HIGH
     return Resampler(kernels, source, target, channels, design)
