@@ -15,6 +15,7 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream.aio.controls import Controlled
+from audiostream.aio.joint import Play
 from audiostream.aio.loopbell import LoopBell, running_loop
 from audiostream.aio.sources.source import Source, block_for
 from audiostream.aio.utterance import Utterance
@@ -54,6 +55,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         self._writing = anyio.Lock(fast_acquire=True)
         self._unyielding = 0
         self._queued = 0  # writes that wait, for room or for one another
+        self._played: Play | None = None  # the latest, if it came to its end
         self._speaking: Utterance | None = None  # whose turn it is, or is next
         self._spoken: list[Utterance] = []  # of whom it is not settled yet how much was heard
 
@@ -390,39 +392,57 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             ahead = self.rate // 10 if ahead is None else ahead
             source.begin(self.format, self._voice.output.kernels)
             source.block = block_for(ahead)
-            played = self._play_source(source)
+        play, self._played = Play(self._voice, source, self._played), None
+        if isinstance(source, Source):
+            played = self._play_source(source, play)
         else:
-            played = self._play_chunks(_iterated(source))
+            played = self._play_chunks(_iterated(source), play)
         if ahead is not None:
             self._voice.set_limit(ahead)
         before = self.written
         try:
             await played
+            self._played = play
         finally:
             self._voice.set_limit(None)
             with contextlib.suppress(AudioException):  # of an output that is closed or gone
-                self.end()
+                play.end()
         return self.written - before
 
-    async def _play_source(self, source: Source) -> None:
+    async def _write_part(self, chunk: Any, play: Play) -> None:
+        """Write a source's chunk, the first one joined to the play before; None is its end."""
+        chunk = play.rest() if chunk is None else play.begin(chunk)
+        if chunk is None or not len(chunk):
+            return
+        kept = play.kept(chunk)
+        if kept < len(chunk):
+            await self.write(chunk[:kept])
+            play.note()
+            chunk = chunk[kept:]
+        await self.write(chunk)
+
+    async def _play_source(self, source: Source, play: Play) -> None:
         source.is_played = True
         try:
             while (chunk := await source.get_bytes()) is not None:
                 if len(chunk):
-                    await self.write(chunk)
+                    await self._write_part(chunk, play)
                 else:
                     self._voice.check()
                     await anyio.sleep(self._output.buffersize / self._output.rate)
+            await self._write_part(None, play)
         finally:
             source.is_played = False
             with anyio.CancelScope(shield=True):
                 await source.aclose()
 
-    async def _play_chunks(self, chunks: AsyncGenerator[Any, None]) -> None:
+    async def _play_chunks(self, chunks: AsyncGenerator[Any, None], play: Play) -> None:
         try:
             async for chunk in chunks:
-                await self.write(chunk)
-                if not len(chunk):  # nothing to say now, as of a Source
+                if len(chunk):
+                    await self._write_part(chunk, play)
+                else:  # nothing to say now, as of a Source
+                    self._voice.check()
                     await anyio.sleep(self._output.buffersize / self._output.rate)
         finally:
             with anyio.CancelScope(shield=True):

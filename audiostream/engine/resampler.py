@@ -163,6 +163,17 @@ class Resampler:
         record["index"] = record["phase"] = 0
         self._buffers[:] = 0
 
+    def save(self) -> tuple[np.ndarray, np.ndarray]:
+        """What :meth:`restore` needs to go on from here; some kilobytes."""
+        return self._record.copy(), self._buffers.copy()
+
+    def restore(self, state: tuple[np.ndarray, np.ndarray]) -> None:
+        """Go on from where this one, or another one for the same, was saved."""
+        self._record["filled"] = state[0]["filled"]
+        self._record["index"] = state[0]["index"]
+        self._record["phase"] = state[0]["phase"]
+        self._buffers[:] = state[1]
+
     def resample_chunk(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         """Convert a chunk; the last one is followed by what was held back.
 
@@ -214,6 +225,9 @@ class _Soxr:
         )
         self._ratio = target / source
         self.clear = self._stream.clear
+
+    def save(self) -> None:
+        """None: it cannot go on from where it was."""
 
     def resample_chunk(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         frames, channels = block.shape
