@@ -34,6 +34,9 @@ __all__ = ("AudioSample",)
 COPIED = 1 << 16
 """Bytes up to which it costs less to copy what is left of a chunk than not to."""
 
+PIECE = 1 << 14
+"""Frames of an array, or bytes, that are converted before the event loop gets its turn."""
+
 YIELD_EVERY = 8
 """Writes that may find room one after the other before the event loop gets its turn; each
 turn costs as much as three writes."""
@@ -267,7 +270,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         epoch = voice.epoch
         taken = 0
         if not self._queued:
-            taken = voice.write_nowait(data)
+            size = data.size if type(data) is np.ndarray else len(data)
+            taken = voice.write_nowait(data if size <= PIECE else _piece(data, 0))
             if taken == len(data):
                 self._unyielding += 1
                 if self._unyielding == YIELD_EVERY:
@@ -280,7 +284,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """Write it all, as long as the voice's epoch is this one; True if it has waited."""
         await anyio.lowlevel.checkpoint_if_cancelled()
         data = sliceable(data)
-        taken = 0 if self._queued else self._voice.write_in(data, epoch)
+        taken = 0 if self._queued else self._voice.write_in(_piece(data, 0), epoch)
         if taken == len(data) or self._voice.epoch != epoch:
             return False
         await self._write_rest(data, taken, epoch)
@@ -300,13 +304,15 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                 await self._writing.acquire()
             try:
                 while voice.epoch == epoch:
-                    if not voice.arm_room() and voice.epoch == epoch:
-                        await self._news(bell)
-                    rest = data[taken:] if taken else data
-                    count = voice.write_in(rest, epoch)
+                    piece = _piece(data, taken)
+                    count = voice.write_in(piece, epoch)
                     taken += count
-                    if count == len(rest):
+                    if taken == len(data):
                         break
+                    if count == len(piece):  # a long chunk is no long call
+                        await anyio.lowlevel.checkpoint()
+                    elif not voice.arm_room() and voice.epoch == epoch:
+                        await self._news(bell)
             finally:
                 self._writing.release()
         finally:
@@ -642,6 +648,13 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+def _piece(data: Any, start: int) -> Any:
+    """What of some data is written at a time."""
+    if isinstance(data, np.ndarray) and not data.ndim:
+        return data  # which a voice refuses
+    return data[start : start + PIECE]
 
 
 async def _iterated(source: Any) -> AsyncGenerator[Any, None]:

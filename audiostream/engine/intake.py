@@ -121,8 +121,10 @@ def of_bytes(data: memoryview | bytes, format: Format) -> Samples | Encoded:
     return Samples(_ready(flat), format.channels, plain)
 
 
-def of_array(array: np.ndarray, format: Format) -> Samples | Encoded:
+def of_array(array: np.ndarray, format: Format, most: int | None = None) -> Samples | Encoded:
     """An array of shape (frames,) or (frames, channels).
+
+    Of one that is not contiguous, which must be copied, the first `most` frames at least.
 
     Raises
     ------
@@ -146,6 +148,8 @@ def of_array(array: np.ndarray, format: Format) -> Samples | Encoded:
             f"write shape {wanted}"
             + ("" if channels == 1 else f", for interleaved samples .reshape(-1, {channels})")
         )
+    if most is not None and not array.flags.c_contiguous:
+        array = array[:most]
     if name is not None:
         return Encoded(_ready(array), channels, name)
     assert encoding is not None
@@ -185,10 +189,15 @@ def sliceable(data: Any) -> Any:
     return data if isinstance(data, np.ndarray) else bytes_of(data)
 
 
-def samples_of(data: Any, format: Format) -> Samples | Encoded | memoryview:
-    """An array as :class:`Samples` or :class:`Encoded`, anything bytes-like as its bytes."""
+def samples_of(
+    data: Any, format: Format, most: int | None = None
+) -> Samples | Encoded | memoryview:
+    """An array as :class:`Samples` or :class:`Encoded`, anything bytes-like as its bytes.
+
+    `most`: frames that are needed of it; see :func:`of_array`.
+    """
     if isinstance(data, np.ndarray):
-        return of_array(data, format)
+        return of_array(data, format, most)
     return bytes_of(data)
 
 

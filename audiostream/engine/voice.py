@@ -425,7 +425,7 @@ class Voice(Controls):
                 if taken is not None:
                     return taken
             self.notice_stop()
-            what = samples_of(data, self.format)
+            what = samples_of(data, self.format, max(self._takes(), 0))
             if isinstance(what, memoryview):
                 return self._take_bytes(what)
             if self._carry:
