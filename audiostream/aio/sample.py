@@ -208,6 +208,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     def write_nowait(self, data: Any) -> int:
         """Take as much as there is room for; any thread.
 
+        It takes as long as converting that does: some milliseconds for each second that is
+        resampled.  :meth:`write` gives the event loop its turn in between.
+
         Parameters
         ----------
         data : bytes-like, or ndarray of shape (frames,) or (frames, channels)
@@ -242,8 +245,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """Write it all, waiting while the ring is full.
 
         Writes of several tasks do not interleave.  It gives the event loop its turn, and sees
-        that it is cancelled, when it waits, and otherwise at every eighth write that found
-        room.  Cancelled, it has taken whole frames only.  A clear (or stop) releases it: the
+        that it is cancelled, when it waits, after every 16,384 frames (or bytes) of a longer
+        chunk, and otherwise at every eighth write that found room.  Cancelled, it has taken
+        whole frames only.  A clear (or stop) releases it: the
         rest of its data is dropped.
 
         Parameters
@@ -360,6 +364,10 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         It is asked for no more than the ring takes: a generator that is ahead waits.  One
         that raises ends its sample and nobody else's: the error is raised here, and what
         was made before is still heard.  Cancelled, too, it is closed before this returns.
+
+        If nothing is written in between, the next call joins without a click: a resampler's
+        last frames, which wait to be played, are made again with what follows them.  Sources
+        of different rates fade out and in, over 2 ms each.
 
         Parameters
         ----------

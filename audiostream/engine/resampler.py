@@ -51,6 +51,9 @@ take seconds to compute."""
 TERMS = 26
 """Terms of the series of Kaiser's window, which then is off by less than 1e-11."""
 
+LOUDEST = 2.0**20
+"""The largest float that a filter is given; see `sane` in realtime/samples.py."""
+
 CHUNK = 4096
 """Most frames that are taken in at once."""
 
@@ -244,12 +247,12 @@ class _Soxr:
         """None: it cannot go on from where it was."""
 
     def resample_chunk(self, block: np.ndarray, last: bool = False) -> np.ndarray:
-        frames, channels = block.shape
-        block = np.ascontiguousarray(block, np.float32)
-        # A copy in which what is no number is silence; ours does that by itself.
-        sane = np.empty_like(block)
-        self._spread(sane.ctypes.data, channels, block.ctypes.data, 32, channels, frames)
-        out = np.asarray(self._stream.resample_chunk(sane, last=last), np.float32)
+        if not np.abs(block).max(initial=0) <= LOUDEST:  # or NaN; ours sees to that by itself
+            block, wrong = np.empty(block.shape, np.float32), np.ascontiguousarray(block)
+            frames, channels = block.shape
+            target, source = block.ctypes.data, wrong.ctypes.data
+            self._spread(target, channels, source, 32, channels, frames)
+        out = np.asarray(self._stream.resample_chunk(block, last=last), np.float32)
         return out if out.ndim == 2 else out[:, None]
 
     def held_back(self) -> int:

@@ -425,7 +425,10 @@ class Voice(Controls):
                 if taken is not None:
                     return taken
             self.notice_stop()
-            what = samples_of(data, self.format, max(self._takes(), 0))
+            most = None
+            if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
+                most = max(self._takes(), 0)
+            what = samples_of(data, self.format, most)
             if isinstance(what, memoryview):
                 return self._take_bytes(what)
             if self._carry:
