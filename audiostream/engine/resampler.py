@@ -248,8 +248,9 @@ class _Soxr:
 
     def resample_chunk(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         if not np.abs(block).max(initial=0) <= LOUDEST:  # or NaN; ours sees to that by itself
-            block, wrong = np.empty(block.shape, np.float32), np.ascontiguousarray(block)
-            frames, channels = block.shape
+            wrong = np.ascontiguousarray(block, np.float32)
+            frames, channels = wrong.shape
+            block = np.empty_like(wrong)
             target, source = block.ctypes.data, wrong.ctypes.data
             self._spread(target, channels, source, 32, channels, frames)
         out = np.asarray(self._stream.resample_chunk(block, last=last), np.float32)
