@@ -36,6 +36,8 @@ class Play:
         self._voice = voice
         self._converter: Converter | None = getattr(source, "_converter", None)
         self._joint: Joint | None = None
+        if before is not None and not (before._joint and voice.is_joined(before._joint)):
+            before = None  # it is heard already, or something came in between
         self._before = before
         self._resamples = self._converter is not None and self._converter.resamples
         self._waiting: np.ndarray | None = None

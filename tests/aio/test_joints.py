@@ -160,6 +160,17 @@ async def test_what_is_heard_already_is_left_alone(tmp_path: Path) -> None:
         voice.clear_nowait(0)
         device.step(STEP)
         assert await play()
+        # After a silence it begins as if nothing had been before.
+        begun = []
+        for _ in range(2):
+            device.step(voice.buffered + 10 * STEP)
+            assert voice.buffered == 0
+            await play()
+            begun.append(device.step(STEP))
+        alone = speaker.sample(rate=44100, buffer=2)
+        device.step(voice.buffered + 10 * STEP)
+        alone.write_nowait(sound)
+        np.testing.assert_allclose(begun, [device.step(STEP)] * 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int16", "bytes"])
