@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import anyio.to_thread
+
 from audiostream.aio.errors import StreamClosedError
 from audiostream.aio.group import Group, group_of
 from audiostream.aio.input import AudioInput
@@ -157,6 +159,9 @@ class AudioOutput(AudioStream[Output]):
     def load(self, sound: Any, rate: int | None = None, *, matrix: Any = None) -> Sound:
         """Load a sound into memory, to be played any number of times at once; blocks.
 
+        In a coroutine, use :meth:`aload`.  A sound at another rate than the device's that is
+        longer than a second is kept twice, as it is and for a loop.
+
         Parameters
         ----------
         sound : ndarray, str, PathLike, bytes-like or binary file object
@@ -181,7 +186,20 @@ class AudioOutput(AudioStream[Output]):
             If the output is not open.
         """
         self._stream.check()
-        return load(self, sound, rate, matrix=matrix)
+        loaded = load(self, sound, rate, matrix=matrix)
+        loaded.prepare_plays()
+        return loaded
+
+    async def aload(self, sound: Any, rate: int | None = None, *, matrix: Any = None) -> Sound:
+        """:meth:`load` in a worker thread; the event loop goes on meanwhile.
+
+        Cancelled, it returns when the file has been read; nothing is left of it then.
+        """
+        self._stream.check()
+        reading = partial(load, self, sound, rate, matrix=matrix)
+        loaded = await anyio.to_thread.run_sync(reading)
+        await loaded.aprepare_plays()
+        return loaded
 
     def group(self, gain: float = 1.0) -> Group:
         """Make a group (a bus): samples and sounds with a fader, a clear and a meter in common.

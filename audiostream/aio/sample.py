@@ -19,6 +19,7 @@ import anyio.to_thread
 import numpy as np
 
 from audiostream.aio.controls import Controlled
+from audiostream.aio.joint import Play
 from audiostream.aio.loopbell import LoopBell, running_loop
 from audiostream.aio.sources.file import file
 from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
@@ -37,6 +38,9 @@ __all__ = ("AudioSample", "Marks")
 
 COPIED = 1 << 16
 """Bytes up to which it costs less to copy what is left of a chunk than not to."""
+
+PIECE = 1 << 14
+"""Frames of an array, or bytes, that are converted before the event loop gets its turn."""
 
 YIELD_EVERY = 8
 """Writes that may find room one after the other before the event loop gets its turn; each
@@ -75,6 +79,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         self._writing = anyio.Lock(fast_acquire=True)
         self._pace = _Pace()
         self._queued = 0  # writes that wait, for room or for one another
+        self._played: Play | None = None  # the latest, if it came to its end
         # Weakly, since each holds its sample: a cycle would keep a sample that is dropped.
         self._turn: weakref.ref[Utterance] | None = None
         self._spoken: list[weakref.ref[Utterance]] = []  # what was heard is not settled yet
@@ -227,6 +232,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     def write_nowait(self, data: Any) -> int:
         """Take as much as there is room for; any thread.
 
+        It takes as long as converting that does: some milliseconds for each second that is
+        resampled.  :meth:`write` gives the event loop its turn in between.
+
         Parameters
         ----------
         data : bytes-like, or ndarray of shape (frames,) or (frames, channels)
@@ -262,8 +270,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """Write it all, waiting while the ring is full.
 
         Writes of several tasks do not interleave.  It gives the event loop its turn, and sees
-        that it is cancelled, when it waits, and otherwise at every eighth write that found
-        room.  Cancelled, it has taken whole frames only.  A clear (or stop) releases it: the
+        that it is cancelled, when it waits, after every 16,384 frames (or bytes) of a longer
+        chunk, and otherwise at every eighth write that found room.  Cancelled, it has taken
+        whole frames only.  A clear (or stop) releases it: the
         rest of its data is dropped.
 
         Parameters
@@ -296,7 +305,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             data = sliceable(data)
         taken = 0
         if not self._queued:
-            taken = voice.write_nowait(data)
+            size = data.size if type(data) is np.ndarray else len(data)
+            taken = voice.write_nowait(data if size <= PIECE else _piece(data, 0))
             if taken == len(data):
                 pace.unyielding += 1
                 return taken
@@ -305,7 +315,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     async def write_in(self, data: Any, epoch: int) -> None:
         """Write it all, as long as the voice's epoch is this one."""
         data = sliceable(data)
-        taken = 0 if self._queued else self._voice.write_in(data, epoch)
+        taken = 0 if self._queued else self._voice.write_in(_piece(data, 0), epoch)
         if taken < len(data) and self._voice.epoch == epoch:
             await self._write_rest(data, taken, epoch)
 
@@ -323,13 +333,15 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                 await self._writing.acquire()
             try:
                 while voice.epoch == epoch:
-                    if not voice.arm_room() and voice.epoch == epoch:
-                        await self._news(bell)
-                    rest = data[taken:] if taken else data
-                    count = voice.write_in(rest, epoch)
+                    piece = _piece(data, taken)
+                    count = voice.write_in(piece, epoch)
                     taken += count
-                    if count == len(rest):
+                    if taken == len(data):
                         break
+                    if count == len(piece):  # a long chunk is no long call
+                        await anyio.lowlevel.checkpoint()
+                    elif not voice.arm_room() and voice.epoch == epoch:
+                        await self._news(bell)
             except BaseException:
                 voice.may_be_cut = True
                 raise
@@ -381,6 +393,10 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         that raises ends its sample and nobody else's: the error is raised here, and what
         was made before is still heard.  Cancelled, too, it is closed before this returns.
 
+        If nothing is written in between, the next call joins without a click: a resampler's
+        last frames, which wait to be played, are made again with what follows them.  Sources
+        of different rates fade out and in, over 2 ms each.
+
         Parameters
         ----------
         source : Source, async iterable, iterable, str or PathLike
@@ -424,9 +440,11 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             ahead = self.rate // 10 if ahead is None else ahead
             source.begin(self.format, self._voice.output.kernels)
             source.block = block_for(ahead)
-            played = self._play_source(source)
+        play, self._played = Play(self._voice, source, self._played), None
+        if isinstance(source, Source):
+            played = self._play_source(source, play)
         else:
-            played = self._play_chunks(_iterated(source))
+            played = self._play_chunks(_iterated(source), play)
         if ahead is not None:
             self._voice.set_limit(ahead)
         before = self.written
@@ -434,13 +452,26 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         try:
             await played
             self._voice.may_be_cut = False
+            self._played = play
         finally:
             self._voice.set_limit(None)
             with contextlib.suppress(AudioException):  # of an output that is closed or gone
-                self.end()
+                play.end()
         return self.written - before
 
-    async def _play_source(self, source: Source) -> None:
+    async def _write_part(self, chunk: Any, play: Play) -> None:
+        """Write a source's chunk, the first one joined to the play before; None is its end."""
+        chunk = play.rest() if chunk is None else play.begin(chunk)
+        if chunk is None or not len(chunk):
+            return
+        kept = play.kept(chunk)
+        if kept < len(chunk):
+            await self.write(chunk[:kept])
+            play.note()
+            chunk = chunk[kept:]
+        await self.write(chunk)
+
+    async def _play_source(self, source: Source, play: Play) -> None:
         source.is_played = True
         epoch = self._voice.epoch
         try:
@@ -449,20 +480,23 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                     if self._voice.epoch != epoch:
                         epoch = self._voice.epoch
                         chunk = source.after_cut(chunk)
-                    await self.write(chunk)
+                    await self._write_part(chunk, play)
                 else:
                     self._voice.check()
                     await anyio.sleep(self._output.buffersize / self._output.rate)
+            await self._write_part(None, play)
         finally:
             source.is_played = False
             with anyio.CancelScope(shield=True):
                 await source.aclose()
 
-    async def _play_chunks(self, chunks: AsyncGenerator[Any, None]) -> None:
+    async def _play_chunks(self, chunks: AsyncGenerator[Any, None], play: Play) -> None:
         try:
             async for chunk in chunks:
-                await self.write(chunk)
-                if not len(chunk):  # nothing to say now, as of a Source
+                if len(chunk):
+                    await self._write_part(chunk, play)
+                else:  # nothing to say now, as of a Source
+                    self._voice.check()
                     await anyio.sleep(self._output.buffersize / self._output.rate)
         finally:
             with anyio.CancelScope(shield=True):
@@ -719,6 +753,13 @@ class Marks(AsyncIterator[Mark]):
     async def aclose(self) -> None:
         """End the iteration, as that of an async generator."""
         self._is_closed = True
+
+
+def _piece(data: Any, start: int) -> Any:
+    """What of some data is written at a time."""
+    if isinstance(data, np.ndarray) and not data.ndim:
+        return data  # which a voice refuses
+    return data[start : start + PIECE]
 
 
 async def _iterated(source: Any) -> AsyncGenerator[Any, None]:

@@ -152,6 +152,19 @@ class Conversion:
         if self._resampler is not None:
             self._resampler.clear()
 
+    def save(self) -> tuple[Any, int, int] | None:
+        """What :meth:`restore` needs to go on from here; None if it cannot."""
+        state = None if self._resampler is None else self._resampler.save()
+        if self.resamples and state is None:
+            return None
+        return state, self._into, self._out_of
+
+    def restore(self, state: tuple[Any, int, int]) -> None:
+        """Go on from where it was saved, whatever came since."""
+        if self._resampler is not None:
+            self._resampler.restore(state[0])
+        _, self._into, self._out_of = state
+
     def close(self) -> None:
         """Let go of the resampler, which soxr reports as leaked if it outlives Python."""
         self._resampler = None

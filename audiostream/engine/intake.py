@@ -47,6 +47,10 @@ PLAUSIBLE = 8
 """Channels that even a sound of few frames may have; with more it is likely transposed."""
 
 
+SPREAD = 16384
+"""Frames whose channels are converted in one call."""
+
+
 @dataclass(slots=True)
 class Samples:
     """Samples as they came: C-contiguous; and in what frames.
@@ -123,8 +127,10 @@ def of_bytes(data: memoryview | bytes, format: Format) -> Samples | Encoded:
     return Samples(_ready(flat), format.channels, plain)
 
 
-def of_array(array: np.ndarray, format: Format) -> Samples | Encoded:
+def of_array(array: np.ndarray, format: Format, most: int | None = None) -> Samples | Encoded:
     """An array of shape (frames,) or (frames, channels).
+
+    Of one that is not contiguous, which must be copied, the first `most` frames at least.
 
     Raises
     ------
@@ -143,6 +149,8 @@ def of_array(array: np.ndarray, format: Format) -> Samples | Encoded:
         (array.ndim == 1 and channels == 1) or (array.ndim == 2 and array.shape[1] == channels)
     ):
         raise FormatError(_misfit(array, channels))
+    if most is not None and not array.flags.c_contiguous:
+        array = array[:most]
     if name is not None:
         return Encoded(_ready(array), channels, name)
     assert encoding is not None
@@ -219,10 +227,15 @@ def as_array(data: Any) -> Any:
     return audio if isinstance(audio, np.ndarray) else data
 
 
-def samples_of(data: Any, format: Format) -> Samples | Encoded | memoryview:
-    """Arrays and typed buffers as :class:`Samples` or :class:`Encoded`, others as bytes."""
+def samples_of(
+    data: Any, format: Format, most: int | None = None
+) -> Samples | Encoded | memoryview:
+    """Arrays and typed buffers as :class:`Samples` or :class:`Encoded`, others as bytes.
+
+    `most`: frames that are needed of it; see :func:`of_array`.
+    """
     data = sliceable(data)
-    return of_array(data, format) if isinstance(data, np.ndarray) else data
+    return of_array(data, format, most) if isinstance(data, np.ndarray) else data
 
 
 # --- channels ----------------------------------------------------------------------
@@ -232,15 +245,18 @@ def spread(kernels: Kernels, samples: Samples, channels: int) -> Samples:
     """The same as float32 in so many channels; see `realtime.control.spread`."""
     if samples.encoding == 32 and samples.channels == channels:
         return samples
-    block = np.empty((samples.frames, channels), np.float32)
-    kernels.spread(
-        block.ctypes.data,
-        channels,
-        samples.address,
-        samples.encoding,
-        samples.channels,
-        samples.frames,
-    )
+    frames = samples.frames
+    block = np.empty((frames, channels), np.float32)
+    target, source = int(block.ctypes.data), samples.address
+    for start in range(0, frames, SPREAD):  # the kernel keeps the interpreter lock
+        kernels.spread(
+            target + start * channels * 4,
+            channels,
+            source + start * samples.channels * (samples.encoding >> 3),
+            samples.encoding,
+            samples.channels,
+            min(SPREAD, frames - start),
+        )
     return Samples(block, channels, 32)
 
 

@@ -478,6 +478,11 @@ class Output(Stream):
                 return int(frame + index - begin)
         return None
 
+    def ring_of(self, slot: int) -> np.ndarray:
+        """A voice's ring, float32, flat; its first frames are there twice."""
+        memory: np.ndarray = self._memory[slot]["ring"]
+        return memory
+
     def cut(self, slot: int, number: int) -> tuple[int, int]:
         """Ring indices from and to which a voice's clear number `number` has jumped."""
         cuts = self._memory[slot]["cuts"]

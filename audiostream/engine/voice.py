@@ -27,6 +27,7 @@ from audiostream.engine.intake import (
     of_bytes,
     samples_of,
     sliceable,
+    spread,
 )
 from audiostream.engine.ledger import Counts, Ledger
 from audiostream.engine.memory import records
@@ -41,7 +42,7 @@ from audiostream.realtime.layout import PRODUCER, SPAN
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
 
-__all__ = ("MAX_BUFFER", "Voice")
+__all__ = ("MAX_BUFFER", "Joint", "Voice")
 
 MAX_BUFFER = 120.0
 """Seconds of audio that a voice's ring may hold."""
@@ -91,6 +92,23 @@ class _Mark:
     written: int
     index: int
     reached: int
+
+
+@dataclass(slots=True)
+class Joint:
+    """A place in a voice's ring from which on what is not played yet may be made again.
+
+    ``index`` and ``written`` are where that is, ``end`` and ``written_end`` up to where the
+    ring was written: with what a resampler made without knowing what would follow.
+    """
+
+    conversion: Conversion
+    state: Any
+    epoch: int
+    index: int
+    written: int
+    end: int = 0
+    written_end: int = 0
 
 
 class Voice(Controls):
@@ -410,7 +428,10 @@ class Voice(Controls):
                 if taken is not None:
                     return taken
             self.notice_stop()
-            what = samples_of(data, self.format)
+            most = None
+            if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
+                most = max(self._takes(), 0)
+            what = samples_of(data, self.format, most)
             if isinstance(what, memoryview):
                 return self._take_bytes(what)
             if self._carry:
@@ -576,6 +597,127 @@ class Voice(Controls):
                 self._begin_anew(whole=True)
             self._store(self._at("ended"), self._word("write"))
         self.news()
+
+    # --- joints ------------------------------------------------------------------
+
+    def joint(self) -> Joint:
+        """The place up to which it is written, to be gone on from; see :meth:`join`."""
+        with self.lock:
+            self.check()
+            self.notice_stop()
+            return Joint(
+                self._conversion,
+                None if self._carry else self._conversion.save(),
+                self.epoch,
+                self._word("write"),
+                self._ledger.written,
+            )
+
+    def close_joint(self, joint: Joint) -> None:
+        """What lies between a joint and here is what :meth:`join` replaces."""
+        with self.lock:
+            joint.end, joint.written_end = self._word("write"), self._ledger.written
+
+    def is_joined(self, joint: Joint) -> bool:
+        """True if nothing was written or cleared since the joint, and it is not heard yet."""
+        with self.lock:
+            self.notice_stop()
+            return (
+                self._final is None
+                and joint.epoch == self.epoch
+                and joint.conversion is self._conversion
+                and joint.end == self._word("write")
+                and joint.written_end == self._ledger.written
+                and not self._carry
+                and self.read_index() < joint.end
+            )
+
+    def needed(self, joint: Joint) -> int:
+        """Own frames that :meth:`join` wants; 0 if it cannot."""
+        with self.lock:
+            over = joint.end - joint.index  # the device's frames
+            unread = joint.index - self.read_index()
+            if not over or joint.state is None or unread < 2 * self.output.period:
+                return 0  # the audio thread may be about to play them
+            if not self.is_joined(joint):
+                return 0
+            conversion = self._conversion
+            if not conversion.resamples:
+                return over
+            held = conversion.held_back()
+            if self.holds - (joint.end - self.read_index()) < 2 * held + 2:
+                return 0
+            return math.ceil((over + held) * self._ratio) + 2
+
+    def join(self, joint: Joint, data: Any) -> int:
+        """Go on from a joint as if there had been no end.
+
+        What was written after the joint is replaced in the ring, where it waits to be
+        played, and so many frames more are taken as the resampler needs for that.
+
+        Parameters
+        ----------
+        data
+            As for :meth:`write_nowait`: first what takes the place of the frames that were
+            written from the joint on, then what follows them.
+
+        Returns
+        -------
+        int
+            What was taken, in the units of :meth:`write_nowait`; 0 if it is too late, if
+            there is too little of it, or if soxr converts the rate.
+        """
+        with self.lock:
+            self.check()
+            count = self.needed(joint)
+            what = samples_of(data, self.format)
+            unit = 1
+            if isinstance(what, memoryview):
+                unit = self._width
+                what = of_bytes(what[: len(what) // unit * unit], self.format)
+            if not count or what.frames < count:
+                return 0
+            conversion = self._conversion
+            over = joint.end - joint.index
+            conversion.restore(joint.state)
+            made = conversion.convert(what, count)
+            self._replace(joint.index, made.first(over))
+            rest = made.data.reshape(-1)[over * made.channels :]
+            self._flow(Samples(rest, made.channels, made.encoding))
+            self._ledger.written = joint.written + count
+        return count * unit
+
+    def fade_joint(self, joint: Joint, seconds: float) -> bool:
+        """Fade out what was written last; False if nothing of it waits to be played."""
+        with self.lock:
+            unread = joint.end - self.read_index() - 2 * self.output.period
+            frames = min(round(seconds * self.output.parameters.rate), unread)
+            if frames < 1 or not self.is_joined(joint):
+                return False
+            memory, capacity = self._ring()
+            places = np.arange(joint.end - frames, joint.end) % capacity
+            fade = 1 - np.arange(1, frames + 1, dtype=np.float32) / frames
+            faded = memory[places] * fade[:, np.newaxis]
+            self._replace(joint.end - frames, Samples(faded, self._channels, 32))
+            return True
+
+    def _ring(self) -> tuple[np.ndarray, int]:
+        """The ring with its guard, float32 (frames, channels); and its frames without it."""
+        memory = self.output.ring_of(self.slot).reshape(-1, self._channels)
+        return memory, len(memory) - self.output.slice
+
+    def _replace(self, index: int, samples: Samples) -> None:
+        """Put other frames in the ring where some are that wait to be played.
+
+        If the audio thread came upon them nevertheless, it would play some of each.
+        """
+        memory, capacity = self._ring()
+        block = spread(self.output.kernels, samples, self._channels).data
+        block = np.nan_to_num(block.reshape(-1, self._channels), posinf=1.0, neginf=-1.0)
+        places = np.arange(index, index + len(block)) % capacity
+        memory[places] = block
+        twice = places < self.output.slice  # stored again after the ring's end
+        memory[capacity + places[twice]] = block[twice]
 
     def set_format(self, format: Format, quality: str = "high", matrix: Any = None) -> None:
         """End the utterance; what is written next is in another format, without a gap.

@@ -353,7 +353,10 @@ class Patch(MidiIn):
                 f"adc has the shape {given.shape}, not {(frames, self.inputs)}; Patch's "
                 "inputs= sets the number of channels"
             )
-        return given.astype(np.float32)
+        # A filter of the patch would never get rid of a NaN.
+        heard = given.astype(np.float32)
+        np.nan_to_num(heard, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
+        return heard
 
     def _compute(self, ticks: int, adc: Floats, dac: Floats) -> None:
         # Also for no ticks, so that a closed patch says so.
