@@ -84,6 +84,11 @@ class Lifetime:
             if not self._streams:
                 self._change.set()
 
+    def forget(self, stream: Stream) -> None:
+        """Let go of a closed stream that was kept: its device has closed after all."""
+        with self._lock:
+            self._kept.remove(stream)
+
     def open_streams(self) -> list[Stream]:
         """The streams that are open now."""
         with self._lock:

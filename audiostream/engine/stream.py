@@ -259,12 +259,26 @@ class Stream:
             if self._device_stream is not None:
                 LIFETIME.remove(self, keep=not gone)
             self._closed(gone)
+            if self._device_stream is not None and not gone:
+                self._device_stream.when_closed(self._closed_after_all)
+
+    def _closed_after_all(self) -> None:
+        """An abandoned device has closed: nothing that it touched is in use any more."""
+        with self.lock:
+            for kept in self._keep:
+                if isinstance(kept, Bell):
+                    kept.may_close = True
+            # What users may still read stays; a bell is closed with its last reference.
+            self._keep = [kept for kept in self._keep if not isinstance(kept, Bell)]
+        LIFETIME.forget(self)
 
     def _closed(self, gone: bool) -> None:
         """Settle what is left once the device is closed; `gone`: no callback runs again."""
         with self.lock:
             for bell in self._bells.values():
                 bell.finish(gone=gone)
+            if not gone:
+                self._keep += self._bells.values()
             self._bells.clear()
 
     def later(self, function: Callable[[], None]) -> None:
