@@ -97,10 +97,8 @@ class Copy:
 
     Attributes
     ----------
-    streams : dict
-        The open ones.
-    stuck : set
-        The ids of those whose calls hang; they may come back.
+    streams, stuck : dict
+        The open ones, and those whose calls hang, or would, by their ids.
     """
 
     def __init__(self, library: Library) -> None:
@@ -110,7 +108,7 @@ class Copy:
         self.devices: Devices | None = None
         self.listed_at = float("-inf")
         self.streams: dict[int, Held] = {}
-        self.stuck: set[int] = set()
+        self.stuck: dict[int, Held] = {}
         self._lost = False
 
     @property
@@ -130,6 +128,9 @@ class Held(Protocol):
 
     def detach(self) -> None:
         """Never touch PortAudio again."""
+
+    def bury(self) -> None:
+        """JACK's audio thread has ended: let go of what it may have touched."""
 
 
 class PortAudioHost:
@@ -163,6 +164,7 @@ class PortAudioHost:
         self._worker: Worker | None = None
         self._used = False
         self._asking: Job[bool] | None = None
+        self._lost: list[Copy] = []  # what was left alone, and still keeps streams
         # What the audio thread or a stuck call may touch.  It is never freed, not even
         # when the interpreter ends: PyAudio closes a stream as it is freed (deadlock on
         # JACK; in a forked child it takes the parent's sound away), and a callback's
@@ -276,7 +278,17 @@ class PortAudioHost:
                 self.outdated()
                 raise
 
+    def _bury(self) -> None:
+        """Let go of what lost copies keep, once that is safe."""
+        for copy in tuple(self._lost):
+            if copy.stuck and copy.library.is_silent():
+                for stream in tuple(copy.stuck.values()):
+                    stream.bury()
+            if not copy.stuck and not copy.streams:
+                self._lost.remove(copy)
+
     def _list(self) -> tuple[Copy, Devices]:
+        self._bury()
         copy = self._present()
         pinned = bool(copy.streams) or bool(copy.stuck)
         fresh = time.monotonic() - copy.listed_at < FRESH
@@ -316,6 +328,7 @@ class PortAudioHost:
         if copy is None:
             copy = Copy(self._make_library())
         elif copy.lost:
+            self._lost.append(copy)
             copy = Copy(copy.library.another())
         if copy is not self._copy:
             self._copy = copy
@@ -416,9 +429,8 @@ class PortAudioHost:
         with self._lock:
             copy = stream.copy
             copy.streams.pop(id(stream), None)
-            if id(stream) in copy.stuck:
-                copy.stuck.remove(id(stream))
-                self.outdated()
+            if copy.stuck.pop(id(stream), None) is not None:
+                copy.listed_at = float("-inf")
             if not keep:
                 self._kept.pop(id(stream), None)
 
@@ -426,7 +438,7 @@ class PortAudioHost:
         """Keep `stream`, and PortAudio running: one of its calls hangs, or would."""
         with self._lock:
             self.release(stream, keep=True)
-            stream.copy.stuck.add(id(stream))
+            stream.copy.stuck[id(stream)] = stream
 
 
 HOST = PortAudioHost()

@@ -6,6 +6,7 @@ Start, end, device list and opening.
 from __future__ import annotations
 
 import ctypes
+import pathlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,13 +63,14 @@ class Devices:
 class Library(Protocol):
     """What the host needs of PortAudio; its methods run on the worker.
 
-    ``lost`` and ``another`` never block and are for every thread.
+    ``lost``, ``is_silent`` and ``another`` do not wait and are for every thread.
     """
 
     uses_jack: bool
 
     @property
     def lost(self) -> bool: ...
+    def is_silent(self) -> bool: ...
     def answers(self) -> bool: ...
     def another(self) -> Library: ...
     def initialise(self) -> None: ...
@@ -107,6 +109,7 @@ class _Library(ABC):
         self._witness: Witness | None = None
         self._calls: Any = None  # PyAudio's C module, or what stands in for it
         self._original = native  # whose file is there to be copied
+        self._threads: set[str] = set()  # JACK's are among them
 
     @property
     def lost(self) -> bool:
@@ -118,6 +121,10 @@ class _Library(ABC):
             return False
         # Without a witness the server came between the two of them, and is not to be trusted.
         return self._witness is None or self._witness.gone
+
+    def is_silent(self) -> bool:
+        """Return whether JACK's audio thread has ended, as far as the system tells."""
+        return bool(self._threads) and self._threads.isdisjoint(_threads())
 
     def answers(self) -> bool:
         """Return whether the JACK server that it is connected to answers now."""
@@ -141,8 +148,10 @@ class _Library(ABC):
             silence(self.native)
         # Before PortAudio, so that it is not on a later server than PortAudio.
         witness = None if self._jack is None else self._jack.watch()
+        before = _threads()
         try:
             self._start()
+            self._threads = _threads() - before
             calls = self._calls
             apis = range(calls.get_host_api_count())
             self.uses_jack = any(calls.get_host_api_info(i).type == JACK for i in apis)
@@ -274,6 +283,12 @@ class CopiedLibrary(_Library):
             frame_bytes = parameters.channels * parameters.encoding // 8
             callback = through_python(callback, frame_bytes if direction == "output" else 0)
         return NativeStream(self._native, device, direction, parameters, callback)
+
+
+def _threads() -> set[str]:
+    """Return the ids of this process's threads; none where the system does not tell."""
+    tasks = pathlib.Path("/proc/self/task")
+    return {task.name for task in tasks.iterdir()} if tasks.is_dir() else set()
 
 
 def _text(name: bytes | str) -> str:

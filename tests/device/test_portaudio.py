@@ -420,6 +420,7 @@ class FakeLibrary:
         self.uses_jack = False
         self.lost = False
         self.jack = True
+        self.silent = False
         self.next: FakeLibrary | None = None
         self.opened: list[Parameters] = []
         self.refuse: dict[str, list[int]] = {}
@@ -439,6 +440,9 @@ class FakeLibrary:
     def answers(self) -> bool:
         self.step("ask")
         return self.jack
+
+    def is_silent(self) -> bool:
+        return self.silent
 
     def another(self) -> FakeLibrary:
         if self.next is None:
@@ -867,6 +871,36 @@ def test_a_killed_jack_is_not_touched(
     assert jack_fake.calls == before
     assert portaudio.output_names(host) == ["one", "two"]
     assert opened(host).close() is True
+    assert jack_fake.calls == before
+
+
+@pytest.mark.parametrize("order", ["closed, then lost", "lost, then closed"])
+def test_a_killed_jack_gives_memory_back_once_its_audio_thread_has_ended(
+    jack_fake: FakeLibrary, host: PortAudioHost, order: str
+) -> None:
+    stream = opened(host)
+    other = portaudio.find("two", "output", host).open(REQUEST, NOTHING)
+    stream.start()
+    jack_fake.hangs = "close"
+    assert other.close() is False
+    before = list(jack_fake.calls)
+    kill(jack_fake)
+    closed = threading.Event()
+    if order == "lost, then closed":
+        portaudio.output_names(host)
+    assert stream.close() is False
+    stream.when_closed(closed.set)
+    other.when_closed(lambda: pytest.fail("it has an audio thread of its own"))
+    for _ in range(2):
+        portaudio.output_names(host)
+        host.outdated()
+    assert id(stream) in host._kept
+    assert not closed.is_set()
+    jack_fake.silent = True
+    portaudio.output_names(host)
+    assert id(stream) not in host._kept
+    assert closed.is_set()
+    assert id(other) in host._kept
     assert jack_fake.calls == before
 
 
