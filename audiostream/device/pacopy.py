@@ -1,7 +1,7 @@
 """A further copy of PortAudio in the same process, driven through ctypes alone.
 
-PortAudio's state is that of its library: the same file, loaded from another path, begins
-afresh.  Copying runs on a caller thread, :class:`Calls` on the host's worker.
+PortAudio's state is that of its library: the same file, loaded from another path, has a
+state of its own.  Copying runs on a caller thread, :class:`Calls` on the host's worker.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class TimeLimitError(DeviceError):
 
 
 def _nothing() -> None:
-    """What is called where nobody cares."""
+    """Nothing to do."""
 
 
 # ------------------------------------------------------------------- the worker
@@ -129,7 +129,7 @@ class Held(Protocol):
     def detach(self) -> None:
         """Never touch PortAudio again."""
 
-    def bury(self) -> None:
+    def free(self) -> None:
         """JACK's audio thread has ended: let go of what it may have touched."""
 
 
@@ -278,17 +278,17 @@ class PortAudioHost:
                 self.outdated()
                 raise
 
-    def _bury(self) -> None:
+    def _free_lost(self) -> None:
         """Let go of what lost copies keep, once that is safe."""
         for copy in tuple(self._lost):
             if copy.stuck and copy.library.is_silent():
                 for stream in tuple(copy.stuck.values()):
-                    stream.bury()
+                    stream.free()
             if not copy.stuck and not copy.streams:
                 self._lost.remove(copy)
 
     def _list(self) -> tuple[Copy, Devices]:
-        self._bury()
+        self._free_lost()
         copy = self._present()
         pinned = bool(copy.streams) or bool(copy.stuck)
         fresh = time.monotonic() - copy.listed_at < FRESH
@@ -298,9 +298,12 @@ class PortAudioHost:
             try:
                 self.ask_jack(copy)
             except DeviceError:
-                if not copy.lost and copy.devices is not None:
+                if copy.lost:
+                    copy = self._present()
+                elif copy.devices is not None:
                     return copy, copy.devices  # JACK is frozen, other devices may do
-                copy = self._present()
+                else:
+                    raise
         job = copy.starting
         if job is None:
             job = Job(lambda: self._restart(copy))
@@ -328,8 +331,8 @@ class PortAudioHost:
         if copy is None:
             copy = Copy(self._make_library())
         elif copy.lost:
-            self._lost.append(copy)
-            copy = Copy(copy.library.another())
+            lost, copy = copy, Copy(copy.library.another())
+            self._lost.append(lost)
         if copy is not self._copy:
             self._copy = copy
             self._kept[id(copy)] = copy  # JACK's thread writes to what its library holds
@@ -362,8 +365,14 @@ class PortAudioHost:
                     raise DeviceError("the JACK server does not answer; restart it")
                 self._asking = job = Job(copy.library.answers)
                 limit = self.limit if limit is None else limit
-                if not self._wait("asking the JACK server", job, limit):
-                    copy.lose()
+                try:
+                    if not self._wait("asking the JACK server", job, limit):
+                        copy.lose()
+                except TimeLimitError:
+                    raise  # and remember the question: it hangs as long as the server
+                except BaseException:
+                    self._asking = None
+                    raise
             if copy.lost:
                 raise DeviceError(
                     "the JACK server has ended; start it and open the device again"
@@ -375,14 +384,16 @@ class PortAudioHost:
         Returns
         -------
         bool
-            True as for :meth:`ask_jack`; False if the server has ended.
+            True as for :meth:`ask_jack`; False if the server has ended, or cannot be asked.
         """
         while not copy.lost:
             try:
                 self.ask_jack(copy)
             except DeviceError:
-                if self._asking is not None:
-                    self._asking.done.wait()
+                asking = self._asking
+                if asking is None:
+                    return False
+                asking.done.wait()
             else:
                 return True
         return False

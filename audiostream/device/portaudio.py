@@ -377,7 +377,7 @@ class PortAudioStream(DeviceStream):
         """Never touch PortAudio again; the callback may still run."""
         self._abandon()
 
-    def bury(self) -> None:
+    def free(self) -> None:
         """JACK's audio thread has ended: let go of what it may have touched."""
         if self._is_jack():
             # PyAudio keeps its streams itself, and would close one that is freed.

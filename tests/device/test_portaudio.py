@@ -972,6 +972,41 @@ def test_a_frozen_jack_keeps_the_list_and_opens_nothing(
     assert jack_fake.next.calls == []
 
 
+def test_a_frozen_jack_whose_list_could_not_be_read_is_not_ended(
+    jack_fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Devices:
+        raise status_error("listing", -9999, "fake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jack_fake, "devices", broken)
+        with pytest.raises(DeviceError, match="listing failed"):
+            portaudio.output_names(host)
+    jack_fake.hangs = "ask"
+    for message in ("did not return", "does not answer"):
+        with pytest.raises(DeviceError, match=message):
+            portaudio.output_names(host)
+    assert jack_fake.calls == ["initialise", "ask"]
+
+
+def test_jack_is_asked_again_where_there_was_no_thread_to_ask_it(
+    jack_fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> None:
+        raise RuntimeError("can't start new thread")
+
+    assert abandoned(jack_fake, host, "stop") is not None
+    copy = host._copy
+    assert copy is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(pahost, "Worker", refused)
+        assert not host.await_jack(copy)
+    assert not copy.lost
+    jack_fake.thaw.set()
+    reaped(host)
+    assert opened(host).close() is True
+
+
 def test_a_thawed_jack_is_asked_before_its_stream_is_closed(
     jack_fake: FakeLibrary, host: PortAudioHost
 ) -> None:
