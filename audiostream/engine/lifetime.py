@@ -111,6 +111,11 @@ class Lifetime:
         """
         self._dropped.put(dropped)
 
+    def forget(self, stream: Stream) -> None:
+        """Let go of a closed stream that was kept: its device has closed after all."""
+        with self._lock:
+            self._kept.remove(stream)
+
     def open_streams(self) -> list[Stream]:
         """The streams that are open now."""
         with self._lock:

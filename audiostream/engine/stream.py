@@ -275,6 +275,18 @@ class Stream:
             if self._device_stream is not None:
                 LIFETIME.remove(self, keep=not gone)
             self._closed(gone)
+            if self._device_stream is not None and not gone:
+                self._device_stream.when_closed(self._closed_after_all)
+
+    def _closed_after_all(self) -> None:
+        """An abandoned device has closed: nothing that it touched is in use any more."""
+        with self.lock:
+            for kept in self._keep:
+                if isinstance(kept, Bell):
+                    kept.may_close = True
+            # What users may still read stays; a bell is closed with its last reference.
+            self._keep = [kept for kept in self._keep if not isinstance(kept, Bell)]
+        LIFETIME.forget(self)
 
     def warn_if_cut(self) -> None:
         """Say what its close has cut that was to be heard; for one whose block was left."""
@@ -284,6 +296,8 @@ class Stream:
         with self.lock:
             for bell in self._bells.values():
                 bell.finish(gone=gone)
+            if not gone:
+                self._keep += self._bells.values()
             self._bells.clear()
 
     def later(self, function: Callable[[], None]) -> None:
