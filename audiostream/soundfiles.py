@@ -43,7 +43,7 @@ def is_sound_file(what: Any) -> bool:
     )
 
 
-def open_sound(what: Any) -> SoundFile:
+def open_sound(what: Any, name: str = "path") -> SoundFile:
     """Open a sound file.
 
     Parameters
@@ -51,6 +51,8 @@ def open_sound(what: Any) -> SoundFile:
     what : str, PathLike, bytes-like or binary file object
         A path; or what such a file holds; or an open file, which is read from its beginning and
         left open.  One that cannot seek is read to its end at once.
+    name : str
+        The parameter's, for messages.
 
     Raises
     ------
@@ -68,11 +70,11 @@ def open_sound(what: Any) -> SoundFile:
         ) from error
     if not is_sound_file(what):
         raise FormatError(
-            f"{shown(what)} is no sound file; try a path, what a file holds, as bytes, "
+            f"{name}={shown(what)} is no sound file; try a path, what a file holds, as bytes, "
             'or a file that is opened with "rb"'
         )
     if isinstance(what, str | os.PathLike):
-        what = check_path(what, "path", '"name.wav"')
+        what = check_path(what, name, '"name.wav"')
     return SoundFile(what, soundfile.SoundFile)
 
 

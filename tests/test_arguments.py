@@ -242,7 +242,7 @@ RECIPES: dict[str, Recipe] = {
     "aio.AudioInput()": constructor(aio.AudioInput),
     "aio.AudioOutput": Recipe(
         output,
-        f"add_sample group load monitor remove_sample sample {STREAM}",
+        f"add_sample aload group load monitor remove_sample sample {STREAM}",
         {
             "time": of(1.0),
             "sample": World.blocking,
@@ -271,7 +271,7 @@ RECIPES: dict[str, Recipe] = {
     "aio.Playing": Recipe(
         lambda world: world.sound().play(loop=True), "fade pan pause resume stop", LOUD
     ),
-    "aio.Sound": Recipe(World.sound, "play prepare", {"rate": of(1.0)}),
+    "aio.Sound": Recipe(World.sound, "aprepare play prepare", {"rate": of(1.0)}),
     "aio.Utterance": Recipe(
         lambda world: world.speaker.sample(channels=1).utterance(),
         "write write_nowait",
@@ -362,6 +362,7 @@ MADE = {
 """Classes whose objects only the library makes, and by what."""
 
 AUDIO = (
+    "aio.AudioOutput.aload.sound",
     "aio.AudioOutput.load.sound",
     "aio.AudioSample.send.item",
     "aio.AudioSample.write.data",

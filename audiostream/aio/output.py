@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import anyio.to_thread
@@ -187,7 +188,7 @@ class AudioOutput(AudioStream[Output]):
         """
         self._stream.check()
         loaded = load(self, sound, rate, matrix=matrix)
-        loaded.prepare_plays()
+        loaded._prepare_plays()
         return loaded
 
     async def aload(self, sound: Any, rate: int | None = None, *, matrix: Any = None) -> Sound:
@@ -198,7 +199,7 @@ class AudioOutput(AudioStream[Output]):
         self._stream.check()
         reading = partial(load, self, sound, rate, matrix=matrix)
         loaded = await anyio.to_thread.run_sync(reading)
-        await loaded.aprepare_plays()
+        await loaded._aprepare_plays()
         return loaded
 
     def group(self, gain: float = 1.0) -> Group:

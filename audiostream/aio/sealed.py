@@ -35,7 +35,9 @@ class Sealed:
         settable = [
             other
             for other in dir(kind)
-            if isinstance(found := getattr(kind, other), property) and found.fset is not None
+            if other[0] != "_"
+            and isinstance(found := getattr(kind, other), property)
+            and found.fset is not None
         ]
         hint = f"set {', '.join(settable)}, or " if settable else ""
         raise AttributeError(

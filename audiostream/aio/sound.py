@@ -189,13 +189,13 @@ class Sound(Sealed):
                 pass
             self._keep(key, memory)
 
-    def prepare_plays(self) -> None:
+    def _prepare_plays(self) -> None:
         """What :meth:`play` needs at the speed that it was loaded at.  Blocks."""
         for loop in self._loaded():
             self.prepare(1.0, loop)
 
-    async def aprepare_plays(self) -> None:
-        """:meth:`prepare_plays` in a worker thread."""
+    async def _aprepare_plays(self) -> None:
+        """:meth:`_prepare_plays` in a worker thread."""
         for loop in self._loaded():
             await self.aprepare(1.0, loop)
 

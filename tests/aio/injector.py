@@ -582,6 +582,35 @@ async def playing_finished(world: World) -> AsyncIterator[Act]:
     assert np.array_equal(world.sound(), ramp(0, 200).ravel())
 
 
+@covers("AudioOutput.aload")
+async def aload(world: World) -> AsyncIterator[Act]:
+    speaker = await world.speaker()
+    loaded: list[aio.Sound] = []
+
+    async def act() -> None:
+        loaded.append(await speaker.aload(ramp(0, 200)))
+
+    yield act
+    if not loaded:
+        await act()
+    await world.finish(loaded[0].play().finished)
+    assert np.array_equal(world.sound(), ramp(0, 200).ravel())
+
+
+@covers("Sound.aprepare")
+async def aprepare(world: World) -> AsyncIterator[Act]:
+    speaker = await world.speaker()
+    sound = speaker.load(ramp(0, 200))
+
+    async def act() -> None:
+        await sound.aprepare(rate=0.5)
+
+    yield act
+    await act()
+    assert await world.finish(sound.play(rate=0.5).finished)
+    assert len(world.sound()) == 400
+
+
 # ------------------------------------------------------------------------- inputs
 
 
@@ -679,6 +708,7 @@ async def iterate_a_monitor(world: World) -> AsyncIterator[Act]:
         chunks.append(await world.finish(monitor.__anext__))
     heard = np.frombuffer(b"".join(chunks), np.int16)
     assert np.array_equal(heard, np.arange(heard[0], heard[0] + len(heard)))
+    voice.clear_nowait()
 
 
 @covers()

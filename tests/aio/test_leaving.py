@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,22 @@ def cut(caplog: pytest.LogCaptureFixture) -> list[tuple[int, float]]:
             found.append((int(match[1]), float(match[2])))
     caplog.clear()
     return found
+
+
+KEPT: list[aio.AudioSample] = []
+"""Samples that a test keeps: one that is dropped in the middle of what it says warns."""
+
+
+@pytest.fixture(autouse=True)
+def _keep() -> Iterator[None]:
+    yield
+    KEPT.clear()
+
+
+def kept(voice: aio.AudioSample) -> aio.AudioSample:
+    """The sample, which lives until the test is over."""
+    KEPT.append(voice)
+    return voice
 
 
 def null(**options: Any) -> aio.AudioOutput:
@@ -122,12 +138,12 @@ async def remove(speaker: aio.AudioOutput) -> None:
 
 
 async def close(speaker: aio.AudioOutput) -> None:
-    await speaker.sample(buffer=20).write(LONG)
+    await kept(speaker.sample(buffer=20)).write(LONG)
     await speaker.aclose()
 
 
 async def end_in_silence(speaker: aio.AudioOutput) -> None:
-    voice = speaker.sample(buffer=20)
+    voice = kept(speaker.sample(buffer=20))
     await voice.write(LONG[:480])
     await voice.write(np.zeros_like(LONG[480:]))
     await voice.wait_position(1000)
@@ -144,7 +160,7 @@ async def hand_all_to_the_device(speaker: aio.AudioOutput) -> None:
 
 async def cancel_a_write(speaker: aio.AudioOutput) -> None:
     with anyio.move_on_after(0.01):
-        await speaker.sample(buffer=1).write(LONG)
+        await kept(speaker.sample(buffer=1)).write(LONG)
 
 
 async def cancel_a_drain(speaker: aio.AudioOutput) -> None:
@@ -201,14 +217,14 @@ async def test_errors_and_cancellations_are_told_of_by_themselves(
 ) -> None:
     with contextlib.suppress(LookupError):
         async with null() as speaker:
-            await speaker.sample(buffer=20).write(LONG)
+            await kept(speaker.sample(buffer=20)).write(LONG)
             raise LookupError
     with contextlib.suppress(LookupError), null() as speaker:
-        speaker.sample(buffer=20).write_nowait(LONG)
+        kept(speaker.sample(buffer=20)).write_nowait(LONG)
         raise LookupError
     with anyio.move_on_after(0.01):
         async with null() as speaker:
-            await speaker.sample(buffer=20).write(LONG)
+            await kept(speaker.sample(buffer=20)).write(LONG)
             await anyio.sleep_forever()
     assert not cut(caplog)
 
@@ -218,7 +234,7 @@ async def test_a_generator_that_has_ended_is_waited_for_or_told_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with null() as speaker:
-        assert await speaker.sample(buffer=20).write_from([LONG]) == len(LONG)
+        assert await kept(speaker.sample(buffer=20)).write_from([LONG]) == len(LONG)
     assert len(cut(caplog)) == 1
 
 
@@ -227,7 +243,7 @@ async def test_a_manual_device_is_never_told_of(caplog: pytest.LogCaptureFixture
     device = ManualDevice()
     async with speaker_on(device) as speaker, speaker.sample() as voice:
         await voice.write(LONG[:480])
-        await speaker.sample().write(LONG[:480])
+        await kept(speaker.sample()).write(LONG[:480])
         speaker.load(LONG).play()
         device.step(64)
     assert not cut(caplog)

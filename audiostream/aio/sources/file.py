@@ -82,7 +82,7 @@ def load_file(
         As :func:`audiostream.soundfiles.open_sound`, for damage, and for a matrix that cannot
         be used.
     """
-    with open_sound(what) as opened:
+    with open_sound(what, "sound") as opened:
         remix = Remix(kernels, opened, channels, matrix)
         samples, error = opened.read_all()
     if error is not None:
