@@ -551,6 +551,8 @@ class Attempts:
 
     async def awaited(self, waiting: Any) -> Any:
         """What a coroutine returns; None for one that still waits after some blocks."""
+        if self.member in ON_A_THREAD:
+            return await waiting
         task = asyncio.ensure_future(waiting)
         for turn in range(40):
             await asyncio.sleep(0)
@@ -563,6 +565,9 @@ class Attempts:
         with contextlib.suppress(asyncio.CancelledError):
             return await task
 
+
+ON_A_THREAD = ("aload", "aprepare")
+"""Coroutines that wait for a worker thread, and for no device."""
 
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 
