@@ -91,7 +91,8 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool 
         target.push_code_library(library),
     ):
         names = {_symbol(name, function): function for name, function in entries.items()}
-        inner = [_add_entry(target, library, name, names[name]) for name in names]
+        for name, function in names.items():
+            _add_entry(target, library, name, function)
         made = set(names)
         while far and (missing := sorted(set(map(far_symbol, library.called)) - made)):
             made.update(missing)
@@ -102,11 +103,6 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool 
     ]
     for module in others:
         first.link_in(module)
-    for name in inner:  # into its one caller, however large it is
-        first.get_function(name).add_function_attribute("alwaysinline")
-    for thing in first.functions:
-        if thing.name.startswith(far_symbol("")):
-            thing.add_function_attribute("noinline")  # far, also where all is in one module
     for thing in (*first.functions, *first.global_variables):
         if not thing.is_declaration and thing.name not in names:
             thing.linkage = "internal"
@@ -160,18 +156,26 @@ def _symbol(name: str, function: Callable[..., Any]) -> str:
     return far_symbol(name) if FAR.get(name) is function else name
 
 
-def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> str:
-    """Add a C function that calls numba's and hands on what it returns; numba's name."""
+def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> None:
+    """Add a C function that calls numba's and hands on what it returns."""
     count = function.__code__.co_argcount
     result = RETURNS[function.__annotations__["return"]]
     descriptor = lower(target, library, function, result(*[types.int64] * count))
     module = library.create_ir_module(name)
     entry = ir.Function(module, ir.FunctionType(INT64, [INT64] * count), name)
+    # As text: llvmlite before 0.48 gives an attribute to what a function returns instead.
+    if name.startswith(far_symbol("")):
+        entry.attributes.add("noinline")  # far, also where all is in one module
     builder = ir.IRBuilder(entry.append_basic_block())
     inner = target.declare_function(module, descriptor)
     # The status that it returns as well is success; a test shows that it cannot be else.
     _, value = target.call_conv.call_function(
-        builder, inner, result, [types.int64] * count, entry.args
+        builder,
+        inner,
+        result,
+        [types.int64] * count,
+        entry.args,
+        attrs=["alwaysinline"],  # into its one caller, however large it is
     )
     if result is types.void:
         value = INT64(0)
@@ -179,7 +183,6 @@ def _add_entry(target: Any, library: Modules, name: str, function: Callable[...,
         value = builder.zext(value, INT64)
     builder.ret(value)
     library.add_ir_module(module)
-    return str(descriptor.mangled_name)
 
 
 if __name__ == "__main__":  # a helper of compiled.py's
