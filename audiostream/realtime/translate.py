@@ -91,15 +91,21 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES, *, far: bool 
         target.push_code_library(library),
     ):
         names = {_symbol(name, function): function for name, function in entries.items()}
-        for name, function in names.items():
-            _add_entry(target, library, name, function)
+        inner = [_add_entry(target, library, name, names[name]) for name in names]
         made = set(names)
         while far and (missing := sorted(set(map(far_symbol, library.called)) - made)):
             made.update(missing)
             for name in missing:
                 _add_entry(target, library, name, FAR[name.removeprefix(far_symbol(""))])
+    # In the text: llvmlite before 0.48 gives an attribute to what a function returns instead.
+    for function in (one for module in library.modules for one in module.functions):
+        if function.name in inner:  # into its one caller, however large it is
+            function.attributes.add("alwaysinline")
+        elif function.name.startswith(far_symbol("")):  # far, also where all is in one module
+            function.attributes.add("noinline")
     first, *others = [
-        llvm.parse_assembly(cgutils.normalize_ir_text(text)) for text in library.texts
+        llvm.parse_assembly(cgutils.normalize_ir_text(str(module)))
+        for module in library.modules
     ]
     for module in others:
         first.link_in(module)
@@ -156,26 +162,18 @@ def _symbol(name: str, function: Callable[..., Any]) -> str:
     return far_symbol(name) if FAR.get(name) is function else name
 
 
-def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> None:
-    """Add a C function that calls numba's and hands on what it returns."""
+def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> str:
+    """Add a C function that calls numba's and hands on what it returns; numba's name."""
     count = function.__code__.co_argcount
     result = RETURNS[function.__annotations__["return"]]
     descriptor = lower(target, library, function, result(*[types.int64] * count))
     module = library.create_ir_module(name)
     entry = ir.Function(module, ir.FunctionType(INT64, [INT64] * count), name)
-    # As text: llvmlite before 0.48 gives an attribute to what a function returns instead.
-    if name.startswith(far_symbol("")):
-        entry.attributes.add("noinline")  # far, also where all is in one module
     builder = ir.IRBuilder(entry.append_basic_block())
     inner = target.declare_function(module, descriptor)
     # The status that it returns as well is success; a test shows that it cannot be else.
     _, value = target.call_conv.call_function(
-        builder,
-        inner,
-        result,
-        [types.int64] * count,
-        entry.args,
-        attrs=["alwaysinline"],  # into its one caller, however large it is
+        builder, inner, result, [types.int64] * count, entry.args
     )
     if result is types.void:
         value = INT64(0)
@@ -183,6 +181,7 @@ def _add_entry(target: Any, library: Modules, name: str, function: Callable[...,
         value = builder.zext(value, INT64)
     builder.ret(value)
     library.add_ir_module(module)
+    return str(descriptor.mangled_name)
 
 
 if __name__ == "__main__":  # a helper of compiled.py's
