@@ -52,8 +52,10 @@ class Stats:
         Blocks that the device has asked for or delivered.
     frames : int
         Frames in them, at the device's rate.
-    underruns, overruns : int
-        Times the device said that output came too late, or input was lost.
+    underruns : int
+        Times the device said that output came too late.
+    overruns : int
+        Times the device said that input was lost.
     starved : int
         Frames of silence that voices were short of, all voices together.
     late : int
