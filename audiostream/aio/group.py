@@ -87,7 +87,7 @@ class Group(Controlled):
         group = self.engine
         group.check()
         number = group.clear(fade)
-        bell = self._output.bells.here()
+        bell = self._output._bells.here()
         group.use_bell(bell.bell)
         while not group.arm_cleared(number):
             group.output.check()

@@ -71,8 +71,6 @@ class AudioOutput(AudioStream[Output]):
         For a value that cannot be used.
     """
 
-    __slots__ = ("bells",)
-
     def __init__(
         self,
         rate: int = 44100,
@@ -85,7 +83,7 @@ class AudioOutput(AudioStream[Output]):
     ) -> None:
         format = Format(rate, channels, encoding)
         super().__init__(Output(format, buffersize, device, voices, StreamClosedError))
-        self.bells = LoopBells(self._stream, self._stream.slots)
+        self._bells = LoopBells(self._stream, self._stream.slots)
 
     # --- samples -----------------------------------------------------------------
 

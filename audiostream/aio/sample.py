@@ -375,7 +375,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         bell = self._bell
         if bell is not None and bell.loop is running_loop():
             return bell
-        here = self._output.bells.here()
+        here = self._output._bells.here()
         if bell is None:
             self._bell = bell = here
             self._voice.use_bell(bell.bell)

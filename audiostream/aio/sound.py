@@ -110,7 +110,7 @@ class Playing:
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         if not self._shot.is_over():
-            bell = self._output.bells.here()
+            bell = self._output._bells.here()
             self._shot.use_bell(bell.bell)
             while not self._shot.arm_over():
                 self._output.engine.check_alive()
