@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from audiostream.checks import check_integer
+from audiostream.checks import check_integer, shown
 from audiostream.errors import FormatError
 
 __all__ = (
@@ -90,22 +90,14 @@ MAX_BUFFERSIZE = 1 << 16
 
 def check_rate(rate: object) -> int:
     """Return the sample rate in Hz, 1,000 to 768,000; :class:`FormatError` otherwise."""
-    hertz = check_integer(rate, "rate", "Hz")
-    if not 1000 <= hertz <= MAX_RATE:
-        raise FormatError(
-            f"rate={hertz} Hz is outside 1000 to {MAX_RATE}; try 44100, 48000 or 16000"
-        )
-    return hertz
+    hint = "44100, 48000 or 16000"
+    return check_integer(rate, "rate", "Hz", least=1000, most=MAX_RATE, hint=hint)
 
 
 def check_channels(channels: object) -> int:
     """Return the number of channels, 1 to 64; :class:`FormatError` otherwise."""
-    count = check_integer(channels, "channels", "channels")
-    if not 1 <= count <= MAX_CHANNELS:
-        raise FormatError(
-            f"channels={count} is outside 1 to {MAX_CHANNELS}; try 1 (mono) or 2 (stereo)"
-        )
-    return count
+    hint = "1 (mono) or 2 (stereo)"
+    return check_integer(channels, "channels", least=1, most=MAX_CHANNELS, hint=hint)
 
 
 def check_encoding(encoding: object) -> int:
@@ -116,10 +108,10 @@ def check_encoding(encoding: object) -> int:
             f"output.sample(encoding={encoding!r}); an output or input itself is one of 8, 16 "
             "and 32 (32-bit float); try 16"
         )
-    bits = check_integer(encoding, "encoding", "bits")
+    bits = check_integer(encoding, "encoding", "bits", hint="16, or 32 for float32")
     if bits not in ENCODINGS:
         raise FormatError(
-            f"encoding={bits} is not one of 8 (signed 8-bit), 16 (signed 16-bit) "
+            f"encoding={shown(bits)} is not one of 8 (signed 8-bit), 16 (signed 16-bit) "
             "and 32 (32-bit float); try 16"
         )
     return bits
@@ -131,19 +123,18 @@ def check_any_encoding(encoding: object) -> int | str:
         return check_encoding(encoding)
     if encoding not in NAMED:
         names = ", ".join(repr(name) for name in NAMED if not name.endswith("le"))
-        raise FormatError(f"encoding={encoding!r} is not known; try 16, 32, or one of {names}")
+        raise FormatError(
+            f"encoding={shown(encoding)} is not known; try 16, 32, or one of {names}"
+        )
     return encoding
 
 
 def check_buffersize(buffersize: object) -> int:
     """Return a buffer size in frames, 0 to 65,536; :class:`FormatError` otherwise."""
-    frames = check_integer(buffersize, "buffersize", "frames")
-    if not 0 <= frames <= MAX_BUFFERSIZE:
-        raise FormatError(
-            f"buffersize={frames} is outside 0 to {MAX_BUFFERSIZE} frames; "
-            "try 1024, or 0 to let the system choose"
-        )
-    return frames
+    hint = "1024, or 0 to let the system choose"
+    return check_integer(
+        buffersize, "buffersize", "frames", least=0, most=MAX_BUFFERSIZE, hint=hint
+    )
 
 
 @dataclass(frozen=True, slots=True)

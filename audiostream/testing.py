@@ -13,13 +13,15 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from audiostream.checks import check_callable, check_flag, check_number
 from audiostream.device.base import Device
 from audiostream.device.manual import Fault, ManualDevice
+from audiostream.device.names import check_name
 from audiostream.engine.capture import Capture
 from audiostream.engine.output import Output
 from audiostream.engine.stream import Stream
 from audiostream.engine.voice import Voice
-from audiostream.pcm import Format
+from audiostream.pcm import Format, check_buffersize
 
 __all__ = ("DeviceConformance", "Fault", "ManualDevice")
 
@@ -67,14 +69,14 @@ class DeviceConformance:
         advance: Callable[[], object] = lambda: time.sleep(0.005),
         limit: float = 20.0,
     ) -> None:
-        self.device = device
+        self.device = check_name(device, "device")
         self.format = Format(rate, channels, encoding)
-        self.buffersize = buffersize
-        self.output = output
-        self.input = input
-        self.echo = echo
-        self.advance = advance
-        self.limit = limit
+        self.buffersize = check_buffersize(buffersize)
+        self.output = check_flag(output, "output")
+        self.input = check_flag(input, "input")
+        self.echo = check_flag(echo, "echo")
+        self.advance = check_callable(advance, "advance", "of no arguments")
+        self.limit = check_number(limit, "limit", 0, 86400, "in seconds, try 20")
 
     @classmethod
     def checks(cls) -> list[Check]:

@@ -26,20 +26,22 @@ def _kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if sys.platform == "win32":  # where there are none
         yield
         return
-    from audiostream.realtime import compiled
+    from audiostream.realtime import cache, compiled
 
-    folder = compiled.folder().absolute()
+    folder = cache.folder().absolute()
     if not _is_writable(folder):
         folder = tmp_path_factory.mktemp("kernels")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(compiled.FOLDER, str(folder))
+        patch.setenv(cache.FOLDER, str(folder))
         compiled.kernels()
         yield
 
 
 def _is_writable(folder: Path) -> bool:
+    from audiostream.realtime.cache import make
+
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make(folder)
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:

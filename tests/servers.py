@@ -88,6 +88,11 @@ class Server:
         raise NotImplementedError
 
     def __enter__(self: S) -> S:
+        self.start()
+        return self
+
+    def start(self) -> None:
+        """Start it, also again after it was killed."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-IS", "-c", _END_WITH_PARENT, *self.command()],
@@ -101,7 +106,6 @@ class Server:
         except BaseException:
             self.kill()
             raise
-        return self
 
     def _wait(self) -> None:
         end = time.monotonic() + START_LIMIT
@@ -205,15 +209,19 @@ class JackServer(Server):
         self.name = self._slot.enter_context(jack_name())
         self.environment["JACK_DEFAULT_SERVER"] = self.name
         try:
-            try:
-                return super().__enter__()
-            except RuntimeError:
-                # A crashed client can leave the metadata base locked.
-                shutil.rmtree(f"/dev/shm/jack_db-{os.getuid()}", ignore_errors=True)
-                return super().__enter__()
+            self.start()
         except BaseException:
             self._slot.close()
             raise
+        return self
+
+    def start(self) -> None:
+        try:
+            super().start()
+        except RuntimeError:
+            # A crashed client can leave the metadata base locked.
+            shutil.rmtree(f"/dev/shm/jack_db-{os.getuid()}", ignore_errors=True)
+            super().start()
 
     def command(self) -> list[str]:
         return [

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "audiostream"
@@ -89,7 +90,7 @@ def test_realtime_stands_on_numpy_and_numba_alone() -> None:
     # Before any audio thread is there: what says that it compiles, and knows where to keep it.
     assert strangers <= {
         "audiostream.realtime.compiled -> logging",
-        "audiostream.realtime.compiled -> platformdirs",
+        "audiostream.realtime.cache -> platformdirs",
     }
 
 
@@ -127,6 +128,37 @@ def test_pure_data_is_an_extra_of_its_own() -> None:
     extras = [re.findall(r"""extra == ['"](\w+)['"]""", line) for line in gpl]
     assert sorted(extras) == [["puredata"], ["test"]]
     assert not [line for line in requirements if re.match(r"audiostream\[.*puredata", line)]
+
+
+def test_the_lowest_versions_that_tox_installs_are_those_declared() -> None:
+    lines = [Requirement(line) for line in importlib.metadata.requires("audiostream") or []]
+    runs = [
+        one
+        for one in lines
+        if one.name != "audiostream"
+        and not re.search("extra == .(bench|docs|puredata|test)", str(one.marker))
+    ]
+    declared = {}
+    for one in runs:
+        ((sign, version),) = ((s.operator, s.version) for s in one.specifier)
+        assert sign == ">=", one
+        marker = re.sub(r"( and )?extra == ['\"]\w+['\"]", "", str(one.marker or ""))
+        declared[one.name, marker] = version
+    text = (ROOT / "requirements" / "lowest.txt").read_text(encoding="utf-8")
+    kept = [Requirement(line) for line in text.splitlines() if not line.startswith("#")]
+    assert declared == {
+        (one.name, str(one.marker or "")): str(one.specifier).removeprefix("==") for one in kept
+    }
+
+
+def test_tox_has_an_environment_for_each_python_that_is_declared() -> None:
+    declared = re.findall(
+        r"Python :: 3\.(\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    )
+    text = (ROOT / "tox.ini").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^env_list = (.*)$", text, flags=re.MULTILINE)
+    versions = ",".join(declared)
+    assert line == f"lint, types, docs, py3{{{versions}}}, py3{{{versions}}}-lowest"
 
 
 def test_wheel_holds_the_whole_package_and_nothing_else(tmp_path: Path) -> None:

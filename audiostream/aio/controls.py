@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from audiostream.aio.sealed import Sealed
 from audiostream.engine.controls import Controls
 from audiostream.engine.meter import Level
 
 __all__ = ("Controlled",)
 
 
-class Controlled:
+class Controlled(Sealed):
     """Something with a fader: its gain, its place between left and right, its meter.
 
     Times are seconds on the output's clock, its ``time``.  What has a time happens on the

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import anyio.lowlevel
 
 from audiostream.aio.controls import Controlled
+from audiostream.checks import shown
 from audiostream.engine.group import DEFAULT_RELEASE
 from audiostream.engine.group import Group as Engine
 from audiostream.engine.output import FADE
+from audiostream.errors import FormatError
 
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
@@ -21,8 +23,11 @@ class Group(Controlled):
     """Samples and sounds that are heard through one fader; made by :meth:`AudioOutput.group`.
 
     What plays into it (``speaker.sample(group=...)``, ``sound.play(group=...)``) keeps its own
-    gain and pan; the group's come on top, as those of a mixing desk's bus.
+    gain and pan; the group's come on top, as those of a mixing desk's bus.  A group that is
+    dropped is closed when its last voice has gone.
     """
+
+    __slots__ = ("engine",)
 
     def __init__(self, output: AudioOutput, gain: float = 1.0) -> None:
         self._output = output
@@ -58,7 +63,7 @@ class Group(Controlled):
         AudioException
             If one of the two is closed.
         """
-        self.engine.duck(group_of(under), gain, attack, hold, release)
+        self.engine.duck(group_of(under, "under"), gain, attack, hold, release)
 
     async def clear(self, fade: float = FADE) -> None:
         """Drop all that is queued in the group and not heard yet, fading out as one.
@@ -80,8 +85,9 @@ class Group(Controlled):
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         group = self.engine
+        group.check()
         number = group.clear(fade)
-        bell = self._output.bells.here()
+        bell = self._output._bells.here()
         group.use_bell(bell.bell)
         while not group.arm_cleared(number):
             group.output.check()
@@ -90,7 +96,10 @@ class Group(Controlled):
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     def clear_nowait(self, fade: float = FADE) -> None:
-        """Only ask for a :meth:`clear`; it happens within a block.  Any thread."""
+        """Only ask for a :meth:`clear`; it happens within a block.  Any thread.
+
+        Does not raise because the device is gone.
+        """
         self.engine.clear(fade)
 
     def close(self) -> None:
@@ -102,21 +111,26 @@ class Group(Controlled):
         """True once it is closed, or its output is."""
         return self.engine.is_closed
 
+    def __del__(self) -> None:
+        group = getattr(self, "engine", None)
+        if group is not None:
+            group.drop()
+
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else f"gain {self.gain:g}"
         return f"<Group: {state}>"
 
 
-def group_of(group: Any) -> Engine | None:
+def group_of(group: Any, name: str = "group") -> Engine | None:
     """The engine's side of a group that somebody has given.
 
     Raises
     ------
-    TypeError
+    FormatError
         If it is neither a group nor None.
     """
     if group is None:
         return None
     if not isinstance(group, Group):
-        raise TypeError(f"a group is made by AudioOutput.group(), not {type(group).__name__}")
+        raise FormatError(f"{name}={shown(group)} is no group; try AudioOutput.group()")
     return group.engine

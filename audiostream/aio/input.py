@@ -12,6 +12,7 @@ import numpy as np
 from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
 from audiostream.aio.loopbell import LoopBell, LoopBells, on_event_loop, running_loop
 from audiostream.aio.stream import AudioStream
+from audiostream.checks import check_callable, check_integer
 from audiostream.device.base import Device
 from audiostream.engine.capture import Capture
 from audiostream.engine.monitor import Monitor
@@ -90,7 +91,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
     def stop(self) -> None:
         """Stop the capture.  Idempotent; what is queued stays to be read.
 
-        Blocks for a bounded time; on an event loop it is carried out in the background.
+        Blocks for a bounded time; on an event loop it is carried out in the background.  Does
+        not raise because the device is gone.
         """
         self._do(self._stream.stop)
 
@@ -115,18 +117,16 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
 
     @callback.setter
     def callback(self, callback: Callable[[bytes], object] | None) -> None:
-        if callback is not None and not callable(callback):
-            raise FormatError(
-                f"callback={callback!r} cannot be called; give a function of one argument, "
-                "the bytes of a buffer"
-            )
+        if callback is not None:
+            check_callable(callback, "callback", "of one argument, the bytes of a buffer")
         self._callback = callback
 
     def poll(self) -> bool:
         """Hand everything queued, one buffer at a time, to :attr:`callback`, in this thread.
 
         Never blocks.  Without a callback the queue is left alone.  An exception of the
-        callback leaves it; the buffers behind it stay queued.
+        callback leaves it; the buffers behind it stay queued.  After :meth:`close`, in the
+        callback or in another thread, it calls no more.
 
         Returns
         -------
@@ -154,8 +154,9 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
                 break
             if data is None:
                 break
+            if not self._stream.hand_out(data, callback):
+                break
             dispatched = True
-            callback(data)
         if not dispatched and self._stream.is_open:
             self._stream.check()
         return dispatched
@@ -165,8 +166,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
     async def _next(self, take: Callable[[Any], Any], what: Any, count: int) -> Any:
         """Wait until ``take(what)`` has something, for which `count` bytes must be queued.
 
-        Either way gives the event loop its turn once: another one after a wait would only
-        add to the latency.
+        Either way gives the event loop its turn once, and takes nothing before: asyncio's own
+        cancellation comes through shields, and what was taken then would be lost.
         """
         if self._reading:
             raise BusyError("reading from this input")
@@ -176,19 +177,15 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
             stream.check()
         bell = self._here()
         there = stream.arm(count)
-        if there:
-            await anyio.lowlevel.checkpoint_if_cancelled()
-            taken = take(what)
-            if taken is not None:
-                await anyio.lowlevel.cancel_shielded_checkpoint()
-                return taken
         self._reading = True
         try:
+            if there:
+                await anyio.lowlevel.checkpoint()
             while True:
                 if not there:
                     stream.check()
                     await bell.ring()
-                    stream.check_not_closed()
+                stream.check_not_closed()
                 taken = take(what)
                 if taken is not None:
                     return taken
@@ -228,7 +225,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         StreamClosedError, DeviceError
             If the input is closed or its device gone.
         """
-        self._stream.check_frames(frames)
+        frames = self._stream.check_frames(frames)
         count = frames * self._stream.format.frame_bytes
         data: bytes = await self._next(self._stream.take_bytes, count, count)
         return data
@@ -278,8 +275,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         EndOfStream, BusyError, StreamClosedError, DeviceError
             As :meth:`read`.
         """
-        if max_bytes < 1:
-            raise FormatError(f"max_bytes={max_bytes} is less than 1; try 65536")
+        max_bytes = check_integer(max_bytes, "max_bytes", "bytes", least=1, hint="65536")
         self._stream.check_not_closed()
         count = min(max_bytes, self.buffersize * self._stream.format.frame_bytes)
         data: bytes = await self._next(self._stream.take_bytes, count, count)

@@ -8,18 +8,21 @@ rung for and sets the events of those who wait on them; each looks again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import anyio
 import numpy as np
 
 from audiostream.engine.bell import Bell
 from audiostream.engine.stream import Stream
+from audiostream.forks import LOCKS
 
-__all__ = ("LoopBell", "LoopBells", "on_event_loop")
+__all__ = ("LoopBell", "LoopBells", "on_event_loop", "setter")
 
 
 def on_event_loop() -> bool:
@@ -43,6 +46,22 @@ def running_loop() -> object:
     if trio is not None and trio.lowlevel.in_trio_run():
         return trio.lowlevel.current_trio_token()
     return asyncio.get_running_loop()
+
+
+def setter(event: anyio.Event) -> Callable[[], None]:
+    """What sets an event of the running event loop, from any thread."""
+    loop: Any = running_loop()
+    soon = (
+        loop.call_soon_threadsafe
+        if isinstance(loop, asyncio.AbstractEventLoop)
+        else loop.run_sync_soon
+    )
+
+    def set_event() -> None:
+        with contextlib.suppress(RuntimeError):  # of an event loop that is over
+            soon(event.set)
+
+    return set_event
 
 
 class TrioFuture:
@@ -100,15 +119,18 @@ class LoopBell:
         import trio
 
         try:
-            while not self.bell.finished:
+            while True:
                 await trio.lowlevel.wait_readable(self.bell.fd)
-                self._hear()
+                if self._hear():
+                    break
         finally:
             # The run is over, or the stream is closed.
             self._end()
 
-    def _hear(self) -> None:
+    def _hear(self) -> bool:
+        """Wake those who are concerned; True if that was for the last time."""
         bell = self.bell
+        finished = bell.finished  # before: who waits from then on would not be woken
         bell.hear()
         waiting, ring = self._waiting, self._ring
         if ring is not None and not ring.done():
@@ -124,9 +146,10 @@ class LoopBell:
             for slot in self._woken[:count].tolist():
                 if slot in waiting:
                     _wake(waiting[slot])
-        if bell.finished and isinstance(self.loop, asyncio.AbstractEventLoop):
+        if finished and isinstance(self.loop, asyncio.AbstractEventLoop):
             self.loop.remove_reader(bell.fd)
             self._end()
+        return finished
 
     def _end(self) -> None:
         self._close()
@@ -177,6 +200,7 @@ class LoopBells:
         self._slots = slots
         self._bells: dict[object, LoopBell] = {}
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
 
     def here(self) -> LoopBell:
         """The running event loop's bell, made at first use."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
+
+import anyio.to_thread
 
 from audiostream.aio.errors import StreamClosedError
 from audiostream.aio.group import Group, group_of
@@ -11,10 +14,12 @@ from audiostream.aio.loopbell import LoopBells
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sound import Sound, load
 from audiostream.aio.stream import AudioStream
+from audiostream.checks import shown
 from audiostream.device.base import Device
 from audiostream.engine.monitor import Monitor
 from audiostream.engine.output import Output
 from audiostream.engine.voice import Voice
+from audiostream.errors import FormatError
 from audiostream.pcm import Format
 
 __all__ = ("AudioOutput", "Sample", "get_output")
@@ -32,7 +37,9 @@ class Sample(Protocol):
 
 def _checked(sample: Sample) -> Sample:
     if not hasattr(sample, "attach") or isinstance(sample, type):
-        raise TypeError(f"{sample!r} is no sample; add an AudioSample() or a subclass of it")
+        raise FormatError(
+            f"sample={shown(sample)} is no sample; try an AudioSample() or a subclass of it"
+        )
     return sample
 
 
@@ -76,7 +83,7 @@ class AudioOutput(AudioStream[Output]):
     ) -> None:
         format = Format(rate, channels, encoding)
         super().__init__(Output(format, buffersize, device, voices, StreamClosedError))
-        self.bells = LoopBells(self._stream, self._stream.slots)
+        self._bells = LoopBells(self._stream, self._stream.slots)
 
     # --- samples -----------------------------------------------------------------
 
@@ -146,30 +153,52 @@ class AudioOutput(AudioStream[Output]):
             group=group_of(group),
         )
         voice.play()
-        return AudioSample(self, voice)
+        return AudioSample(self, voice, owner=True)
 
-    def load(self, sound: Any, rate: int | None = None) -> Sound:
+    def load(self, sound: Any, rate: int | None = None, *, matrix: Any = None) -> Sound:
         """Load a sound into memory, to be played any number of times at once; blocks.
+
+        In a coroutine, use :meth:`aload`.  A sound at another rate than the device's that is
+        longer than a second is kept twice, as it is and for a loop.
 
         Parameters
         ----------
-        sound : ndarray, str or PathLike
+        sound : ndarray, str, PathLike, bytes-like or binary file object
             int8, int16 or float32 of shape (frames,) or (frames, channels), or a file that
-            soundfile reads.
+            soundfile reads: its path, what it holds, or the open file, which is read from its
+            beginning and left open.
         rate : int, optional
             Of an array (Hz); the output's own if not given.
+        matrix : array_like (device channels, channels of the sound), optional
+            How loud each channel of the sound is in each of the device's.  A file's are in the
+            order of WAV and FLAC.  None: files of three channels or more are mixed to stereo or
+            mono by ITU-R BS.775; others as what is written to a sample.
 
         Raises
         ------
         AudioException
-            If the file cannot be read, or soundfile is not installed.
+            If the file cannot be read, or is damaged, or soundfile is not installed.
         FormatError
-            For an array of another shape or dtype, or an empty sound.
+            For an array of another shape or dtype, an empty sound, a matrix that does not fit,
+            or a file whose rate is outside 1,000 to 768,000 Hz.
         StreamClosedError
             If the output is not open.
         """
         self._stream.check()
-        return load(self, sound, rate)
+        loaded = load(self, sound, rate, matrix=matrix)
+        loaded._prepare_plays()
+        return loaded
+
+    async def aload(self, sound: Any, rate: int | None = None, *, matrix: Any = None) -> Sound:
+        """:meth:`load` in a worker thread; the event loop goes on meanwhile.
+
+        Cancelled, it returns when the file has been read; nothing is left of it then.
+        """
+        self._stream.check()
+        reading = partial(load, self, sound, rate, matrix=matrix)
+        loaded = await anyio.to_thread.run_sync(reading)
+        await loaded._aprepare_plays()
+        return loaded
 
     def group(self, gain: float = 1.0) -> Group:
         """Make a group (a bus): samples and sounds with a fader, a clear and a meter in common.
@@ -235,7 +264,7 @@ class AudioOutput(AudioStream[Output]):
             If all voices are in use, or the sample is on another output.
         StreamClosedError
             If the output is closed.
-        TypeError
+        FormatError
             If it is no sample.
         """
         _checked(sample).attach(self)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncGenerator, Callable, Generator
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
+from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
+import anyio.to_thread
 import numpy as np
 
 from audiostream.aio.controls import Controlled
+from audiostream.aio.joint import Play
 from audiostream.aio.loopbell import LoopBell, running_loop
-from audiostream.aio.sources.source import Source, block_for
+from audiostream.aio.sources.file import file
+from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
 from audiostream.checks import check_integer, check_number
 from audiostream.engine.intake import sliceable
-from audiostream.engine.output import FADE
+from audiostream.engine.output import FADE, warn_of_unheard
 from audiostream.engine.voice import Mark, Voice
 from audiostream.errors import AudioException, StreamClosedError
 from audiostream.pcm import Format
@@ -28,14 +34,29 @@ from audiostream.pcm import Format
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
 
-__all__ = ("AudioSample",)
+__all__ = ("AudioSample", "Marks")
 
 COPIED = 1 << 16
 """Bytes up to which it costs less to copy what is left of a chunk than not to."""
 
+PIECE = 1 << 14
+"""Frames of an array, or bytes, that are converted before the event loop gets its turn."""
+
 YIELD_EVERY = 8
 """Writes that may find room one after the other before the event loop gets its turn; each
 turn costs as much as three writes."""
+
+
+class _Pace:
+    """What each write changes; apart, since a sample looks at what is set of it.
+
+    That takes ten times as long, a tenth of a write.
+    """
+
+    __slots__ = ("unyielding",)
+
+    def __init__(self) -> None:
+        self.unyielding = 0  # writes since the event loop had its turn
 
 
 class AudioSample(Controlled, anyio.abc.ByteSendStream):
@@ -45,17 +66,23 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     ``clear_nowait``, ``play``, ``stop`` and the properties work from any thread.  Counts
     are frames at the sample's own rate, and ``written == position + buffered + cleared``
     at all times.
+
+    One that is dropped without :meth:`aclose` is played to its end, and then gives its voice
+    back.  Python gives a ResourceWarning if its last write was neither ended nor cleared.
     """
 
-    def __init__(self, output: AudioOutput, voice: Voice) -> None:
+    def __init__(self, output: AudioOutput, voice: Voice, *, owner: bool = False) -> None:
+        self._is_owner = owner  # the voice is to leave with this object
         self._output = output
         self._voice = self._control = voice
         self._bell: LoopBell | None = None
         self._writing = anyio.Lock(fast_acquire=True)
-        self._unyielding = 0
+        self._pace = _Pace()
         self._queued = 0  # writes that wait, for room or for one another
-        self._speaking: Utterance | None = None  # whose turn it is, or is next
-        self._spoken: list[Utterance] = []  # of whom it is not settled yet how much was heard
+        self._played: Play | None = None  # the latest, if it came to its end
+        # Weakly, since each holds its sample: a cycle would keep a sample that is dropped.
+        self._turn: weakref.ref[Utterance] | None = None
+        self._spoken: list[weakref.ref[Utterance]] = []  # what was heard is not settled yet
 
     # --- what it is --------------------------------------------------------------
 
@@ -166,19 +193,12 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         return self._voice.mark(name)
 
-    async def marks(self) -> AsyncGenerator[Mark, None]:
-        """Tell of each mark when it was heard, until the sample is closed.
+    def marks(self) -> Marks:
+        """Tell of each mark when it was heard, until the sample is closed: ``async for``.
 
         A mark whose frame was cleared is not told of.  One task at a time gets them.
         """
-        voice = self._voice
-        while True:
-            for mark in voice.heard_marks():
-                yield mark
-            try:
-                await self._wait(voice.arm_mark)
-            except StreamClosedError:
-                return
+        return Marks(self)
 
     # --- utterances --------------------------------------------------------------
 
@@ -198,17 +218,30 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         self._voice.check()
         return Utterance(self, tag)
 
+    @property
+    def _speaking(self) -> Utterance | None:
+        """Whose turn it is, or is next."""
+        return None if self._turn is None else self._turn()
+
+    @_speaking.setter
+    def _speaking(self, utterance: Utterance | None) -> None:
+        self._turn = None if utterance is None else weakref.ref(utterance)
+
     # --- writing -----------------------------------------------------------------
 
     def write_nowait(self, data: Any) -> int:
         """Take as much as there is room for; any thread.
+
+        It takes as long as converting that does: some milliseconds for each second that is
+        resampled.  :meth:`write` gives the event loop its turn in between.
 
         Parameters
         ----------
         data : bytes-like, or ndarray of shape (frames,) or (frames, channels)
             float32 or float64 (full scale 1.0), int8, int16, int32 or uint8, each at its
             own full scale.  Bytes are in the sample's encoding and may be cut anywhere:
-            what is left of a frame waits for its other bytes.
+            what is left of a frame waits for its other bytes.  A buffer that says what its
+            items are, such as ``array.array("f")``, is an array of them.
 
         Returns
         -------
@@ -221,7 +254,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         TypeError
             For anything else, str above all.
         FormatError
-            For an array of another shape or dtype.
+            For an array of another shape or dtype, and a single number.
         StreamClosedError
             If the sample or its output is closed.
         DeviceError
@@ -237,8 +270,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """Write it all, waiting while the ring is full.
 
         Writes of several tasks do not interleave.  It gives the event loop its turn, and sees
-        that it is cancelled, when it waits, and otherwise at every eighth write that found
-        room.  Cancelled, it has taken whole frames only.  A clear (or stop) releases it: the
+        that it is cancelled, when it waits, after every 16,384 frames (or bytes) of a longer
+        chunk, and otherwise at every eighth write that found room.  Cancelled, it has taken
+        whole frames only.  A clear (or stop) releases it: the
         rest of its data is dropped.
 
         Parameters
@@ -257,32 +291,33 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         TypeError, FormatError, StreamClosedError, DeviceError
             As :meth:`write_nowait`; AudioException on a foreign event loop.
         """
-        if not self._unyielding:
-            await anyio.lowlevel.checkpoint_if_cancelled()
-        if type(data) is not np.ndarray and type(data) is not bytes:
-            data = sliceable(data)
+        pace = self._pace
         voice = self._voice
         epoch = voice.epoch
+        if not pace.unyielding:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        elif pace.unyielding == YIELD_EVERY:  # before anything is taken
+            pace.unyielding = 0
+            await anyio.lowlevel.checkpoint()
+            if voice.epoch != epoch:  # cleared meanwhile
+                return 0
+        if type(data) is not np.ndarray and type(data) is not bytes:
+            data = sliceable(data)
         taken = 0
         if not self._queued:
-            taken = voice.write_nowait(data)
+            size = data.size if type(data) is np.ndarray else len(data)
+            taken = voice.write_nowait(data if size <= PIECE else _piece(data, 0))
             if taken == len(data):
-                self._unyielding += 1
-                if self._unyielding == YIELD_EVERY:
-                    self._unyielding = 0
-                    await anyio.lowlevel.cancel_shielded_checkpoint()
+                pace.unyielding += 1
                 return taken
         return await self._write_rest(data, taken, epoch)
 
-    async def write_in(self, data: Any, epoch: int) -> bool:
-        """Write it all, as long as the voice's epoch is this one; True if it has waited."""
-        await anyio.lowlevel.checkpoint_if_cancelled()
+    async def write_in(self, data: Any, epoch: int) -> None:
+        """Write it all, as long as the voice's epoch is this one."""
         data = sliceable(data)
-        taken = 0 if self._queued else self._voice.write_in(data, epoch)
-        if taken == len(data) or self._voice.epoch != epoch:
-            return False
-        await self._write_rest(data, taken, epoch)
-        return True
+        taken = 0 if self._queued else self._voice.write_in(_piece(data, 0), epoch)
+        if taken < len(data) and self._voice.epoch == epoch:
+            await self._write_rest(data, taken, epoch)
 
     async def _write_rest(self, data: Any, taken: int, epoch: int) -> int:
         """Write what is left behind the first `taken` units, as room comes."""
@@ -298,22 +333,27 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                 await self._writing.acquire()
             try:
                 while voice.epoch == epoch:
-                    if not voice.arm_room() and voice.epoch == epoch:
-                        await self._news(bell)
-                    rest = data[taken:] if taken else data
-                    count = voice.write_in(rest, epoch)
+                    piece = _piece(data, taken)
+                    count = voice.write_in(piece, epoch)
                     taken += count
-                    if count == len(rest):
+                    if taken == len(data):
                         break
+                    if count == len(piece):  # a long chunk is no long call
+                        await anyio.lowlevel.checkpoint()
+                    elif not voice.arm_room() and voice.epoch == epoch:
+                        await self._news(bell)
+            except BaseException:
+                voice.may_be_cut = True
+                raise
             finally:
                 self._writing.release()
         finally:
             self._queued -= 1
-        self._unyielding = 1
+        self._pace.unyielding = 1
         return taken
 
     async def send(self, item: bytes) -> None:
-        """anyio's name for :meth:`write`."""
+        """anyio's name for :meth:`write`, which says what is raised."""
         await self.write(item)
 
     async def _wait(self, arm: Callable[[], bool]) -> None:
@@ -335,7 +375,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         bell = self._bell
         if bell is not None and bell.loop is running_loop():
             return bell
-        here = self._output.bells.here()
+        here = self._output._bells.here()
         if bell is None:
             self._bell = bell = here
             self._voice.use_bell(bell.bell)
@@ -353,11 +393,15 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         that raises ends its sample and nobody else's: the error is raised here, and what
         was made before is still heard.  Cancelled, too, it is closed before this returns.
 
+        If nothing is written in between, the next call joins without a click: a resampler's
+        last frames, which wait to be played, are made again with what follows them.  Sources
+        of different rates fade out and in, over 2 ms each.
+
         Parameters
         ----------
-        source : Source, async iterable or iterable
+        source : Source, async iterable, iterable, str or PathLike
             Of chunks as for :meth:`write`.  After an empty one it is asked again a buffer
-            later.
+            later.  A path is that of a sound file, which is closed afterwards.
         ahead : int, optional
             Frames that are made ahead of what the device is given; two of its blocks at
             least, the ring at most.  What changes in the source (a frequency, say) is heard
@@ -380,7 +424,13 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             What the generator raises, and what :meth:`write` does.
         """
         if ahead is not None:
-            ahead = check_integer(ahead, "ahead", "frames")
+            ahead = check_integer(ahead, "ahead", "frames", least=0, most=MAX_AHEAD)
+        if isinstance(source, str | PathLike):
+            opened = await anyio.to_thread.run_sync(file, source)
+            try:
+                return await self.write_from(opened, ahead=ahead)
+            finally:
+                opened.close()
         if isinstance(source, Source):
             if source.is_played:
                 raise AudioException(
@@ -390,39 +440,63 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             ahead = self.rate // 10 if ahead is None else ahead
             source.begin(self.format, self._voice.output.kernels)
             source.block = block_for(ahead)
-            played = self._play_source(source)
+        play, self._played = Play(self._voice, source, self._played), None
+        if isinstance(source, Source):
+            played = self._play_source(source, play)
         else:
-            played = self._play_chunks(_iterated(source))
+            played = self._play_chunks(_iterated(source), play)
         if ahead is not None:
             self._voice.set_limit(ahead)
         before = self.written
+        self._voice.may_be_cut = True
         try:
             await played
+            self._voice.may_be_cut = False
+            self._played = play
         finally:
             self._voice.set_limit(None)
             with contextlib.suppress(AudioException):  # of an output that is closed or gone
-                self.end()
+                play.end()
         return self.written - before
 
-    async def _play_source(self, source: Source) -> None:
+    async def _write_part(self, chunk: Any, play: Play) -> None:
+        """Write a source's chunk, the first one joined to the play before; None is its end."""
+        chunk = play.rest() if chunk is None else play.begin(chunk)
+        if chunk is None or not len(chunk):
+            return
+        kept = play.kept(chunk)
+        if kept < len(chunk):
+            await self.write(chunk[:kept])
+            play.note()
+            chunk = chunk[kept:]
+        await self.write(chunk)
+
+    async def _play_source(self, source: Source, play: Play) -> None:
         source.is_played = True
+        epoch = self._voice.epoch
         try:
             while (chunk := await source.get_bytes()) is not None:
-                if len(chunk):
-                    await self.write(chunk)
+                if len(sliceable(chunk)):
+                    if self._voice.epoch != epoch:
+                        epoch = self._voice.epoch
+                        chunk = source.after_cut(chunk)
+                    await self._write_part(chunk, play)
                 else:
                     self._voice.check()
                     await anyio.sleep(self._output.buffersize / self._output.rate)
+            await self._write_part(None, play)
         finally:
             source.is_played = False
             with anyio.CancelScope(shield=True):
                 await source.aclose()
 
-    async def _play_chunks(self, chunks: AsyncGenerator[Any, None]) -> None:
+    async def _play_chunks(self, chunks: AsyncGenerator[Any, None], play: Play) -> None:
         try:
             async for chunk in chunks:
-                await self.write(chunk)
-                if not len(chunk):  # nothing to say now, as of a Source
+                if len(chunk):
+                    await self._write_part(chunk, play)
+                else:  # nothing to say now, as of a Source
+                    self._voice.check()
                     await anyio.sleep(self._output.buffersize / self._output.rate)
         finally:
             with anyio.CancelScope(shield=True):
@@ -464,7 +538,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         StreamClosedError, DeviceError
             If the sample or its output is closed, or its device is gone.
         """
-        await anyio.lowlevel.checkpoint_if_cancelled()
+        await anyio.lowlevel.checkpoint()
         async with self._writing:
             own = self.format
             format = Format(
@@ -473,7 +547,6 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                 own.encoding if encoding is None else encoding,
             )
             self._voice.set_format(format, quality, matrix)
-        await anyio.lowlevel.cancel_shielded_checkpoint()
 
     async def drain(self) -> None:
         """:meth:`end`, then wait until all that was written before was heard.
@@ -491,8 +564,12 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         async with self._writing:
             self.end()
             index = voice.write_index()
-        while not voice.has_heard(index):
-            await self._wait(lambda: voice.arm_heard(index))
+        try:
+            while not voice.has_heard(index):
+                await self._wait(lambda: voice.arm_heard(index))
+        except BaseException:
+            voice.may_be_cut = True
+            raise
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     # --- cutting -----------------------------------------------------------------
@@ -521,6 +598,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         voice = self._voice
+        voice.check()
         index = voice.clear(fade)
         while not voice.has_read(index):
             await self._wait(lambda: voice.arm_read(index))
@@ -528,7 +606,10 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         return voice.cleared_to(index)
 
     def clear_nowait(self, fade: float = FADE) -> None:
-        """Only ask for a :meth:`clear`; it happens within a block.  Any thread."""
+        """Only ask for a :meth:`clear`; it happens within a block.  Any thread.
+
+        Does not raise because the device is gone.
+        """
         self._voice.clear(fade)
 
     # --- control -----------------------------------------------------------------
@@ -550,7 +631,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Raises
         ------
         FormatError
-            If `at` is no finite number.
+            If `at` is no finite number, or more than a day ahead.
         AudioException
             If 64 commands wait for their time already.
         StreamClosedError, DeviceError
@@ -567,7 +648,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Parameters
         ----------
         at : float, optional
-            As for :meth:`play`, and so what is returned and raised.
+            As for :meth:`play`, and so what is returned and raised; but not because the device
+            is gone.
         fade : float
             Seconds, 0 to 10.
         """
@@ -589,10 +671,30 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
     # --- the end -----------------------------------------------------------------
 
-    async def aclose(self) -> None:
-        """Take the sample off its output, fading out; twice is harmless."""
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        """Take the sample off its output, fading out; twice is harmless.
+
+        The call does it, so that it is done even if the task that was to wait is cancelled
+        before its first step.
+        """
         self._output.remove_sample(self)
-        await anyio.lowlevel.cancel_shielded_checkpoint()
+        return anyio.lowlevel.cancel_shielded_checkpoint()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_owner", False):
+            return
+        voice = self._voice
+        if voice.is_unfinished():
+            # No counts are told: they take a lock, and a finalizer may run anywhere.
+            warnings.warn(
+                f"an AudioSample ({voice.format}) was dropped in the middle of what it says: "
+                "await its drain(), or aclose() to cut it off; or use `async with`",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
+        if not voice.is_gone:
+            voice.drop()
 
     def __repr__(self) -> str:
         counts = self._voice.counts()
@@ -621,12 +723,48 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        voice = self._voice
+        was_open = not (voice.is_gone or voice.output.is_closed)
         await self.aclose()
+        if was_open and exc_type is None and not voice.output.is_instant:
+            warn_of_unheard([voice.unheard()])
+
+
+class Marks(AsyncIterator[Mark]):
+    """What :meth:`AudioSample.marks` gives; a ``anext`` that is cancelled loses none."""
+
+    def __init__(self, sample: AudioSample) -> None:
+        self._sample = sample
+        self._is_closed = False
+
+    async def __anext__(self) -> Mark:
+        voice = self._sample._voice
+        await anyio.lowlevel.checkpoint_if_cancelled()
+        while not self._is_closed:
+            mark = voice.heard_mark()
+            if mark is not None:
+                return mark
+            try:
+                await self._sample._wait(voice.arm_mark)
+            except StreamClosedError:
+                break
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End the iteration, as that of an async generator."""
+        self._is_closed = True
+
+
+def _piece(data: Any, start: int) -> Any:
+    """What of some data is written at a time."""
+    if isinstance(data, np.ndarray) and not data.ndim:
+        return data  # which a voice refuses
+    return data[start : start + PIECE]
 
 
 async def _iterated(source: Any) -> AsyncGenerator[Any, None]:
     """The chunks of an async or an ordinary iterable, which is closed at the end."""
-    if isinstance(source, str | bytes | bytearray | memoryview | np.ndarray):
+    if isinstance(source, bytes | bytearray | memoryview | np.ndarray):
         raise TypeError("write_from() plays an iterable of chunks; write() takes one chunk")
     if not hasattr(source, "__aiter__") and not hasattr(source, "__iter__"):
         raise TypeError(

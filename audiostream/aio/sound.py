@@ -3,33 +3,51 @@
 from __future__ import annotations
 
 import threading
-from os import PathLike
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import anyio.lowlevel
+import anyio.to_thread
 import numpy as np
 
 from audiostream.aio.group import Group, group_of
-from audiostream.aio.sources.convert import Converter
-from audiostream.aio.sources.file import open_sound
-from audiostream.checks import check_number
-from audiostream.engine.intake import of_array, spread
+from audiostream.aio.sealed import Sealed
+from audiostream.aio.sources.file import load_file
+from audiostream.checks import check_flag, check_number, check_times, shown
+from audiostream.engine.intake import (
+    Samples,
+    as_array,
+    channels_of,
+    check_matrix,
+    of_array,
+    remixed,
+    spread,
+)
+from audiostream.engine.meter import peak_of, warn_if_too_loud
 from audiostream.engine.output import FADE
-from audiostream.engine.sound import Shot, SoundMemory, in_a_circle
-from audiostream.errors import FormatError
+from audiostream.engine.sound import Shot, SoundMemory, preparation
+from audiostream.errors import AudioException, FormatError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format
+from audiostream.soundfiles import is_sound_file
 
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
 
 __all__ = ("Playing", "Sound", "load")
 
-KEPT = 16
-"""Speeds of a sound that are kept in memory."""
+KEPT = 14
+"""Preparations of a sound for other speeds that are kept in memory."""
+
+AT_ONCE = 1.0
+"""Seconds of a sound, as loaded and as played, that are converted while the caller waits."""
 
 
 class Playing:
     """One playing of a :class:`Sound`: a small handle, which may be dropped.
+
+    The sound then plays on, and a loop does so until its group is cleared or its output closed.
+    One that is paused is over when its handle is dropped.
 
     Attributes
     ----------
@@ -79,43 +97,64 @@ class Playing:
         """True once its last frame was heard, or it was stopped, or its output closed."""
         return self._shot.is_over()
 
-    async def finished(self) -> None:
-        """Wait until it is finished."""
+    def __del__(self) -> None:
+        self._shot.is_dropped = True  # it plays on
+
+    async def finished(self) -> bool:
+        """Wait until it is finished; False if it was cut before its last frame was heard.
+
+        Raises
+        ------
+        DeviceError
+            If the output's device goes meanwhile.
+        """
         await anyio.lowlevel.checkpoint_if_cancelled()
         if not self._shot.is_over():
-            bell = self._output.bells.here()
+            bell = self._output._bells.here()
             self._shot.use_bell(bell.bell)
             while not self._shot.arm_over():
+                self._output.engine.check_alive()
                 await bell.wait(self._shot.slot)
         await anyio.lowlevel.cancel_shielded_checkpoint()
+        return not self._shot.was_cut()
 
 
-class Sound:
+class Sound(Sealed):
     """A sound in memory, as its output plays it; made by :meth:`AudioOutput.load`.
 
     Attributes
     ----------
     rate : int
         Frames per second (Hz) that it was loaded from.
-    frames : int
-        At the device's rate.
     """
 
+    __slots__ = ("rate",)
+
     def __init__(self, output: AudioOutput, samples: np.ndarray, rate: int) -> None:
+        warn_if_too_loud(peak_of(samples))
         self._output = output
         self._samples = samples
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
         self.rate = rate
         self._memories: dict[tuple[float, bool], SoundMemory] = {}
-        self.frames = self._memory(1.0).frames
+
+    @property
+    def frames(self) -> int:
+        """How long it lasts at the device's rate."""
+        return self._ready(1.0, False).frames
 
     @property
     def seconds(self) -> float:
         """How long it lasts."""
         return self.frames / self._output.device_rate
 
-    def prepare(self, rate: float, loop: bool = False) -> None:
-        """Have it at hand at another speed, which takes some milliseconds the first time.
+    def prepare(self, rate: float = 1.0, loop: bool = False) -> None:
+        """Have it at hand at another speed, or for a loop.  Blocks; any thread.
+
+        A minute of stereo takes a third of a second or so; in a coroutine, use
+        :meth:`aprepare`.  The latest 14 preparations are kept, and those that :meth:`load`
+        has made.
 
         Parameters
         ----------
@@ -123,33 +162,91 @@ class Sound:
             As for :meth:`play`.
         loop : bool
             True: to be played in a loop.
+
+        Raises
+        ------
+        FormatError
+            For a value that cannot be used.
         """
-        self._memory(check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded"), loop)
+        key = self._key(rate, loop)
+        if key not in self._memories:
+            steps = self._steps(key)
+            while (memory := _next(steps)) is None:
+                pass
+            self._keep(key, memory)
 
-    def _memory(self, speed: float, loop: bool = False) -> SoundMemory:
-        key = speed, loop and round(self.rate * speed) != self._output.device_rate
+    async def aprepare(self, rate: float = 1.0, loop: bool = False) -> None:
+        """:meth:`prepare` in a worker thread; the event loop goes on meanwhile.
+
+        The thread is asked for a millisecond's work at a time, so that a cancellation comes
+        through at once.  Nothing is kept then.
+        """
+        key = self._key(rate, loop)
+        await anyio.lowlevel.checkpoint()
+        if key not in self._memories:
+            steps = self._steps(key)
+            while (memory := await anyio.to_thread.run_sync(_next, steps)) is None:
+                pass
+            self._keep(key, memory)
+
+    def _prepare_plays(self) -> None:
+        """What :meth:`play` needs at the speed that it was loaded at.  Blocks."""
+        for loop in self._loaded():
+            self.prepare(1.0, loop)
+
+    async def _aprepare_plays(self) -> None:
+        """:meth:`_prepare_plays` in a worker thread."""
+        for loop in self._loaded():
+            await self.aprepare(1.0, loop)
+
+    def _loaded(self) -> tuple[bool, ...]:
+        """As it is; and, of a sound that cannot be converted when it is played, for a loop."""
+        return (False, True) if self._is_long(1.0) else (False,)
+
+    def _is_long(self, speed: float) -> bool:
+        """True if it is too long to be converted while the caller waits."""
+        return len(self._samples) > AT_ONCE * self.rate * min(speed, 1.0)
+
+    def _key(self, rate: float, loop: bool) -> tuple[float, bool]:
+        """What a preparation is kept by; a loop at the device's own rate needs none."""
+        speed = check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded")
+        loop = check_flag(loop, "loop")
+        return speed, loop and round(self.rate * speed) != self._output.device_rate
+
+    def _steps(self, key: tuple[float, bool]) -> Generator[None, None, SoundMemory]:
+        speed, loop = key
+        engine = self._output.engine
+        return preparation(engine, self._samples, round(self.rate * speed), loop)
+
+    def _keep(self, key: tuple[float, bool], memory: SoundMemory) -> None:
         with self._lock:
-            memory = self._memories.get(key)
-            if memory is None:
-                memory = SoundMemory(self._output.engine, self._at_speed(*key))
-                while len(self._memories) >= KEPT:  # the oldest, but not as it was loaded
-                    del self._memories[list(self._memories)[1]]
-                self._memories[key] = memory
-        return memory
+            self._memories[key] = memory
+            others = [key for key in self._memories if key[0] != 1.0]
+            if len(others) > KEPT:  # the oldest goes
+                del self._memories[others[0]]
 
-    def _at_speed(self, speed: float, loop: bool) -> np.ndarray:
-        """The device's float32 (frames, channels), so much faster and higher."""
-        parameters = self._output.engine.parameters
-        target = Format(parameters.rate, parameters.channels, 32)
-        source = round(self.rate * speed)
-        channels = self._samples.shape[1]
-        if loop:  # its end goes on at its beginning, where others come out of silence
-            frames = max(round(len(self._samples) * target.rate / source), 1)
-            samples = in_a_circle(self._samples, frames)
-            kernels = self._output.engine.kernels
-            return Converter(target.rate, channels, target, kernels).convert(samples)
-        converter = Converter(source, channels, target, self._output.engine.kernels)
-        return converter.convert(self._samples, last=True)
+    def _ready(self, rate: float, loop: bool) -> SoundMemory:
+        """What is to be played, if need be converted now.
+
+        Raises
+        ------
+        AudioException
+            If that would take long.
+        """
+        key = self._key(rate, loop)
+        memory = self._memories.get(key)
+        if memory is None:
+            if self._is_long(key[0]):
+                asked = f"rate={key[0]:g}, loop={loop}"
+                raise AudioException(
+                    f"this sound of {len(self._samples) / self.rate:.1f} seconds is not "
+                    f"prepared for {asked}, and converting it now would hold up the caller; "
+                    f"try await sound.aprepare({asked}) before, or sound.prepare({asked}) in "
+                    "blocking code"
+                )
+            self.prepare(*key)
+            memory = self._memories[key]
+        return memory
 
     def play(
         self,
@@ -177,8 +274,9 @@ class Sound:
             than the device's a loop is so converted that its end runs into its beginning, and
             lasts a whole number of the device's frames.
         rate : float
-            How much faster, and so higher, 0.05 to 20.  Each speed is converted once, which
-            takes some milliseconds; :meth:`prepare` does that beforehand.
+            How much faster, and so higher, 0.05 to 20.  Each speed is converted once: for a
+            sound of up to a second here, for a longer one by :meth:`aprepare` (or
+            :meth:`prepare`, which blocks) beforehand.
         group : Group, optional
             What it plays into; see :meth:`AudioOutput.group`.
 
@@ -187,32 +285,50 @@ class Sound:
         FormatError
             For a value that cannot be used.
         AudioException
-            If all voices of the output are in use.
+            If all voices of the output are in use; or if it is longer than a second, and not
+            prepared for that rate and loop.
         StreamClosedError, DeviceError
             If the output is closed, or its device is gone.
         """
-        speed = check_number(rate, "rate", 0.05, 20, "1.0 is as it was loaded")
         into = group_of(group)
-        memory = self._memory(speed, isinstance(loop, int) and (loop is True or loop > 1))
+        memory = self._ready(rate, check_times(loop, "loop") != 1)
         return Playing(self._output, Shot(memory, at, gain, pan, loop, into))
 
 
-def load(output: AudioOutput, sound: Any, rate: int | None = None) -> Sound:
+def _next(steps: Generator[None, None, SoundMemory]) -> SoundMemory | None:
+    """Do the next step; what they all make, after the last one."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        memory: SoundMemory = end.value
+        return memory
+    return None
+
+
+def load(
+    output: AudioOutput, sound: Any, rate: int | None = None, *, matrix: Any = None
+) -> Sound:
     """See :meth:`AudioOutput.load`."""
+    sound = as_array(sound)
+    kernels, outputs = output.engine.kernels, output.engine.parameters.channels
     if isinstance(sound, np.ndarray):
         rate = output.rate if rate is None else rate
-        channels = sound.shape[1] if sound.ndim == 2 else 1
+        channels = channels_of(sound)
         given = of_array(sound, Format(rate, channels, 32)).first(len(sound))
-        block = spread(output.engine.kernels, given, channels)
+        block = spread(kernels, given, channels)
         samples = block.data.reshape(-1, channels).copy()
-    elif isinstance(sound, str | PathLike):
+        if matrix is not None:
+            table = check_matrix(matrix, outputs, channels)
+            samples = remixed(kernels, Samples(samples, channels, 32), table).data
+    elif is_sound_file(sound):
         if rate is not None:
             raise FormatError("rate= is for arrays; a file says its own")
-        with open_sound(sound) as file:
-            rate = int(file.samplerate)
-            samples = file.read(dtype="float32", always_2d=True)
+        samples, rate = load_file(sound, kernels, outputs, matrix)
     else:
-        raise TypeError(f"a sound is an array or a path, not {type(sound).__name__}")
+        raise FormatError(
+            f"sound={shown(sound)} is none; try a numpy array, a path, or what a sound file "
+            "holds, as bytes"
+        )
     if not len(samples):
         raise FormatError("the sound is empty; load one frame at least")
     return Sound(output, samples, rate)

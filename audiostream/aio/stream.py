@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
+from collections.abc import Coroutine
+from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from audiostream.engine.lifetime import close_later
+from audiostream.aio.loopbell import setter
+from audiostream.aio.sealed import Sealed
+from audiostream.checks import check_flag, check_number
+from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.meter import Level
-from audiostream.engine.stream import Stats, Stream
-from audiostream.errors import FormatError
+from audiostream.engine.stream import LONGEST, Stats, Stream
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,12 +26,13 @@ __all__ = ("AudioStream",)
 S = TypeVar("S", bound=Stream)
 
 
-class AudioStream(Generic[S]):
+class AudioStream(Sealed, Generic[S]):
     """A device's stream from open to closed, and what it tells about itself."""
 
     def __init__(self, stream: S) -> None:
         self._stream = stream
         self._async = False
+        self._closing: Future[None] | None = None
 
     # --- from open to closed -----------------------------------------------------
 
@@ -40,6 +44,7 @@ class AudioStream(Generic[S]):
         NoDeviceError, DeviceError
             If there is no such device or it cannot be opened.
         """
+        start = check_flag(start, "start")
         try:
             self._stream.open()
             if start:
@@ -52,6 +57,8 @@ class AudioStream(Generic[S]):
     async def open(self) -> Self:
         """Open the device and start it, without blocking the event loop.
 
+        Cancelled, it closes what it has opened by then; make another one to try again.
+
         Raises
         ------
         NoDeviceError, DeviceError
@@ -62,7 +69,7 @@ class AudioStream(Generic[S]):
             await anyio.to_thread.run_sync(self.open_blocking)
         except BaseException:
             # asyncio's own cancellation does not wait for the thread: it closes what it opens.
-            close_later(self._stream)
+            self._begin_to_close()
             raise
         return self
 
@@ -78,10 +85,37 @@ class AudioStream(Generic[S]):
         """
         self._stream.close()
 
-    async def aclose(self) -> None:
-        """:meth:`close` without blocking the event loop; ``drain`` samples first to finish."""
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._stream.close)
+    def aclose(self) -> Coroutine[Any, Any, None]:
+        """:meth:`close` without blocking the event loop; ``drain`` samples first to finish.
+
+        The call begins to close, and what it returns waits for the end of that, as another
+        call's does meanwhile.  So it closes even if the task that was to wait is cancelled
+        before its first step.
+        """
+        return self._wait(self._begin_to_close())
+
+    def _begin_to_close(self) -> Future[None]:
+        if self._closing is not None and not self._closing.done():
+            return self._closing
+        closing: Future[None] = Future()
+        self._closing = closing
+
+        def close() -> None:  # holds on to self, which is not dropped without being closed
+            try:
+                closing.set_result(self._stream.close())
+            except BaseException as error:
+                closing.set_exception(error)
+
+        in_background(close, "close")
+        return closing
+
+    async def _wait(self, closing: Future[None]) -> None:
+        closed = anyio.Event()
+        set_event = setter(closed)
+        closing.add_done_callback(lambda _: set_event())
+        with anyio.CancelScope(shield=True):  # not from asyncio's own cancellation
+            await closed.wait()
+        closing.result()
 
     async def __aenter__(self) -> Self:
         return await self.open()
@@ -92,7 +126,9 @@ class AudioStream(Generic[S]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stream.is_excused = exc_type is not None or self.is_closed
         await self.aclose()
+        self._stream.warn_if_cut()
 
     def __enter__(self) -> Self:
         return self.open_blocking()
@@ -103,7 +139,9 @@ class AudioStream(Generic[S]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._stream.is_excused = exc_type is not None or self.is_closed
         self.close()
+        self._stream.warn_if_cut()
 
     def _dropping_is_a_mistake(self) -> bool:
         """True if the stream ought to have been closed by hand."""
@@ -120,7 +158,7 @@ class AudioStream(Generic[S]):
                     source=self,
                     stacklevel=2,
                 )
-            close_later(stream)
+            LIFETIME.let_go_soon(stream)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"
@@ -230,6 +268,4 @@ def check_time(time: Any) -> float:
     FormatError
         If it is no number.
     """
-    if isinstance(time, bool) or not isinstance(time, Real):
-        raise FormatError(f"time={time!r} is no number; it is in seconds, try stream.time")
-    return float(time)
+    return check_number(time, "time", -LONGEST, LONGEST, "in seconds, try stream.time")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -82,11 +83,13 @@ class Utterance:
         if before is not self:
             if before is not None:
                 before.end()
+            elif self._sample._turn is not None:
+                self._sample.end()  # that of one that was dropped before its end
             self._sample._speaking = self
             self._before = before
             # The voice forgets old clears; what was heard of whom is settled before it does.
             spoken = self._sample._spoken
-            spoken[:] = [one for one in spoken if not one._is_settled()]
+            spoken[:] = [ref for ref in spoken if (one := ref()) and not one._is_settled()]
 
     def _take_turn(self) -> None:
         """Begin, if it has not begun."""
@@ -121,6 +124,7 @@ class Utterance:
         self._ask_for_turn()
         self._writes += 1
         try:
+            await anyio.lowlevel.checkpoint()  # before anything is taken
             if self._waits_for() is not None or (self._queue and self._queue.locked()):
                 self._queue = self._queue or anyio.Lock()
                 async with self._queue:  # those that wait go on in their order
@@ -128,14 +132,12 @@ class Utterance:
                         before._over = before._over or anyio.Event()
                         await before._over.wait()
             self._take_turn()
-            has_waited = await self._sample.write_in(data, self._epoch)
+            await self._sample.write_in(data, self._epoch)
         finally:
             self._writes -= 1
             if self._closing and not self._writes and self._end is None:
                 with contextlib.suppress(AudioException):  # of an output that is closed
                     self._finish()
-        if not has_waited:
-            await anyio.lowlevel.cancel_shielded_checkpoint()
         return not self._is_cut()
 
     def write_nowait(self, data: Any) -> bool:
@@ -197,7 +199,7 @@ class Utterance:
             self._is_complete = not self._is_cut()
             if self._sample._speaking is self:
                 self._sample._speaking = self._waits_for()
-            self._sample._spoken.append(self)
+            self._sample._spoken.append(weakref.ref(self))
             if self._over is not None:
                 self._over.set()
 

@@ -5,14 +5,25 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable
+from typing import TypeVar
 
 from audiostream.aio.input import AudioInput
 from audiostream.aio.output import AudioOutput
 from audiostream.device import names
 from audiostream.device.base import Device
 from audiostream.errors import AudioException
+from audiostream.forks import LOCKS
 
 __all__ = ("get_input", "get_input_sources", "get_output")
+
+
+S = TypeVar("S", AudioInput, AudioOutput)
+
+
+def _unsealed(stream: S) -> S:
+    """The stream, on which old code may put attributes of its own."""
+    stream._is_sealed = False
+    return stream
 
 
 class _Once:
@@ -20,6 +31,7 @@ class _Once:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
         self._output: weakref.ref[AudioOutput] | None = None
 
     def open(self, output: AudioOutput) -> AudioOutput:
@@ -74,7 +86,9 @@ def get_output(
         For bad values, and where no such device can be opened.
     """
     return ONCE.open(
-        AudioOutput(rate, channels, encoding, buffersize, device=device, voices=voices)
+        _unsealed(
+            AudioOutput(rate, channels, encoding, buffersize, device=device, voices=voices)
+        )
     )
 
 
@@ -104,7 +118,7 @@ def get_input(
     FormatError, NoDeviceError, DeviceError
         For bad values, and where no such device can be opened.
     """
-    microphone = AudioInput(callback, source, rate, channels, encoding, buffersize)
+    microphone = _unsealed(AudioInput(callback, source, rate, channels, encoding, buffersize))
     return microphone.open_blocking(start=False)
 
 

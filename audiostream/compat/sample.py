@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import threading
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
@@ -11,6 +13,7 @@ from audiostream.engine.intake import sliceable
 from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.voice import Voice
 from audiostream.errors import AudioException, StreamClosedError
+from audiostream.forks import LOCKS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -21,6 +24,9 @@ __all__ = ("RING_BYTES", "AudioSample", "Shadowed")
 
 RING_BYTES = 16384
 """Bytes of a sample's ring, as in the original; at least two buffers."""
+
+PATIENCE = 5.0
+"""Seconds that a write waits for a sample which does not play before that is told of."""
 
 T = TypeVar("T")
 
@@ -59,6 +65,7 @@ class AudioSample:
     _output: AudioOutput | None
     _voice: Voice | None
     _writing: threading.Lock
+    _give_back: weakref.finalize[..., AudioSample] | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make it whole before ``__init__``, which the original's subclasses need not call."""
@@ -66,7 +73,9 @@ class AudioSample:
         sample = super().__new__(cls)
         sample._output = None
         sample._voice = None
+        sample._give_back = None
         sample._writing = threading.Lock()
+        LOCKS.add(sample, _writing=threading.Lock)
         return sample
 
     def write(self, chunk: bytes) -> None:
@@ -127,7 +136,8 @@ class AudioSample:
         if not voice.arm_read(voice.wants_room(frames)) and voice.epoch == epoch:
             poll = select.poll()
             poll.register(bell.fd, select.POLLIN)
-            poll.poll()
+            while not poll.poll(1000 * PATIENCE):
+                voice.warn_unless_playing()
         bell.hear()
 
     def play(self) -> None:
@@ -140,8 +150,9 @@ class AudioSample:
         Idempotent; a sample that is on no output has nothing to stop.
         """
         voice = self._voice
-        if voice is not None and not voice.is_gone and not voice.output.is_closed:
-            voice.stop()
+        if voice is not None:
+            with contextlib.suppress(StreamClosedError):  # then there is nothing to stop
+                voice.stop()
 
     @Shadowed
     def position(self) -> int:
@@ -179,11 +190,18 @@ class AudioSample:
             stream, format, frames / format.rate, least=2 * stream.period, tail=False
         )
         self._output = output
+        # Dropping it is no mistake: what is queued is heard, then its voice is given back.
+        if self._give_back is not None:
+            self._give_back.detach()
+        self._give_back = weakref.finalize(self, self._voice.drop)
+        self._give_back.atexit = False
 
     def detach(self, output: AudioOutput) -> None:
         """Called by ``remove_sample``."""
         if output is not self._output:
             return
         voice, self._voice, self._output = self._voice, None, None
+        if self._give_back is not None:
+            self._give_back.detach()
         if voice is not None:
             voice.remove()

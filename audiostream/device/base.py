@@ -19,6 +19,7 @@ period.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,7 +123,15 @@ class DeviceStream(ABC):
         bool
             True if no callback will ever run again.  False if the device hangs and
             its stream was abandoned: what the callback touches must then be kept
-            for the life of the process.
+            until :meth:`when_closed` tells that it is closed after all, or else for
+            the life of the process.
+        """
+
+    def when_closed(self, function: Callable[[], None]) -> None:  # noqa: B027 - see below
+        """Have `function` called once a stream that was abandoned is closed after all.
+
+        On a thread of the device's, or at once if it is closed by now.  Devices that
+        never abandon a stream have nothing to do here.
         """
 
     @abstractmethod

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import random
 import threading
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from audiostream.checks import check_integer
+from audiostream.checks import (
+    check_audio,
+    check_choice,
+    check_integer,
+    check_number,
+    shown,
+)
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.callback_path import CallCompiled
 from audiostream.errors import DeviceError, FormatError
+from audiostream.forks import LOCKS
 from audiostream.pcm import (
     ENCODINGS,
     check_buffersize,
@@ -28,8 +35,12 @@ if TYPE_CHECKING:
 __all__ = ("Fault", "ManualDevice")
 
 Fault = Literal["underrun", "overrun", "jitter", "stall", "resume", "die", "end"]
+FAULTS: tuple[str, ...] = get_args(Fault)
 
 DEFAULT_PERIOD = 256
+
+MAX_STEP = 1 << 28
+"""Frames of one step, whose sound is returned in one array."""
 
 
 class ManualDevice(Device):
@@ -76,9 +87,7 @@ class ManualDevice(Device):
         self.channels = None if channels is None else check_channels(channels)
         self.buffersize = None if buffersize is None else check_buffersize(buffersize) or None
         self.encoding = None if encoding is None else check_encoding(encoding)
-        if not 0.0 <= latency <= 10.0:
-            raise FormatError(f"latency={latency} is outside 0 to 10 seconds; try 0.01")
-        self.latency = float(latency)
+        self.latency = check_number(latency, "latency", 0, 10, "in seconds, try 0.01")
         self._time = 0.0
         self._frames = 0
         self._stalled = False
@@ -90,6 +99,7 @@ class ManualDevice(Device):
         self._end = False
         # Re-entrant: a callback's bell may lead to code that steps again.
         self._lock = threading.RLock()
+        LOCKS.add(self, _lock=threading.RLock)
 
     # --- the device --------------------------------------------------------------
 
@@ -148,13 +158,12 @@ class ManualDevice(Device):
         Raises
         ------
         FormatError
-            If `frames` is negative, or no whole number.
+            If `frames` is negative, more than 2**28, or no whole number.
         """
         import numpy as np
 
-        frames = check_integer(frames, "frames", "frames")
-        if frames < 0:
-            raise FormatError(f"frames={frames}: time does not go back; step 0 or more")
+        hint = "0 or a few seconds' frames, since time does not go back"
+        frames = check_integer(frames, "frames", "frames", least=0, most=MAX_STEP, hint=hint)
         with self._lock:
             output = self._streams.get("output")
             shape = output.parameters if output else None
@@ -228,7 +237,8 @@ class ManualDevice(Device):
         ----------
         array : array_like
             (frames,) or (frames, channels) at the device's rate: int8, int16 or float
-            as the open input's device encoding wants it; full scale is full scale.
+            as the open input's device encoding wants it; full scale is full scale.  Typed
+            buffers are arrays, and bytes are whole frames in that encoding.
 
         Raises
         ------
@@ -236,6 +246,8 @@ class ManualDevice(Device):
             If no input is open, so that the format is not known.
         FormatError
             If the shape or dtype does not fit.
+        TypeError
+            If it is neither bytes-like nor a list of numbers.
         """
         import numpy as np
 
@@ -245,7 +257,7 @@ class ManualDevice(Device):
                 raise DeviceError("no input is open on this ManualDevice; open one, then feed")
             parameters = source.parameters
             dtype = np.dtype(ENCODINGS[parameters.encoding])
-            samples = np.asarray(array)
+            samples = self._fed(array, parameters)
             if samples.ndim == 1:
                 samples = samples[:, None]
             if samples.ndim != 2 or samples.shape[1] not in (1, parameters.channels):
@@ -257,7 +269,7 @@ class ManualDevice(Device):
                 scale = 1.0 if dtype.kind == "f" else 2.0 ** (parameters.encoding - 1)
                 top = np.inf if dtype.kind == "f" else scale - 1
                 samples = np.clip(samples * scale, -scale if np.isfinite(top) else -np.inf, top)
-                samples = np.rint(samples) if dtype.kind == "i" else samples
+                samples = np.rint(np.nan_to_num(samples)) if dtype.kind == "i" else samples
             elif samples.dtype != dtype:
                 raise FormatError(
                     f"dtype {samples.dtype} does not fit the input's {dtype}; "
@@ -266,6 +278,27 @@ class ManualDevice(Device):
             block = np.empty((len(samples), parameters.channels), dtype)
             block[:] = samples
             self._feed.append(block)
+
+    @staticmethod
+    def _fed(given: Any, parameters: Parameters) -> np.ndarray:
+        """What is fed, as an array."""
+        import numpy as np
+
+        if isinstance(given, list | tuple):
+            try:
+                return np.asarray(given)
+            except (ValueError, OverflowError) as error:
+                raise FormatError(f"array={shown(given)} is no array: {error}") from error
+        audio = check_audio(given)
+        if isinstance(audio, np.ndarray):
+            return audio
+        width = parameters.channels * parameters.encoding // 8
+        if len(audio) % width:
+            raise FormatError(
+                f"{len(audio)} bytes are not whole frames of {width} bytes; feed whole frames"
+            )
+        dtype = ENCODINGS[parameters.encoding]
+        return np.frombuffer(audio, dtype).reshape(-1, parameters.channels)
 
     def fault(self, kind: Fault) -> None:
         """Make the device misbehave.
@@ -286,6 +319,7 @@ class ManualDevice(Device):
         FormatError
             For any other word.
         """
+        check_choice(kind, "kind", FAULTS)
         with self._lock:
             if kind == "underrun":
                 self._flags["output"] |= 4
@@ -297,13 +331,8 @@ class ManualDevice(Device):
                 self._stalled = kind == "stall"
             elif kind == "die":
                 self._dead = True
-            elif kind == "end":
-                self._end = True
             else:
-                raise FormatError(
-                    f"fault({kind!r}): try 'underrun', 'overrun', 'jitter', 'stall', "
-                    "'resume', 'die' or 'end'"
-                )
+                self._end = True
 
 
 class ManualStream(DeviceStream):

@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from typing import Any
 
+from audiostream.checks import check_integer, shown
 from audiostream.device import portaudio
 from audiostream.device.base import Device, Direction
 from audiostream.device.virtual import FileDevice, LoopbackDevice, NullDevice
 from audiostream.errors import FormatError, NoDeviceError
 
-__all__ = ("find", "input_sources", "output_devices")
+__all__ = ("check_name", "find", "input_sources", "output_devices")
 
 VARIABLES: dict[Direction, str] = {
     "output": "AUDIOSTREAM_OUTPUT",
     "input": "AUDIOSTREAM_INPUT",
 }
 """Environment variables that stand in for ``"default"``."""
+
+
+def check_name(name: Any, argument: str) -> str | int | Device:
+    """Return what stands for a device: a name, an index as an int, or a device itself.
+
+    Parameters
+    ----------
+    argument : str
+        The argument's name, for the message.
+
+    Raises
+    ------
+    FormatError
+        For anything else, and a name that no device and no file can have.
+    """
+    if isinstance(name, Device):
+        return name
+    with contextlib.suppress(FormatError, UnicodeError):
+        if not isinstance(name, str):
+            return check_integer(name, argument, least=-(1 << 31), most=1 << 31)
+        if b"\0" not in os.fsencode(name):
+            return name
+    raise FormatError(
+        f'{argument}={shown(name)} is no device; try "default" or "null", another name, an '
+        "index or a ManualDevice"
+    )
 
 
 def find(name: str | int | Device, direction: Direction) -> Device:
@@ -34,13 +63,9 @@ def find(name: str | int | Device, direction: Direction) -> Device:
     FormatError
         If `name` is no name at all.
     """
+    name = check_name(name, "device" if direction == "output" else "source")
     if isinstance(name, Device):
         return name
-    if isinstance(name, bool) or not isinstance(name, str | int):
-        raise FormatError(
-            f"a device is given by name, index or as a ManualDevice, not {name!r}; "
-            'try "default" or "null"'
-        )
     if name == "default":
         name = os.environ.get(VARIABLES[direction]) or "default"
     if isinstance(name, str):

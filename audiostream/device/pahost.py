@@ -3,8 +3,12 @@
 PortAudio is not trusted to return (a frozen sound server blocks every call, a killed
 jackd blocks ``Pa_StopStream`` for 600 s), so each call that can block runs on a
 daemon thread under a time limit.  What passes the limit is abandoned: that thread
-is left to itself, all that it or the audio thread may touch is kept for the life of
-the process, and a new worker takes over.
+is left to itself, all that it or the audio thread may touch is kept until the call
+returns, if it ever does, and a new worker takes over.
+
+Nor is it trusted with JACK: it aborts the process where it calls a server that has ended
+(:mod:`audiostream.device.pajack`).  A copy of PortAudio that has lost its server is left
+alone for good, and another copy takes over.
 """
 
 from __future__ import annotations
@@ -35,6 +39,10 @@ opening after it start PortAudio once."""
 
 class TimeLimitError(DeviceError):
     """A call into PortAudio did not come back in time and was abandoned."""
+
+
+def _nothing() -> None:
+    """Nothing to do."""
 
 
 # ------------------------------------------------------------------- the worker
@@ -84,11 +92,45 @@ class Worker:
 # --------------------------------------------------------------------- the host
 
 
+class Copy:
+    """One copy of PortAudio in this process, and what the host knows of it.
+
+    Attributes
+    ----------
+    streams, stuck : dict
+        The open ones, and those whose calls hang, or would, by their ids.
+    """
+
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.running = False
+        self.starting: Job[Devices] | None = None
+        self.devices: Devices | None = None
+        self.listed_at = float("-inf")
+        self.streams: dict[int, Held] = {}
+        self.stuck: dict[int, Held] = {}
+        self._lost = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether its JACK server has ended: it is never listed, ended or opened on again."""
+        return self._lost or self.library.lost
+
+    def lose(self) -> None:
+        """Note that its JACK server has ended, or that PortAudio may have lost it."""
+        self._lost = True
+
+
 class Held(Protocol):
     """An open stream, as the host sees it."""
 
+    copy: Copy
+
     def detach(self) -> None:
         """Never touch PortAudio again."""
+
+    def free(self) -> None:
+        """JACK's audio thread has ended: let go of what it may have touched."""
 
 
 class PortAudioHost:
@@ -96,7 +138,7 @@ class PortAudioHost:
 
     Nothing is imported or started before the first use.  With no stream open,
     PortAudio is started anew for each list of devices, since it reads the list only
-    then.  Once a stream was abandoned it is never ended again: that would hang too.
+    then.  While a stream is abandoned it is not ended: that would hang too.
 
     Parameters
     ----------
@@ -116,17 +158,13 @@ class PortAudioHost:
         self.start_limit = start_limit
         self.forked = False
         self._make_library = make_library
-        self._library: Library | None = None
+        self._copy: Copy | None = None
         self._lock = threading.RLock()
         self._stderr = StderrFilter()
         self._worker: Worker | None = None
         self._used = False
-        self._running = False
-        self._abandoned = False
-        self._starting: Job[Devices] | None = None
-        self._devices: Devices | None = None
-        self._listed_at = float("-inf")
-        self._streams: dict[int, Held] = {}
+        self._asking: Job[bool] | None = None
+        self._lost: list[Copy] = []  # what was left alone, and still keeps streams
         # What the audio thread or a stuck call may touch.  It is never freed, not even
         # when the interpreter ends: PyAudio closes a stream as it is freed (deadlock on
         # JACK; in a forked child it takes the parent's sound away), and a callback's
@@ -153,6 +191,8 @@ class PortAudioHost:
         function: Callable[[], T],
         limit: float | None = None,
         quiet: bool = False,
+        abandoned: Callable[[], None] = _nothing,
+        returned: Callable[[], None] = _nothing,
     ) -> T:
         """Run `function` on the worker and return what it returns.
 
@@ -164,21 +204,31 @@ class PortAudioHost:
             Seconds; None is the host's own limit.
         quiet : bool
             Keep PortAudio's noise off stderr meanwhile.
+        abandoned, returned : callable
+            If it does not return in time, `abandoned` is called at once, and `returned`
+            once it has returned after all, on the thread that it ran on.
 
         Raises
         ------
         TimeLimitError
-            If it did not return in time.  It is left running for good.
+            If it did not return in time.  It is left running.
         DeviceError
             In a forked child, and when the interpreter is ending.
         """
         self.check_process()
         with self._lock:
-            return self._wait(
-                doing, Job(function), self.limit if limit is None else limit, quiet
-            )
+            limit = self.limit if limit is None else limit
+            return self._wait(doing, Job(function), limit, quiet, abandoned, returned)
 
-    def _wait(self, doing: str, job: Job[T], limit: float, quiet: bool) -> T:
+    def _wait(
+        self,
+        doing: str,
+        job: Job[T],
+        limit: float,
+        quiet: bool = False,
+        abandoned: Callable[[], None] = _nothing,
+        returned: Callable[[], None] = _nothing,
+    ) -> T:
         self._used = True
         if self._worker is None:
             try:
@@ -189,9 +239,12 @@ class PortAudioHost:
             self._worker.submit(job)
             in_time = job.done.wait(limit)
         if not in_time:
-            self._worker.end()
-            self._worker = None
+            worker, self._worker = self._worker, None
             self._kept[id(job)] = job
+            abandoned()
+            worker.submit(Job(lambda: self._kept.pop(id(job), None)))
+            worker.submit(Job(returned))
+            worker.end()
             raise TimeLimitError(
                 f"{doing} did not return within {limit:g} s and was abandoned: the sound "
                 "server or the driver hangs; restart it, then open the device again"
@@ -209,7 +262,7 @@ class PortAudioHost:
     # -- lifetime
 
     @contextlib.contextmanager
-    def using(self) -> Iterator[tuple[Library, Devices]]:
+    def using(self) -> Iterator[tuple[Copy, Devices]]:
         """Hold the host, PortAudio running, and its list of devices, as new as can be.
 
         Raises
@@ -219,71 +272,158 @@ class PortAudioHost:
         """
         self.check_process()
         with self._lock:
-            if self._library is None:
-                self._library = self._make_library()
             try:
-                yield self._library, self._list(self._library)
+                yield self._list()
             except BaseException:  # a device is missing or does not open: look again
                 self.outdated()
                 raise
 
-    def _list(self, library: Library) -> Devices:
-        pinned = bool(self._streams) or self._abandoned
-        fresh = time.monotonic() - self._listed_at < FRESH
-        if self._devices is not None and (pinned or fresh):
-            return self._devices
-        job = self._starting
-        if job is None:
-            job = Job(lambda: self._restart(library))
+    def _free_lost(self) -> None:
+        """Let go of what lost copies keep, once that is safe."""
+        for copy in tuple(self._lost):
+            if copy.stuck and copy.library.is_silent():
+                for stream in tuple(copy.stuck.values()):
+                    stream.free()
+            if not copy.stuck and not copy.streams:
+                self._lost.remove(copy)
+
+    def _list(self) -> tuple[Copy, Devices]:
+        self._free_lost()
+        copy = self._present()
+        pinned = bool(copy.streams) or bool(copy.stuck)
+        fresh = time.monotonic() - copy.listed_at < FRESH
+        if copy.devices is not None and (pinned or fresh):
+            return copy, copy.devices
+        if copy.running and copy.starting is None:
             try:
-                self._starting = job
+                self.ask_jack(copy)
+            except DeviceError:
+                if copy.lost:
+                    copy = self._present()
+                elif copy.devices is not None:
+                    return copy, copy.devices  # JACK is frozen, other devices may do
+                else:
+                    raise
+        job = copy.starting
+        if job is None:
+            job = Job(lambda: self._restart(copy))
+            try:
+                copy.starting = job
                 self._wait("starting PortAudio", job, self.start_limit, quiet=True)
             except TimeLimitError:
                 raise  # and remember the job: PortAudio cannot be started twice at once
             except BaseException:
-                self._starting = None
+                copy.starting = None
                 raise
         elif not job.done.is_set():
             raise DeviceError(
                 "PortAudio is still starting: the sound server does not answer; restart "
                 'it, or use a virtual device such as "null"'
             )
-        self._starting = None
-        self._devices = job.result()
-        self._listed_at = time.monotonic()
-        return self._devices
+        copy.starting = None
+        copy.devices = job.result()
+        copy.listed_at = time.monotonic()
+        return copy, copy.devices
 
-    def _restart(self, library: Library) -> Devices:
-        if self._running:
-            self._running = False
-            self._devices = None
-            library.terminate()
-        library.initialise()
-        self._running = True
-        return library.devices()
+    def _present(self) -> Copy:
+        """Return the copy in use, or the next one if its JACK server has ended."""
+        copy = self._copy
+        if copy is None:
+            copy = Copy(self._make_library())
+        elif copy.lost:
+            lost, copy = copy, Copy(copy.library.another())
+            self._lost.append(lost)
+        if copy is not self._copy:
+            self._copy = copy
+            self._kept[id(copy)] = copy  # JACK's thread writes to what its library holds
+        return copy
+
+    def _restart(self, copy: Copy) -> Devices:
+        if copy.running:
+            copy.running = False
+            copy.devices = None
+            copy.library.terminate()
+        copy.library.initialise()
+        copy.running = True
+        return copy.library.devices()
+
+    def ask_jack(self, copy: Copy, limit: float | None = None) -> None:
+        """Return if what follows at once cannot fail on account of JACK.
+
+        That is so where `copy` uses no JACK, and where its server has just answered.
+
+        Raises
+        ------
+        DeviceError
+            If the server has ended, or does not answer within `limit` seconds (None is the
+            host's own limit).
+        """
+        self.check_process()
+        with self._lock:
+            if copy.library.uses_jack and not copy.lost:
+                if self._asking is not None and not self._asking.done.is_set():
+                    raise DeviceError("the JACK server does not answer; restart it")
+                self._asking = job = Job(copy.library.answers)
+                limit = self.limit if limit is None else limit
+                try:
+                    if not self._wait("asking the JACK server", job, limit):
+                        copy.lose()
+                except TimeLimitError:
+                    raise  # and remember the question: it hangs as long as the server
+                except BaseException:
+                    self._asking = None
+                    raise
+            if copy.lost:
+                raise DeviceError(
+                    "the JACK server has ended; start it and open the device again"
+                )
+
+    def await_jack(self, copy: Copy) -> bool:
+        """Wait, on a thread that has nothing else to do, for JACK's server to answer.
+
+        Returns
+        -------
+        bool
+            True as for :meth:`ask_jack`; False if the server has ended, or cannot be asked.
+        """
+        while not copy.lost:
+            try:
+                self.ask_jack(copy)
+            except DeviceError:
+                asking = self._asking
+                if asking is None:
+                    return False
+                asking.done.wait()
+            else:
+                return True
+        return False
 
     def outdated(self) -> None:
         """Have the list of devices read again at the next use: a device did not open."""
-        self._listed_at = float("-inf")
+        if self._copy is not None:
+            self._copy.listed_at = float("-inf")
 
     def shutdown(self, limit: float = LIMIT) -> None:
         """End PortAudio for the end of the process, in `limit` seconds.  Never raises.
 
         Streams that are still open are detached first.  Nothing is done in a forked
-        child, nor when a stream was abandoned.
+        child, nor while a stream is abandoned, nor where JACK does not answer.
         """
+        end = time.monotonic() + limit
         if self.forked or not self._lock.acquire(timeout=limit):
             return
         try:
-            if not self._running or self._abandoned:
+            copy = self._copy
+            if copy is None or not copy.running or copy.stuck:
                 return
-            for stream in tuple(self._streams.values()):
-                stream.detach()
-            library, self._devices = self._library, None
-            assert library is not None
-            self._running = False
             with contextlib.suppress(DeviceError):  # nobody is left to tell
-                self.call("ending PortAudio", library.terminate, limit)
+                self.ask_jack(copy, limit)
+                for stream in tuple(copy.streams.values()):
+                    stream.detach()
+                copy.running = False
+                copy.devices = None
+                left = max(end - time.monotonic(), 0.0)
+                self.call("ending PortAudio", copy.library.terminate, left)
         finally:
             self._lock.release()
 
@@ -292,21 +432,24 @@ class PortAudioHost:
     def hold(self, stream: Held) -> None:
         """Count `stream` as open and keep it, with all that it refers to."""
         with self._lock:
-            self._streams[id(stream)] = stream
+            stream.copy.streams[id(stream)] = stream
             self._kept[id(stream)] = stream
 
     def release(self, stream: Held, keep: bool = False) -> None:
         """Count `stream` as closed; with `keep`, its memory is in use for good."""
         with self._lock:
-            self._streams.pop(id(stream), None)
+            copy = stream.copy
+            copy.streams.pop(id(stream), None)
+            if copy.stuck.pop(id(stream), None) is not None:
+                copy.listed_at = float("-inf")
             if not keep:
                 self._kept.pop(id(stream), None)
 
     def abandon(self, stream: Held) -> None:
-        """Keep `stream` for good, and PortAudio running: one of its calls hangs."""
+        """Keep `stream`, and PortAudio running: one of its calls hangs, or would."""
         with self._lock:
-            self._abandoned = True
             self.release(stream, keep=True)
+            stream.copy.stuck[id(stream)] = stream
 
 
 HOST = PortAudioHost()

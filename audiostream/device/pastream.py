@@ -168,6 +168,7 @@ class NativeStream:
         callback: Callback,
     ) -> None:
         self._symbols = _Symbols(library)
+        self._callback = callback  # kept as long as this is
         self._stream = ctypes.c_void_p()
         side = _StreamParameters(
             device,

@@ -23,15 +23,14 @@ from audiostream.device.base import (
     Request,
 )
 from audiostream.device.callback_path import callback_path
-from audiostream.device.pahost import HOST, PortAudioHost, TimeLimitError
-from audiostream.device.palibrary import DeviceInfo, Devices, Library
+from audiostream.device.pahost import HOST, Copy, PortAudioHost, TimeLimitError
+from audiostream.device.pajack import JACK
+from audiostream.device.palibrary import DeviceInfo, Devices
 from audiostream.device.pastream import RawStream, StatusError
 from audiostream.errors import DeviceError, NoDeviceError, StreamClosedError
 from audiostream.pcm import MAX_CHANNELS
 
 __all__ = ("PortAudioDevice", "find", "input_names", "output_names")
-
-JACK = 12  # paJACK
 
 INVALID_CHANNELS = -9998
 INVALID_RATE = -9997
@@ -172,11 +171,11 @@ class PortAudioDevice(Device):
         self._host = host
 
     def open(self, request: Request, callback: Callback) -> PortAudioStream:
-        with self._host.using() as (library, devices):
+        with self._host.using() as (copy, devices):
             info = match(devices, self._query, request.direction)
-            stream = PortAudioStream(self._host, self.name, info, callback)
+            stream = PortAudioStream(self._host, copy, self.name, info, callback)
             try:
-                stream.open(library, request)
+                stream.open(request)
             except BaseException:
                 stream.close()
                 raise
@@ -218,15 +217,23 @@ class PortAudioStream(DeviceStream):
     """
 
     def __init__(
-        self, host: PortAudioHost, name: str, info: DeviceInfo, callback: Callback
+        self,
+        host: PortAudioHost,
+        copy: Copy,
+        name: str,
+        info: DeviceInfo,
+        callback: Callback,
     ) -> None:
         self._host = host
+        self.copy = copy
         self._name = name
         self._info = info
         self._callback = callback
         self._raw: RawStream | None = None
         self._started = False
         self._closed: bool | None = None  # what close() returned
+        self._given_back = False
+        self._when_closed: Callable[[], None] | None = None
         self._last_time = 0.0
         self._control = threading.RLock()  # one start, stop or close at a time
         # Held for the queries, which never block, and to forbid them: after that none
@@ -235,7 +242,7 @@ class PortAudioStream(DeviceStream):
         self._reachable = False
         host.hold(self)
 
-    def open(self, library: Library, request: Request) -> None:
+    def open(self, request: Request) -> None:
         """Open as close to `request` as the device can; once only."""
         path = callback_path()
         info, direction = self._info, request.direction
@@ -249,10 +256,14 @@ class PortAudioStream(DeviceStream):
 
             def attempt(wanted: Parameters = wanted) -> RawStream:
                 # Kept from here on, so that an interrupted caller can still close it.
-                self._raw = library.open(path, info.index, direction, wanted, self._callback)
+                self._raw = self.copy.library.open(
+                    path, info.index, direction, wanted, self._callback
+                )
                 return self._raw
 
             try:
+                if self._is_jack():
+                    self._host.ask_jack(self.copy)
                 raw = self._call("opening", attempt, quiet=True)
                 break
             except TimeLimitError:
@@ -265,7 +276,9 @@ class PortAudioStream(DeviceStream):
                 channels = value if name == "channels" else channels
                 encoding = value if name == "encoding" else encoding
         latency = raw.latency if math.isfinite(raw.latency) else 0.0
-        latency = min(max(latency, 0.0), MAX_LATENCY)
+        # JACK declares 0 for ports that lead to no hardware.  A block is heard after the one
+        # that is being played.
+        latency = min(latency if latency > 0 else frames / rate, MAX_LATENCY)
         self.parameters = Parameters(rate, channels, encoding, frames, latency)
         with self._guard:
             self._reachable = True
@@ -291,6 +304,7 @@ class PortAudioStream(DeviceStream):
         with self._control:
             raw = self._open_stream("start")
             if not self._started:
+                self._refuse_if_lost()
                 self._call("starting", raw.start)
                 self._started = True
 
@@ -299,12 +313,7 @@ class PortAudioStream(DeviceStream):
         with self._control:
             raw = self._open_stream("stop")
             if self._started:
-                if self._lost():
-                    self._abandon()
-                    raise DeviceError(
-                        f"{self._name!r} has ended: its JACK server is gone; start the "
-                        "server and open the device again"
-                    )
+                self._refuse_if_lost()
                 self._call("stopping", raw.stop)
                 self._started = False
 
@@ -317,34 +326,63 @@ class PortAudioStream(DeviceStream):
             return self._closed
 
     def _close(self) -> bool:
-        if self._lost():
+        if self._raw is not None and self._lost():
             self._abandon()
             return False
         with self._guard:
             self._reachable = False
+        return self._give_back()
+
+    def _give_back(self) -> bool:
         try:
             # Each is a call of its own, so that an abandoned stop that returns after
             # all (after 600 s, for a killed jackd) is not followed by a close, which
             # then aborts the process.
             if self._raw is None:
-                self._call("closing", _nothing)  # an interrupted open ends before it
+                self._call("awaiting", _nothing)  # an interrupted open ends before it
             if self._raw is not None and self._started:
                 with contextlib.suppress(StatusError):  # what counts is whether it closes
                     self._call("stopping", self._raw.stop)
             if self._raw is not None:
-                self._call("closing", self._raw.close)
+                self._call("closing", self._close_raw)
         except TimeLimitError:
             return False
         except DeviceError:
             self._host.release(self, keep=True)
             return False
-        self._raw = None
-        self._host.release(self)
+        self._let_go()
         return True
+
+    def _close_raw(self) -> None:
+        assert self._raw is not None
+        self._raw.close()
+        self._raw = None
+
+    def _let_go(self) -> None:
+        self._host.release(self)
+        with self._guard:
+            self._given_back = True
+            function, self._when_closed = self._when_closed, None
+        if function is not None:
+            function()
+
+    def when_closed(self, function: Callable[[], None]) -> None:
+        with self._guard:
+            if not self._given_back:
+                self._when_closed = function
+                return
+        function()
 
     def detach(self) -> None:
         """Never touch PortAudio again; the callback may still run."""
         self._abandon()
+
+    def free(self) -> None:
+        """JACK's audio thread has ended: let go of what it may have touched."""
+        if self._is_jack():
+            # PyAudio keeps its streams itself, and would close one that is freed.
+            self._raw = None
+            self._let_go()
 
     def _abandon(self) -> None:
         with self._guard:
@@ -352,12 +390,31 @@ class PortAudioStream(DeviceStream):
         self._closed = False
         self._host.abandon(self)
 
+    def _finish(self, doing: str) -> None:
+        """Give everything back: a call that was abandoned has returned.  On its thread."""
+        if self._is_jack():
+            if doing == "opening":  # after that PortAudio aborts sooner or later
+                self.copy.lose()
+                return
+            if not self._host.await_jack(self.copy):
+                return  # this stream is left alone for good
+        if doing in ("starting", "stopping"):
+            self._started = doing == "starting"
+        if doing != "closing":
+            self._give_back()
+        elif self._raw is None:
+            self._let_go()
+        else:  # it could not be closed
+            self._host.release(self, keep=True)
+
     def _call(self, doing: str, function: Callable[[], T], quiet: bool = False) -> T:
-        try:
-            return self._host.call(f"{doing} {self._name!r}", function, quiet=quiet)
-        except TimeLimitError:
-            self._abandon()
-            raise
+        return self._host.call(
+            f"{doing} {self._name!r}",
+            function,
+            quiet=quiet,
+            abandoned=self._abandon,
+            returned=lambda: self._finish(doing),
+        )
 
     def _open_stream(self, doing: str) -> RawStream:
         if self._closed is not None or self._raw is None:
@@ -373,7 +430,7 @@ class PortAudioStream(DeviceStream):
             return False
         with self._guard:
             raw = self._raw
-            if not self._reachable or raw is None:
+            if not self._reachable or raw is None or (self._is_jack() and self.copy.lost):
                 return False
             return not self._started or raw.active() or raw.stopped()
 
@@ -381,13 +438,28 @@ class PortAudioStream(DeviceStream):
         """Seconds on the device's clock; on a closed stream, when it was last asked."""
         if not self._host.forked:
             with self._guard:
-                if self._reachable and self._raw is not None:
+                # What it reads of a JACK server that has ended may be unmapped.
+                lost = self._is_jack() and self.copy.lost
+                if self._reachable and self._raw is not None and not lost:
                     self._last_time = self._raw.time()
         return self._last_time
 
+    def _is_jack(self) -> bool:
+        return self._info.api_type == JACK
+
     def _lost(self) -> bool:
-        """Whether the JACK server was killed: every call on this stream would hang."""
-        return self._info.api_type == JACK and self._started and not self.alive()
+        """Whether the JACK server has ended: every call on this stream would hang."""
+        if self._is_jack() and not self.copy.lost and self._started and not self.alive():
+            self.copy.lose()
+        return self._is_jack() and self.copy.lost
+
+    def _refuse_if_lost(self) -> None:
+        if self._lost():
+            self._abandon()
+            raise DeviceError(
+                f"{self._name!r} has ended: its JACK server is gone; start the "
+                "server and open the device again"
+            )
 
 
 def _nothing() -> None:

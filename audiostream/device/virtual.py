@@ -8,6 +8,7 @@ something is plugged in or out; a virtual device's time may stand still, so noth
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -18,15 +19,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiostream.device import wav
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.callback_path import VARIABLE, callback_path, through_python
-from audiostream.errors import DeviceError, NoDeviceError
+from audiostream.device.wavfile import OPEN_FILES, WavFile
+from audiostream.errors import AudioException, DeviceError, FormatError, NoDeviceError
+from audiostream.soundfiles import open_sound
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = ("FileDevice", "LoopbackDevice", "NullDevice")
+
+log = logging.getLogger("audiostream")
 
 MAX_INPUTS = 64
 """Inputs that one loopback can serve."""
@@ -222,29 +226,17 @@ class NullDevice(Device):
 class _FileSink(VirtualStream):
     """A speaker that renders to a WAV file, complete once it is closed."""
 
-    def __init__(self, clock: Clock, request: Request, callback: Callback, fd: int) -> None:
+    def __init__(
+        self, clock: Clock, request: Request, callback: Callback, file: WavFile
+    ) -> None:
         super().__init__(clock, request, callback)
-        self._fd = fd
-        clock.pour_into(fd)
-
-    def _header(self, data_bytes: int) -> bytes:
-        p = self.parameters
-        return wav.header(p.rate, p.channels, p.encoding, data_bytes)
+        self._file = file
+        clock.pour_into(file.fd)
+        file.keep_readable(lambda: clock["sink_bytes"])
 
     def _release(self) -> None:
         self._clock.pour_into(-1)
-        p = self.parameters
-        # A disk may have been full within a frame.  Whole ones have an even length, as
-        # RIFF's chunks must.
-        data_bytes = self._clock["sink_bytes"]
-        data_bytes -= data_bytes % (p.channels * p.encoding // 8)
-        try:
-            header = self._header(data_bytes)
-            os.ftruncate(self._fd, len(header) + data_bytes)
-            os.lseek(self._fd, 0, os.SEEK_SET)
-            os.write(self._fd, header)
-        finally:
-            os.close(self._fd)
+        self._file.complete(self._clock["sink_bytes"])
         lost = self._clock["sink_failed"]
         if lost:
             raise DeviceError(
@@ -266,7 +258,14 @@ class FileDevice(Device):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.path = Path(name.removeprefix("file:")).expanduser()
+        path = Path(name.removeprefix("file:"))
+        try:
+            self.path = path.expanduser()
+        except RuntimeError as error:
+            raise NoDeviceError(
+                f"{name!r} is in the home folder of a user who has none; "
+                f"try file:./{path} for a folder of that name"
+            ) from error
 
     def open(self, request: Request, callback: Callback) -> DeviceStream:
         if request.direction == "output":
@@ -276,51 +275,40 @@ class FileDevice(Device):
     def _open_sink(self, request: Request, callback: Callback) -> DeviceStream:
         if self.path.suffix.lower() != ".wav":
             raise DeviceError(f"{self.name!r}: only WAV is written; try file:{self.path}.wav")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
-        try:
-            fd = os.open(self.path, flags, 0o666)
-        except OSError as error:
-            raise DeviceError(
-                f"cannot write {str(self.path)!r} ({error.strerror}); "
-                "see that its folder exists and can be written to"
-            ) from error
         encoding = 32 if request.encoding == 32 else 16
         p = replace(_as_asked(request), encoding=encoding)
+        callback = _reachable(callback)  # may raise, and must not touch the file
+        file = WavFile(self.path, p)
         try:
-            os.write(fd, wav.header(p.rate, p.channels, p.encoding, 0))
-            return _FileSink(Clock(p), request, _reachable(callback), fd)
-        except OSError as error:
-            os.close(fd)
-            raise DeviceError(
-                f"cannot write {str(self.path)!r} ({error.strerror}); "
-                "see that there is room on the disk"
-            ) from error
+            return _FileSink(Clock(p), request, callback, file)
         except BaseException:
-            os.close(fd)
+            file.close()
             raise
 
     def _open_source(self, request: Request, callback: Callback) -> DeviceStream:
+        if self.path in OPEN_FILES:
+            raise DeviceError(
+                f"{str(self.path)!r} is being written by an output of this program; close that "
+                'one first, or hear it while it plays: output.monitor(), or "loopback:NAME"'
+            )
         if not self.path.is_file():
             raise NoDeviceError(
                 f"there is no file {str(self.path)!r} to play as a microphone; "
                 'check the path, or try "null"'
             )
         try:
-            import soundfile
-        except ImportError as error:
-            raise DeviceError(
-                "reading audio files needs soundfile: "
-                "try python -m pip install 'audiostream[files]'"
-            ) from error
-        try:
-            with soundfile.SoundFile(self.path) as file:
+            with open_sound(self.path) as file:
                 whole = file.subtype in {"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"}
-                source = file.read(dtype="int16" if whole else "float32", always_2d=True)
-                rate, channels = file.samplerate, file.channels
-        except soundfile.LibsndfileError as error:
-            raise DeviceError(
-                f"{str(self.path)!r} is no audio file that libsndfile reads ({error})"
-            ) from error
+                source, damage = file.read_all("int16" if whole else "float32")
+                rate, channels = file.rate, file.channels
+        except FormatError:
+            raise
+        except AudioException as error:
+            raise DeviceError(str(error)) from error
+        if damage is not None:
+            if not len(source):
+                raise DeviceError(str(damage)) from damage
+            log.warning("%s; what came before is played", damage)
         parameters = _as_asked(
             replace(request, rate=rate, channels=channels, encoding=16 if whole else 32)
         )

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import threading
 
+from audiostream.forks import LOCKS
+
 __all__ = ("Bell",)
 
 
@@ -35,6 +37,7 @@ class Bell:
 
     def __init__(self, index: int) -> None:
         self._lock = threading.RLock()  # re-entrant: a finalizer may run anywhere
+        LOCKS.add(self, _lock=threading.RLock)
         self.closed = True
         self.may_close = False
         self.index = index

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from audiostream.checks import check_integer
+from audiostream.checks import check_integer, check_number, shown
 from audiostream.device.base import Device
 from audiostream.engine.bell import Bell
+from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
-from audiostream.engine.stream import Stream
+from audiostream.engine.stream import Stream, until
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format
 
 __all__ = ("Capture",)
 
 MAX_QUEUE = 600.0
+HANDING = 0.1
+"""Seconds that a close waits for a user's function: it may wait for who closes."""
+
 SPARE = 1.25
 """The ring over the queue's limit: room for the writer beyond what a reader copies."""
 
@@ -50,15 +57,16 @@ class Capture(Stream):
         closed_error: type[StreamClosedError] = StreamClosedError,
         end_error: type[EndOfStream] = EndOfStream,
     ) -> None:
-        frames = check_integer(buffersize, "buffersize", "frames")
+        frames = check_integer(buffersize, "buffersize", "frames", hint="1024, or -1")
         super().__init__(format, max(frames, 0), device, closed_error)
         self._width = format.frame_bytes
-        if not 0 < queue <= MAX_QUEUE:
-            raise FormatError(f"queue={queue!r} is outside 0 to {MAX_QUEUE:g} seconds; try 4.0")
+        queue = check_number(queue, "queue", 1e-6, MAX_QUEUE, "seconds, try 4.0")
         self.end_error = end_error
         self._seconds = queue
         # Not the stream's lock: reading never waits for a device that starts or stops.
         self._reading = threading.RLock()
+        LOCKS.add(self, _reading=threading.RLock)
+        self._handing: set[tuple[int, object]] = set()  # calls of users' functions, by thread
         self._read = 0  # the device's frame to read next
         self._dropped = 0  # own frames
         self._given = 0  # bytes that were handed out
@@ -70,6 +78,8 @@ class Capture(Stream):
         self._scratch_address = 0
         self._resampler: Any = None
         self.bell: Bell | None = None
+        self._is_metered = False
+        self._has_warned = False
 
     def _entry(self) -> int:
         return self.kernels.capture
@@ -94,6 +104,32 @@ class Capture(Stream):
         self._arming = tuple(map(self.address_of, ("wake_commit", "commit", "armed")))
         if self._ratio != 1:
             self._resampler = resampler(self.kernels, p.rate, self.format.rate, self._middle)
+
+    def hand_out(self, data: bytes, callback: Callable[[bytes], object]) -> bool:
+        """Call a user's function with a buffer, unless the stream is closed; False if it is."""
+        call = threading.get_ident(), object()
+        self._handing.add(call)  # before the look, so that a close sees one of the two
+        try:
+            if self.is_closed:
+                return False
+            callback(data)
+            return True
+        finally:
+            self._handing.discard(call)
+
+    def close(self) -> None:
+        """Stop and give everything back; see :meth:`Stream.close`.
+
+        No buffer is handed out once this returns.  One that another thread hands out just now
+        is waited for, but no longer than :data:`HANDING`.
+        """
+        self._warn_if_unread()
+        try:
+            super().close()
+        finally:
+            here = threading.get_ident()
+            others = {call for call in self._handing.copy() if call[0] != here}
+            until(lambda: others.isdisjoint(self._handing), HANDING)
 
     def _closed(self, gone: bool) -> None:
         with self._reading:
@@ -131,10 +167,32 @@ class Capture(Stream):
 
     def level(self, seconds: float) -> Level:
         """How loud the last `seconds` were that have been captured, read or not."""
+        self._is_metered = True
         frames = round(check_window(seconds) * self.parameters.rate)
         last = self._commit()
         peak, power = self.meter.total(last - frames, last, last)
         return Level.of(peak, power, frames * self.parameters.channels)
+
+    # --- never read --------------------------------------------------------------
+
+    def look_for_life(self) -> None:
+        if not self.is_instant:  # else what is said does not depend on when this is called
+            self._warn_if_unread()
+        super().look_for_life()
+
+    def _warn_if_unread(self) -> None:
+        """Say once that the queue overflows though it was never read, nor its meter."""
+        is_used = self._read or self._given or self.bell is not None or self._is_metered
+        is_over = not self.is_open or self.is_closed or self.is_excused or LIFETIME.leaving
+        if is_used or is_over or self._has_warned or not self._excess(self._commit()):
+            return
+        self._has_warned = True
+        logging.getLogger("audiostream").warning(
+            "the input %r has captured %d frames, and none was polled or read; "
+            "give it a callback and call poll(), or use `async for`, read() or readinto()",
+            self.device,
+            round(self._commit() * self._ratio),
+        )
 
     # --- reading -----------------------------------------------------------------
 
@@ -296,15 +354,15 @@ class Capture(Stream):
             whole = int(frames // self.buffersize)
             return whole + 1 if self.has_ended() else whole
 
-    def check_frames(self, frames: int) -> None:
-        """Raise :class:`FormatError` unless so many frames can be queued at once."""
-        if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
-            raise FormatError(f"frames={frames!r}: read a whole number of at least 1")
+    def check_frames(self, frames: int) -> int:
+        """Return `frames`; :class:`FormatError` unless so many can be queued at once."""
+        frames = check_integer(frames, "frames", "frames", least=1)
         if self.is_open and frames > self._limit:
             raise FormatError(
-                f"frames={frames} is more than the queue's {self._limit}; read less at a "
-                "time, or open the input with a longer queue= (seconds)"
+                f"frames={shown(frames)} is more than the queue's {self._limit}; read less "
+                "at a time, or open the input with a longer queue= (seconds)"
             )
+        return frames
 
     # --- waiting, for those above ------------------------------------------------
 

@@ -121,7 +121,7 @@ class Commands:
         Raises
         ------
         FormatError
-            If `at` is no finite number.
+            If `at` is no finite number, or more than a day ahead.
         AudioException
             If `at` is given, and too many wait for their time.
         """
@@ -150,6 +150,25 @@ class Commands:
             return 0  # too few to be counted
         waiting = self._table[np.arange(first, self._given) % COMMANDS]
         return int(np.count_nonzero((waiting["kind"] != NOTHING) & (waiting["at"] != 0.0)))
+
+    def will_play(self, plays: bool) -> bool:
+        """Whether it plays once the audio thread has obeyed; `plays`: whether it does now.
+
+        What has a time counts if it starts something.
+        """
+        first = self._taken()
+        if first == self._given:
+            return plays
+        waiting = self._table[np.arange(first, self._given) % COMMANDS]
+        for command in np.sort(waiting, order="order"):
+            kind, timed = int(command["kind"]), command["at"] != 0.0
+            if kind in (PLAY, RESUME):
+                if timed:
+                    return True
+                plays = True
+            elif kind in (STOP, END, PAUSE) and not timed:
+                plays = False
+        return plays
 
     def _place(self, command: tuple[Any, ...], snap: bool, target: tuple[int, int]) -> None:
         """Give one more; there is room somewhere: see TIMED and CROWD."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-import numpy as np
-
-from audiostream.checks import check_number
+from audiostream.checks import check_choice, check_flag, check_number
 from audiostream.engine.commands import CURVES, Commands
+from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, Output
 from audiostream.engine.panning import sides_of
-from audiostream.errors import FormatError
-from audiostream.realtime.kinds import GAIN, PAN, SILENCE
+from audiostream.forks import LOCKS
+from audiostream.realtime.kinds import GAIN, PAN, PAUSED, SILENCE, STOPPED
 
 __all__ = ("MAX_GAIN", "Controls")
 
@@ -38,9 +37,12 @@ class Controls:
     address: int
     commands: Commands
 
+    is_dropped = False
+
     def __init__(self, output: Output) -> None:
         self.output = output
         self.lock = threading.RLock()
+        LOCKS.add(self, lock=threading.RLock)
         self._ramp = round(FADE * output.parameters.rate)
         self._gain = 1.0
         self._pan = 0.0
@@ -52,14 +54,19 @@ class Controls:
         frames: int = round(seconds * self.output.parameters.rate)
         return frames
 
-    def _may_tell(self) -> bool:
-        """False if there is nobody to tell any more; raises where that is a mistake."""
+    def _may_tell(self, *, ending: bool = False) -> bool:
+        """False if there is nobody to tell any more; raises where that is a mistake.
+
+        `ending`: what only ends something may be told while the device is gone.
+        """
         raise NotImplementedError
 
-    def tell(self, kind: int, at: float | None = None, **how: Any) -> float:
+    def tell(
+        self, kind: int, at: float | None = None, *, ending: bool = False, **how: Any
+    ) -> float:
         """Give a command; by how many seconds it is late already."""
         with self.lock:
-            if not self._may_tell():
+            if not self._may_tell(ending=ending):
                 return 0.0
             late = self.commands.give(kind, at, **how)
         return late
@@ -67,7 +74,39 @@ class Controls:
     def cancel(self) -> int:
         """Take back all that waits for its time; how much that was."""
         with self.lock:
-            return self.commands.take_back() if self._may_tell() else 0
+            return self.commands.take_back() if self._may_tell(ending=True) else 0
+
+    # --- dropped without being closed ---------------------------------------------
+
+    def drop(self) -> None:
+        """No user can tell it anything any more.
+
+        For finalizers, which may run anywhere: it takes no lock, and never waits.
+        """
+        self.is_dropped = True
+        if not self.output.is_closed:
+            LIFETIME.let_go_soon(self)
+
+    def let_go(self) -> None:
+        """It was dropped: have it leave as soon as nothing of it is left to be heard.
+
+        Called when that may have come to be so.  It takes locks, the output's among them.
+        """
+        raise NotImplementedError
+
+    def _stands_still(self) -> bool:
+        """True if it does not play, and nothing that it was told will have it play."""
+        rests = self._rests()
+        if self.commands.will_play(not rests):
+            return False
+        if rests:
+            # A callback under way may have taken a command, and not have carried it out.
+            self.output.quiet()
+            return self._rests()
+        return True
+
+    def _rests(self) -> bool:
+        return self.output.word_of(self.slot, "transport") in (STOPPED, PAUSED)
 
     def level(self, seconds: float) -> Level:
         """How loud it was during the last `seconds` that were heard; see meter.py."""
@@ -112,11 +151,7 @@ class Controls:
         """Go to another gain on a curve, in silence, too."""
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
         frames = self._frames(seconds, "seconds", MAX_FADE)
-        shape = CURVES.get(curve)
-        if shape is None:
-            raise FormatError(
-                f"curve={curve!r} is not known; try " + ", ".join(map(repr, CURVES))
-            )
+        shape = CURVES[check_choice(curve, "curve", tuple(CURVES))]
         with self.lock:
             late = self.tell(GAIN, at, value=gain, frames=frames, curve=shape)
             self._gain = gain
@@ -147,8 +182,7 @@ class Controls:
         FormatError
             If `muted` is no bool.
         """
-        if not isinstance(muted, bool | np.bool_):
-            raise FormatError(f"muted={muted!r} is no bool; try True or False")
+        muted = check_flag(muted, "muted")
         with self.lock:
             self.tell(SILENCE, value=0.0 if muted else 1.0, frames=self._ramp, snap=True)
-            self._muted = bool(muted)
+            self._muted = muted

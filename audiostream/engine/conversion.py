@@ -44,6 +44,8 @@ class Conversion:
         What is written.
     ratio : float
         Own frames to one of the output's.
+    full_scale : float
+        The largest sample of the ring that full scale can become, by the matrix; 1.0 at least.
     is_plain : bool
         There is neither a rate nor a matrix: what has been decoded goes to the ring as it is.
     is_under_way : bool
@@ -69,8 +71,10 @@ class Conversion:
         self.ratio = source.rate / rate
         self._kernels = kernels
         self._matrix: np.ndarray | None = None
+        self.full_scale = 1.0
         if matrix is not None:
             self._matrix = check_matrix(matrix, channels, source.channels)
+            self.full_scale = max(float(np.abs(self._matrix).sum(axis=1).max()), 1.0)
         self._matrix_is_first = source.rate == rate or channels <= source.channels
         # Whatever the order, the resampler has no more channels than it must.
         self._middle = min(source.channels, channels)
@@ -147,6 +151,19 @@ class Conversion:
         self._into = self._out_of = 0
         if self._resampler is not None:
             self._resampler.clear()
+
+    def save(self) -> tuple[Any, int, int] | None:
+        """What :meth:`restore` needs to go on from here; None if it cannot."""
+        state = None if self._resampler is None else self._resampler.save()
+        if self.resamples and state is None:
+            return None
+        return state, self._into, self._out_of
+
+    def restore(self, state: tuple[Any, int, int]) -> None:
+        """Go on from where it was saved, whatever came since."""
+        if self._resampler is not None:
+            self._resampler.restore(state[0])
+        _, self._into, self._out_of = state
 
     def close(self) -> None:
         """Let go of the resampler, which soxr reports as leaked if it outlives Python."""

@@ -52,13 +52,19 @@ class Group(Controls):
         output.attach_group(self, gain)
         self._gain = gain
 
-    def _may_tell(self) -> bool:
-        self.check()
+    def _may_tell(self, *, ending: bool = False) -> bool:
+        self.check(ending=ending)
         return True
 
-    def check(self) -> None:
-        """Raise if the group is closed, or its output closed or dead."""
-        self.output.check()
+    def check(self, *, ending: bool = False) -> None:
+        """Raise if the group is closed, or its output closed or dead.
+
+        `ending`: what only ends something does not mind that the device is gone.
+        """
+        if ending:
+            self.output.check_not_closed()
+        else:
+            self.output.check()
         if self.is_closed:
             raise self.output.closed_error(
                 "this group is closed; make another one with group()"
@@ -76,7 +82,7 @@ class Group(Controls):
         """
         frames = self._frames(fade, "fade", 10)
         with self.lock:
-            self.check()
+            self.check(ending=True)
             number = int(self.record["clear_count"]) + 1
             self.record["clear_fade"] = frames
             for voice in self.output.voices_of(self):
@@ -159,9 +165,18 @@ class Group(Controls):
             self.is_closed = True
         self.output.close_group(self)
 
+    def let_go(self) -> None:
+        """Be closed when its last voice has gone: nothing more can come into it."""
+        if not self.output.voices_of(self):
+            self.close()
+
     def is_over(self) -> bool:
         """True if it needs its slot no more."""
         return self.is_closed and not self.output.has_voices(self)
+
+    def unheard(self) -> tuple[int, int]:
+        """None: its voices have the frames."""
+        return 0, 1
 
     def give_back(self) -> None:
         """Its slot is somebody else's from now on."""

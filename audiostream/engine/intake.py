@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from audiostream.checks import check_audio, shown
 from audiostream.engine.decoding import decoded
 from audiostream.errors import FormatError
-from audiostream.pcm import Format
+from audiostream.pcm import MAX_CHANNELS, Format, check_channels
 from audiostream.realtime.compiled import Kernels
 
 __all__ = (
     "Encoded",
     "Samples",
     "address_of",
+    "as_array",
     "as_floats",
+    "channels_of",
     "check_matrix",
     "of_bytes",
     "remixed",
@@ -39,6 +42,13 @@ DECODED = {
     ">f8": "f64be",
 }
 """Arrays that are decoded first: dtype string -> encoding."""
+
+PLAUSIBLE = 8
+"""Channels that even a sound of few frames may have; with more it is likely transposed."""
+
+
+SPREAD = 16384
+"""Frames whose channels are converted in one call."""
 
 
 @dataclass(slots=True)
@@ -117,8 +127,10 @@ def of_bytes(data: memoryview | bytes, format: Format) -> Samples | Encoded:
     return Samples(_ready(flat), format.channels, plain)
 
 
-def of_array(array: np.ndarray, format: Format) -> Samples | Encoded:
+def of_array(array: np.ndarray, format: Format, most: int | None = None) -> Samples | Encoded:
     """An array of shape (frames,) or (frames, channels).
+
+    Of one that is not contiguous, which must be copied, the first `most` frames at least.
 
     Raises
     ------
@@ -136,56 +148,94 @@ def of_array(array: np.ndarray, format: Format) -> Samples | Encoded:
     if not (
         (array.ndim == 1 and channels == 1) or (array.ndim == 2 and array.shape[1] == channels)
     ):
-        wanted = "(frames,) or (frames, 1)" if channels == 1 else f"(frames, {channels})"
-        raise FormatError(
-            f"an array of shape {array.shape} does not fit {channels} channel(s); "
-            f"write shape {wanted}"
-            + ("" if channels == 1 else f", for interleaved samples .reshape(-1, {channels})")
-        )
+        raise FormatError(_misfit(array, channels))
+    if most is not None and not array.flags.c_contiguous:
+        array = array[:most]
     if name is not None:
         return Encoded(_ready(array), channels, name)
     assert encoding is not None
     return Samples(_ready(array), channels, encoding)
 
 
-def bytes_of(data: Any) -> memoryview:
-    """The bytes of any bytes-like object.
+def _misfit(array: np.ndarray, channels: int) -> str:
+    """What is wrong with an array's shape, and what to write in its place."""
+    shape = array.shape
+    if channels > 1 and array.ndim == 1:
+        advice = (
+            f", such as np.column_stack([array] * {channels}), or make the sample with "
+            "channels=1"
+        )
+    elif array.ndim == 2 and shape[0] == channels:
+        advice = ", which array.T is if this is (channels, frames)"
+    elif array.ndim == 2 and 1 <= shape[1] <= MAX_CHANNELS:
+        advice = f", or make the sample with channels={shape[1]}"
+    else:
+        advice = ""
+    wanted = "(frames,) or (frames, 1)" if channels == 1 else f"(frames, {channels})"
+    return (
+        f"an array of shape {shape} does not fit {channels} channel(s); write shape "
+        f"{wanted}{advice}"
+    )
+
+
+def channels_of(array: np.ndarray) -> int:
+    """The channels of a whole sound, of shape (frames,) or (frames, channels).
 
     Raises
     ------
-    TypeError
-        For anything else, str above all.
+    FormatError
+        For another shape, or more channels than a sound can have beside its frames.
     """
-    if isinstance(data, str):
-        raise TypeError("audio is bytes, not str; try bytes.fromhex(...) or b'...'")
+    shape = array.shape
+    if array.ndim == 1:
+        return 1
+    if array.ndim != 2:
+        raise FormatError(
+            f"a sound of shape {shape} is neither (frames,) nor (frames, channels)"
+        )
+    if shape[1] > min(max(shape[0], PLAUSIBLE), MAX_CHANNELS):
+        raise FormatError(
+            f"a sound of shape {shape} would have {shape[1]} channels; this looks like "
+            "(channels, frames): try array.T"
+        )
+    return check_channels(shape[1])
+
+
+def sliceable(data: Any) -> np.ndarray | memoryview:
+    """What is written, as :func:`~audiostream.checks.check_audio` has it.
+
+    ``[n:]`` is what is left of it, in frames of an array and in bytes of anything else.
+
+    Raises
+    ------
+    TypeError, FormatError
+        If it cannot be written.
+    """
+    # Those that come most, without a closer look.
+    kind = type(data)
+    if kind is bytes or kind is bytearray:
+        return memoryview(data)
+    return data if kind is np.ndarray and data.ndim else check_audio(data)
+
+
+def as_array(data: Any) -> Any:
+    """A typed buffer as an array; anything else, a single number apart, as it is."""
     try:
-        view = memoryview(data)
+        audio = check_audio(data)
     except TypeError:
-        raise TypeError(
-            f"audio is a bytes-like object or a numpy array, not {type(data).__name__}; "
-            "try bytes(...) or numpy.asarray(...)"
-        ) from None
-    if not view.c_contiguous:
-        view = memoryview(view.tobytes())
-    return view.cast("B") if view.nbytes else memoryview(b"")
+        return data
+    return audio if isinstance(audio, np.ndarray) else data
 
 
-def sliceable(data: Any) -> Any:
-    """An array as it is, anything else as its bytes: ``[n:]`` is what is left of it.
+def samples_of(
+    data: Any, format: Format, most: int | None = None
+) -> Samples | Encoded | memoryview:
+    """Arrays and typed buffers as :class:`Samples` or :class:`Encoded`, others as bytes.
 
-    Raises
-    ------
-    TypeError
-        If it is not bytes-like.
+    `most`: frames that are needed of it; see :func:`of_array`.
     """
-    return data if isinstance(data, np.ndarray) else bytes_of(data)
-
-
-def samples_of(data: Any, format: Format) -> Samples | Encoded | memoryview:
-    """An array as :class:`Samples` or :class:`Encoded`, anything bytes-like as its bytes."""
-    if isinstance(data, np.ndarray):
-        return of_array(data, format)
-    return bytes_of(data)
+    data = sliceable(data)
+    return of_array(data, format, most) if isinstance(data, np.ndarray) else data
 
 
 # --- channels ----------------------------------------------------------------------
@@ -195,15 +245,18 @@ def spread(kernels: Kernels, samples: Samples, channels: int) -> Samples:
     """The same as float32 in so many channels; see `realtime.control.spread`."""
     if samples.encoding == 32 and samples.channels == channels:
         return samples
-    block = np.empty((samples.frames, channels), np.float32)
-    kernels.spread(
-        block.ctypes.data,
-        channels,
-        samples.address,
-        samples.encoding,
-        samples.channels,
-        samples.frames,
-    )
+    frames = samples.frames
+    block = np.empty((frames, channels), np.float32)
+    target, source = int(block.ctypes.data), samples.address
+    for start in range(0, frames, SPREAD):  # the kernel keeps the interpreter lock
+        kernels.spread(
+            target + start * channels * 4,
+            channels,
+            source + start * samples.channels * (samples.encoding >> 3),
+            samples.encoding,
+            samples.channels,
+            min(SPREAD, frames - start),
+        )
     return Samples(block, channels, 32)
 
 
@@ -227,11 +280,12 @@ def check_matrix(matrix: Any, outputs: int, inputs: int) -> np.ndarray:
         For another shape, or anything but finite numbers.
     """
     try:
-        table = np.array(matrix, np.float64)
-    except (TypeError, ValueError):
+        table = np.array(matrix)
+        table = table.astype(np.float64) if table.dtype.kind in "iufO" else np.zeros(0)
+    except (TypeError, ValueError, OverflowError):
         table = np.zeros(0)
     if table.shape != (outputs, inputs):
-        got = f"shape {table.shape}" if table.size else f"{matrix!r}"
+        got = f"shape {table.shape}" if table.size else shown(matrix)
         example = [[round(1 / inputs, 3)] * inputs] * outputs
         raise FormatError(
             f"matrix must have a row for each of the output's {outputs} channel(s) with a "
@@ -241,7 +295,7 @@ def check_matrix(matrix: Any, outputs: int, inputs: int) -> np.ndarray:
     largest = np.finfo(np.float32).max
     if not (np.abs(table) <= largest).all():
         raise FormatError(
-            f"matrix={table.tolist()} has numbers that are not finite; try 0 or 1"
+            f"matrix={shown(table.tolist())} has numbers that are not finite; try 0 or 1"
         )
     return table.astype(np.float32, order="C")
 

@@ -13,8 +13,10 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Protocol
 
 from audiostream.device.pahost import HOST
 from audiostream.errors import AudioException
@@ -39,7 +41,7 @@ def in_background(function: Callable[[], object], name: str) -> threading.Thread
 
 
 def close_later(stream: Stream) -> None:
-    """Close a stream that was dropped; from a finalizer, so it must not block."""
+    """Close a stream in the background."""
 
     def close() -> None:
         with contextlib.suppress(AudioException):
@@ -48,11 +50,20 @@ def close_later(stream: Stream) -> None:
     # A thread that is started while the interpreter is torn down never comes up, and
     # start() waits for it for ever.
     if not sys.is_finalizing():
-        in_background(close, "close")
+        # Python 3.12 refuses one at the exit, which closes what is open anyway.
+        with contextlib.suppress(RuntimeError):
+            in_background(close, "close")
+
+
+class Dropped(Protocol):
+    """What users have dropped without closing it."""
+
+    def let_go(self) -> None:
+        """Give back what it holds, now or later.  Called by the watch."""
 
 
 class Lifetime:
-    """The process's open streams, and the watch over their heartbeats."""
+    """The process's open streams, and the watch over their heartbeats and what was dropped."""
 
     def __init__(self) -> None:
         self._streams: set[Stream] = set()
@@ -61,10 +72,14 @@ class Lifetime:
         self._watch: threading.Thread | None = None
         self._change = threading.Event()
         self._closed = threading.Event()
+        # Finalizers put into it: unlike any lock, it can be used where that very thread is
+        # just using it.
+        self._dropped: SimpleQueue[Dropped | None] = SimpleQueue()
         self.leaving = False
         atexit.register(self.at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
+        self._leave_with_child()
 
     def add(self, stream: Stream) -> None:
         """Hold a stream until :meth:`remove`, and watch over it."""
@@ -82,7 +97,24 @@ class Lifetime:
             if keep:
                 self._kept.append(stream)
             if not self._streams:
-                self._change.set()
+                self._tell_watch()
+
+    def _tell_watch(self) -> None:
+        """Have the watch end."""
+        self._change.set()
+        self._dropped.put(None)
+
+    def let_go_soon(self, dropped: Dropped) -> None:
+        """Have the watch let go of something of an open stream that was dropped.
+
+        For finalizers, which may run anywhere: it takes no lock, and never waits.
+        """
+        self._dropped.put(dropped)
+
+    def forget(self, stream: Stream) -> None:
+        """Let go of a closed stream that was kept: its device has closed after all."""
+        with self._lock:
+            self._kept.remove(stream)
 
     def open_streams(self) -> list[Stream]:
         """The streams that are open now."""
@@ -90,11 +122,31 @@ class Lifetime:
             return list(self._streams)
 
     def _look_after(self, change: threading.Event) -> None:
-        while not change.wait(LOOK):
-            for stream in self.open_streams():
-                stream.look_for_life()
+        due = time.monotonic() + LOOK
+        while not change.is_set():
+            left = due - time.monotonic()
+            if left > 0:
+                self._let_go(left)
+            else:
+                self._look()
+                due = time.monotonic() + LOOK
         if self.leaving:
             self._close_all()
+        while not self._dropped.empty():  # it would be held until another stream opens
+            self._let_go(0)
+
+    # Apart, since a name in the loop above would hold what it stands for until the next turn.
+
+    def _look(self) -> None:
+        for stream in self.open_streams():
+            stream.look_for_life()
+
+    def _let_go(self, limit: float) -> None:
+        """Let go of what is dropped next, in `limit` seconds."""
+        with contextlib.suppress(Empty):
+            dropped = self._dropped.get(timeout=limit)
+            if dropped is not None:
+                dropped.let_go()
 
     def _close_all(self) -> None:
         for stream in self.open_streams():
@@ -102,6 +154,10 @@ class Lifetime:
                 stream.close()
             except Exception:
                 continue  # nobody is left to be told; the others must close too
+        # Nor are those that another thread is closing left in the middle of it.
+        end = time.monotonic() + EXIT_LIMIT
+        while self.open_streams() and time.monotonic() < end:
+            time.sleep(0.001)
         self._closed.set()
 
     def at_exit(self) -> None:
@@ -113,9 +169,26 @@ class Lifetime:
         # The watch does it: Python 3.12 starts no thread any more at this point.
         self.leaving = True
         if self.open_streams():
-            self._change.set()
+            self._tell_watch()
             self._closed.wait(EXIT_LIMIT)
         HOST.shutdown(EXIT_LIMIT)
+
+    def _leave_with_child(self) -> None:
+        """Have multiprocessing's children call :meth:`at_exit`: they know no atexit.
+
+        They end by ``os._exit``, all but the spawned ones.  What is registered before a child
+        runs is forgotten when it begins to, all but what is registered for after a fork.
+        """
+        util: Any = sys.modules.get("multiprocessing.util")
+        if util is None:
+            return  # loaded later, then in a process that is to fork: see _forked
+        util.register_after_fork(self, Lifetime._end_with_child)
+        self._end_with_child()
+
+    def _end_with_child(self) -> None:
+        process: Any = sys.modules["multiprocessing.process"]
+        if process.parent_process() is not None:
+            sys.modules["multiprocessing.util"].Finalize(None, self.at_exit, exitpriority=0)
 
     def _forked(self) -> None:
         # Locks may have been held by threads that do not exist here: make new ones.
@@ -123,10 +196,12 @@ class Lifetime:
         self._change = threading.Event()
         self._watch = None
         self._closed = threading.Event()
+        self._dropped = SimpleQueue()
         for stream in self._streams:
             stream.orphan()
             self._kept.append(stream)
         self._streams = set()
+        self._leave_with_child()
 
 
 LIFETIME = Lifetime()

@@ -8,6 +8,7 @@ voice's level changes.  So a meter costs the audio thread next to nothing.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,10 +19,17 @@ from audiostream.checks import check_number
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.realtime.layout import SPAN
 
-__all__ = ("WINDOW", "Level", "Meter", "check_window")
+__all__ = ("WINDOW", "Level", "Meter", "check_window", "peak_of", "warn_if_too_loud")
 
 WINDOW = 1.0
 """Seconds that can be looked back, at the most."""
+
+TOO_LOUD = 8.0
+"""A peak above this, 18 dB beyond full scale, is a mistake of scale and no headroom."""
+
+LOOKED_AT = 400
+"""Frames or spans, about, that are looked at for a peak, of however many; up to 500 numbers
+numpy keeps the interpreter lock."""
 
 FLOOR = -200.0
 """Decibels that stand for silence."""
@@ -73,6 +81,24 @@ def check_window(seconds: float) -> float:
         Unless it is more than 0 and at most :data:`WINDOW`.
     """
     return check_number(seconds, "seconds", 0.001, WINDOW, "try 0.1")
+
+
+def peak_of(samples: np.ndarray) -> float:
+    """The largest finite magnitude in some of the frames; as quick for any number of them."""
+    some = np.abs(samples[:: len(samples) // LOOKED_AT | 1])
+    return float(some[np.isfinite(some)].max(initial=0.0))
+
+
+def warn_if_too_loud(peak: float, full_scale: float = 1.0) -> bool:
+    """Say so in the log if floats are far above full scale; True if they are."""
+    if peak <= TOO_LOUD * full_scale:
+        return False
+    logging.getLogger("audiostream").warning(
+        "float samples reach about %.6g, where full scale is 1.0, and are clipped; "
+        "divide those at the scale of int16 by 32768, or give them as an int16 array",
+        peak / full_scale,
+    )
+    return True
 
 
 class Meter:

@@ -6,6 +6,7 @@ import threading
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.engine.output import Output
+from audiostream.forks import LOCKS
 
 __all__ = ("Monitor",)
 
@@ -42,6 +43,7 @@ class MonitorStream(DeviceStream):
         self._output = output
         self._callback = callback
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
 
     def start(self) -> None:
         with self._lock:
@@ -56,7 +58,7 @@ class MonitorStream(DeviceStream):
         return True
 
     def alive(self) -> bool:
-        return True  # the output says itself when its device is gone, and ends its monitors
+        return self._output.is_closed or self._output.device_lives()  # a close ends monitors
 
     def time(self) -> float:
         return self._output.now()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
+import logging
+import time
 from collections import deque
-from collections.abc import Mapping
-from numbers import Real
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from audiostream.checks import check_integer, check_number
 from audiostream.device.base import Callback, Device
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.commands import Commands
 from audiostream.engine.memory import field_offsets, power_of_two, records, ring, zeros
-from audiostream.engine.meter import Level, check_window
-from audiostream.engine.stream import LOOP_BELLS, Stream, until
+from audiostream.engine.meter import LOOKED_AT, Level, check_window, peak_of
+from audiostream.engine.stream import LONGEST, LOOP_BELLS, Stream, until
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
 from audiostream.realtime.kinds import PLAYING, STOPPED
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from audiostream.engine.group import Group
     from audiostream.engine.sound import SoundMemory
 
-__all__ = ("FADE", "Output")
+__all__ = ("FADE", "Output", "warn_of_unheard")
 
 VOICE_OFFSETS = field_offsets(VOICE)
 
@@ -58,11 +59,26 @@ RAMPS = (
 BLOCKS = ("mix", "effected", "scaled")
 """Fields of the stream's blocks of float32 (slice, channels)."""
 
+DAY = 86400.0
+"""Seconds ahead from which on a time is taken for another clock's."""
+
 MAX_VOICES = 4096
 
 MAX_MONITORS = 8
 
 MAX_GROUPS = 64
+
+
+def warn_of_unheard(left: Iterable[tuple[int, int]]) -> None:
+    """Say how many frames were cut, if any: (frames, rate) of each sample and sound."""
+    cut = [(frames, frames / rate) for frames, rate in left if frames]
+    if cut:
+        logging.getLogger("audiostream").warning(
+            "%d frames (%.3f s) were not heard, since their block was left first; wait at its "
+            "end by drain() of a sample or finished() of a sound, or stop() what is to be cut",
+            sum(frames for frames, _ in cut),
+            max(seconds for _, seconds in cut),
+        )
 
 
 class Attached(Protocol):
@@ -71,9 +87,16 @@ class Attached(Protocol):
     slot: int
     address: int
     commands: Commands
+    is_dropped: bool
+
+    def let_go(self) -> None:
+        """It was dropped: leave as soon as nothing of it is left to be heard."""
 
     def is_over(self) -> bool:
         """True if it needs its slot no more."""
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the stream's close has cut though they were to be heard; their rate."""
 
     def give_back(self) -> None:
         """Its slot is somebody else's from now on."""
@@ -114,13 +137,9 @@ class Output(Stream):
         closed_error: type[StreamClosedError] = StreamClosedError,
     ) -> None:
         super().__init__(format, buffersize, device, closed_error)
-        if (
-            isinstance(voices, bool)
-            or not isinstance(voices, int)
-            or not 1 <= voices <= MAX_VOICES
-        ):
-            raise FormatError(f"voices={voices!r} is outside 1 to {MAX_VOICES}; try 256")
-        self.voices = voices
+        self.voices = voices = check_integer(
+            voices, "voices", "voices", least=1, most=MAX_VOICES, hint="256"
+        )
         # Twice as many slots: those of voices that fade out come free a little later.
         self.slots = 2 * (voices + MAX_GROUPS)
         self.attached: dict[int, Attached] = {}
@@ -188,6 +207,8 @@ class Output(Stream):
         AudioException
             If as many voices are attached as may be, or `group` is closed.
         """
+        if len(self.attached) >= self.voices:
+            self.tidy()
         with self.lock:
             self.check()
             if group is not None:
@@ -257,6 +278,8 @@ class Output(Stream):
         AudioException
             If there are as many groups as may be.
         """
+        if len(self._groups) >= MAX_GROUPS:
+            self.tidy()
         with self.lock:
             self.check()
             slot = self._free_slot(for_group=True)
@@ -345,6 +368,16 @@ class Output(Stream):
                 self._retiring[slot] = self.word_of(slot, "skip")
                 self._sweep()
 
+    def tidy(self) -> None:
+        """Take off what was dropped and is heard to its end.  Takes the voices' locks."""
+        for one in list(self.attached.values()):
+            if one.is_dropped:
+                one.let_go()
+
+    def look_for_life(self) -> None:
+        super().look_for_life()
+        self.tidy()
+
     def _sweep(self, *, force: bool = False) -> None:
         """Free the slots whose voices have faded out, and the oldest one if `force`."""
         if self.is_closed:
@@ -395,20 +428,30 @@ class Output(Stream):
         Raises
         ------
         FormatError
-            If it is no finite number.
+            If it is no finite number, or more than a day ahead: a time of another clock.
         """
-        if isinstance(at, bool) or not isinstance(at, Real) or not math.isfinite(at):
-            raise FormatError(
-                f"at={at!r} is no time; give seconds on the stream's clock, such as "
-                "stream.time + 0.5"
-            )
-        time = float(at) + self.epoch
+        hint = "seconds on the stream's clock, try stream.time + 0.5"
+        at = check_number(at, "at", -LONGEST, LONGEST, hint)
+        time = at + self.epoch
         next_heard = self.kernels.heard_at(self.address, self.word("frames")) * 1e-9
         if next_heard < 0:  # there was no block yet
             next_heard = self.now() + self.epoch + self.parameters.latency
         late = next_heard - time
+        if late < -DAY:
+            self._check_clock(float(at))
         # A nanosecond is forgiven to the clock's floating point; 0 would be "now".
         return time or -1.0, late if late > 1e-9 else 0.0
+
+    def _check_clock(self, at: float) -> None:
+        """Raise if a time is more than a day ahead; what was heard last may be long ago."""
+        now = self.now()
+        if at - now > DAY:
+            raise FormatError(
+                f"at={at!r} is more than a day ahead: the output's clock (its .time) is at "
+                f"{now:.3f} s, time.time() at {time.time():.3f}, time.monotonic() at "
+                f"{time.monotonic():.3f}; give output.time + seconds, or "
+                "output.from_monotonic(t) for a time of time.monotonic()"
+            )
 
     def frame_of(self, slot: int, index: int) -> int | None:
         """The device's frame with which a voice's ring index was heard, if that is known."""
@@ -419,6 +462,11 @@ class Output(Stream):
             if running and begin <= index:
                 return int(frame + index - begin)
         return None
+
+    def ring_of(self, slot: int) -> np.ndarray:
+        """A voice's ring, float32, flat; its first frames are there twice."""
+        memory: np.ndarray = self._memory[slot]["ring"]
+        return memory
 
     def cut(self, slot: int, number: int) -> tuple[int, int]:
         """Ring indices from and to which a voice's clear number `number` has jumped."""
@@ -446,6 +494,14 @@ class Output(Stream):
         meter = self._memory[slot]["meter"]
         peak, power = meter.total(last - frames, last, self.word("frames"))
         return Level.of(peak, power, frames * self.parameters.channels)
+
+    def peak_written(self, slot: int, first: int, last: int) -> float:
+        """The peak of some of what was written to a voice, from one ring index to another."""
+        capacity = int(self._table[slot]["capacity"])
+        ring = self._memory[slot]["ring"].reshape(-1, self.parameters.channels)
+        first = max(first, last - capacity)
+        frames = np.arange(first, last, (last - first) // LOOKED_AT | 1)
+        return peak_of(ring[frames % capacity])
 
     # --- monitors ----------------------------------------------------------------
 
@@ -503,6 +559,10 @@ class Output(Stream):
             if not self.is_closed and self.is_open:
                 self.fade_out()
         super().close()
+
+    def warn_if_cut(self) -> None:
+        if not (self.is_excused or self.is_instant):
+            warn_of_unheard([one.unheard() for one in self.attached.values()])
 
     def _closed(self, gone: bool) -> None:
         for voice in list(self.attached.values()):

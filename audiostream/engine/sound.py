@@ -6,26 +6,36 @@ producer, and gives its slot back by itself.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audiostream.checks import check_number
+from audiostream.checks import check_number, check_times
 from audiostream.engine.bell import Bell
 from audiostream.engine.controls import MAX_GAIN, Controls
+from audiostream.engine.intake import Samples, spread
 from audiostream.engine.memory import ring
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.panning import sides_of
-from audiostream.errors import FormatError
+from audiostream.engine.resampler import resampler
 from audiostream.realtime.kinds import END, PAUSE, PLAY, RESUME
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
 
-__all__ = ("Shot", "SoundMemory", "in_a_circle")
+__all__ = ("Shot", "SoundMemory", "preparation")
 
 FOREVER = 1 << 60
 """The end of a shot that loops until it is stopped."""
+
+WORK = 8192
+"""Samples, at the higher of two rates, that are converted at a time: less than a millisecond,
+for which our own resampler keeps the interpreter lock."""
+
+AT_A_TIME = 16384
+"""Frames that are copied at a time."""
 
 
 class SoundMemory:
@@ -35,48 +45,122 @@ class SoundMemory:
     ----------
     output : Output
         Open.
-    samples : ndarray
-        Float32 (frames, channels) at the device's rate and channels, one frame at least.
+    *parts : ndarray
+        Float32 (frames, channels) at the device's rate, one after the other, one frame at
+        least.  Other channels become the device's as a sample's do; what is no number is
+        silence, and infinity full scale.
     """
 
-    def __init__(self, output: Output, samples: np.ndarray) -> None:
+    def __init__(self, output: Output, *parts: np.ndarray) -> None:
         self.output = output
-        self.frames = len(samples)
+        self.frames = sum(map(len, parts))
         channels = output.parameters.channels
-        # As often as fills a block, at least; and behind its end it begins anew, so that any
+        # As often as fills a block, at least; and after its end it begins again, so that any
         # block of a loop is in one piece.
         self.capacity = self.frames * -(-output.slice // self.frames)
-        repeated = np.arange(self.capacity + output.slice) % self.frames
-        self.samples = ring(len(repeated) * channels, 0)
-        sane = np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0)
-        self.samples.reshape(-1, channels)[:] = sane[repeated]
+        total = self.capacity + output.slice
+        self.samples = ring(total * channels, 0)
+        memory = self.samples.reshape(-1, channels)
+        filled = 0
+        for part in parts:
+            for start in range(0, len(part), AT_A_TIME):
+                block = np.ascontiguousarray(part[start : start + AT_A_TIME], np.float32)
+                output.kernels.spread(
+                    memory[filled:].ctypes.data,
+                    channels,
+                    block.ctypes.data,
+                    32,
+                    block.shape[1],
+                    len(block),
+                )
+                filled += len(block)
+        while filled < total:
+            count = min(filled, total - filled)
+            memory[filled : filled + count] = memory[:count]
+            filled += count
 
 
-def in_a_circle(samples: np.ndarray, frames: int) -> np.ndarray:
-    """A sound that begins anew where it ends, at another rate: in `frames` frames.
-
-    By its spectrum, whose lines are those of the endless loop: nothing comes between its end
-    and its beginning.
+def preparation(
+    output: Output, samples: np.ndarray, source: int, loop: bool
+) -> Generator[None, None, SoundMemory]:
+    """Convert a sound to the device's rate and channels, in steps of a millisecond or so.
 
     Parameters
     ----------
     samples : ndarray
         Float32 (frames, channels).
+    source : int
+        Their rate (Hz).
+    loop : bool
+        True: its end goes on at its beginning, and it lasts a whole number of frames, the one
+        next to what the rates say.  Otherwise it comes out of silence and goes back to it.
+
+    Yields
+    ------
+    None
+        After each step.
 
     Returns
     -------
-    float32 (frames, channels)
+    SoundMemory
     """
-    count = len(samples)
-    lines = np.fft.rfft(samples, axis=0)
-    kept = min(count, frames) // 2 + 1
-    spectrum = np.zeros((frames // 2 + 1, samples.shape[1]), complex)
-    spectrum[:kept] = lines[:kept]
-    if min(count, frames) % 2 == 0 and count != frames:
-        # At half the lower rate one line stands for two of the higher rate's.
-        spectrum[kept - 1] *= 0.5 if frames > count else 2.0
-    found: np.ndarray = np.fft.irfft(spectrum, frames, axis=0)
-    return (found * (frames / count)).astype(np.float32)
+    rate = output.parameters.rate
+    channels = min(samples.shape[1], output.parameters.channels)
+    at_a_time = max(WORK // math.ceil(channels * max(rate / source, 1)), 1)
+
+    def block_of(first: int) -> np.ndarray:
+        """The frames from the first on, in as few channels as will do."""
+        if loop:
+            taken = samples[np.arange(first, first + at_a_time) % len(samples)]
+        else:
+            taken = np.ascontiguousarray(samples[first : first + at_a_time])
+        return spread(output.kernels, Samples(taken, taken.shape[1], 32), channels).data
+
+    if source == rate:
+        parts = [samples]
+    elif loop:
+        parts = [(yield from _around(output, block_of, len(samples), source, channels))]
+    else:
+        converter = resampler(output.kernels, source, rate, channels)
+        parts = []
+        for first in range(0, len(samples), at_a_time):
+            last = first + at_a_time >= len(samples)
+            parts.append(converter.resample_chunk(block_of(first), last=last))
+            yield
+    return SoundMemory(output, *parts)
+
+
+def _around(
+    output: Output,
+    block_of: Callable[[int], np.ndarray],
+    count: int,
+    source: int,
+    channels: int,
+) -> Generator[None, None, np.ndarray]:
+    """A loop of `count` frames at another rate, float32 (frames, channels).
+
+    The ratio is that of the two whole numbers of frames, not of the rates, so that the end
+    meets the beginning to a part of a frame.  The sound is converted from its beginning on,
+    and on from there when it has come round: the first outputs, which the filter makes out of
+    silence, are replaced by those of the second round.
+    """
+    frames = max(round(count * output.parameters.rate / source), 1)
+    common = math.gcd(count, frames)
+    converter = resampler(output.kernels, count // common, frames // common, channels)
+    result = np.empty((frames, channels), np.float32)
+    first = 0
+    place = 0  # of the next output, in all rounds
+    begin = converter.held_back()  # from here on the filter knows only of the loop
+    while place < begin + frames:
+        block = block_of(first)
+        made = converter.resample_chunk(block)
+        first += len(block)
+        places = np.arange(place, place + len(made))
+        kept = (places >= begin) & (places < begin + frames)
+        result[places[kept] % frames] = made[kept]
+        place += len(made)
+        yield
+    return result
 
 
 class Shot(Controls):
@@ -118,15 +202,16 @@ class Shot(Controls):
         output = memory.output
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
         left, right = sides_of(pan, output.parameters.channels)
-        if not isinstance(loop, bool | int) or loop < 0:
-            raise FormatError(f"loop={loop!r}: try True, False or how many times in all")
-        times = FOREVER // memory.frames if loop is True else max(int(loop), 1)
+        endless = FOREVER // memory.frames
+        times = min(check_times(loop, "loop") or endless, endless)
         super().__init__(output)
         self._gain, self._pan = gain, float(pan)
         self.memory = memory
         self.end_index = times * memory.frames
         self._bell: Bell | None = None
         self._heard: int | None = None  # once it is over
+        self._was_cut = False
+        self._unheard = 0  # frames that the stream's end has cut
         self._at = at
         if at is not None:
             output.when(at)  # refused before a slot is taken
@@ -138,7 +223,7 @@ class Shot(Controls):
         record["right"] = record["right_goal"] = right
         self.late = self.tell(PLAY, at, frames=self._ramp)
 
-    def _may_tell(self) -> bool:
+    def _may_tell(self, *, ending: bool = False) -> bool:
         return self._heard is None and not self.output.is_closed
 
     # --- control -----------------------------------------------------------------
@@ -151,6 +236,7 @@ class Shot(Controls):
             if begins_later and self._may_tell() and self.commands.take_back((PLAY,)):
                 late = 0.0 if at is None else self.output.when(at)[1]
                 self.give_back()
+                self._was_cut = True
                 return late
             return self.tell(END, at, frames=frames)
 
@@ -183,6 +269,16 @@ class Shot(Controls):
         """True once its last frame was heard, or it was stopped, or its stream closed."""
         return self._heard is not None or self.heard() >= self.end_index
 
+    def was_cut(self) -> bool:
+        """True if a stop, a clear or the stream's end came before its last frame was heard."""
+        with self.lock:
+            return self._was_cut if self._heard is not None else self._has_jumped()
+
+    def _has_jumped(self) -> bool:
+        """True if the audio thread has cut it."""
+        output, slot = self.output, self.slot
+        return output.word_of(slot, "cut_count") > 0 and output.cut(slot, 0)[0] < self.end_index
+
     def arm_over(self) -> bool:
         """Have the bell rung when it is over; True if it is."""
         with self.lock:
@@ -204,6 +300,12 @@ class Shot(Controls):
 
     # --- the end -----------------------------------------------------------------
 
+    def let_go(self) -> None:
+        """Play on, without its handle; but where it is paused, that is for good."""
+        with self.lock:
+            if self._may_tell() and self._stands_still():
+                self.tell(END)
+
     def leave(self) -> None:
         """Fade out and be over, with the group that it is in."""
         self.stop()
@@ -211,14 +313,24 @@ class Shot(Controls):
     def give_back(self) -> None:
         """It is over: its slot is somebody else's from now on."""
         with self.lock:
+            self._was_cut = self._has_jumped()
             self._heard = self.end_index
         if self._bell is not None:
             self._bell.ring_all()
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the stream's close has cut, at their rate; an endless loop has none."""
+        return self._unheard, self.output.parameters.rate
 
     def stream_closed(self) -> None:
         """The stream has closed."""
         with self.lock:
             if self._heard is None:
+                jumped = self._has_jumped()
                 self._heard = self.output.word_of(self.slot, "heard")
+                self._was_cut = jumped or self._heard < self.end_index
+                read = self.output.word_of(self.slot, "read")
+                if read < self.end_index <= FOREVER // 2:
+                    self._unheard = self.end_index - self._heard
         if self._bell is not None:
             self._bell.ring_all()

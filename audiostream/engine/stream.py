@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import threading
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
-from audiostream.device.names import find
+from audiostream.device.names import check_name, find
 from audiostream.engine.bell import Bell
-from audiostream.engine.lifetime import LIFETIME, in_background
+from audiostream.engine.lifetime import LIFETIME, close_later, in_background
 from audiostream.engine.memory import field_offsets, records, zeros
 from audiostream.engine.meter import WINDOW, Level, Meter
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
+from audiostream.forks import LOCKS
 from audiostream.pcm import Format, check_buffersize, check_encoding
 from audiostream.realtime.layout import BELL, NEVER, STREAM
 
@@ -50,8 +52,10 @@ class Stats:
         Blocks that the device has asked for or delivered.
     frames : int
         Frames in them, at the device's rate.
-    underruns, overruns : int
-        Times the device said that output came too late, or input was lost.
+    underruns : int
+        Times the device said that output came too late.
+    overruns : int
+        Times the device said that input was lost.
     starved : int
         Frames of silence that voices were short of, all voices together.
     late : int
@@ -116,7 +120,7 @@ class Stream:
         self.format = format
         self.encoding = check_encoding(format.encoding)
         self.buffersize = check_buffersize(buffersize)
-        self.device = device
+        self.device = check_name(device, "device" if self.direction == "output" else "source")
         self.closed_error = closed_error
         self.lock = threading.RLock()
         # One start, stop or close at a time; they may take long, so `lock` is not held.
@@ -129,6 +133,7 @@ class Stream:
         self.is_instant = True  # starting and stopping take no time: no hardware, no thread
         self.failure: AudioException | None = None
         self.orphaned: AudioException | None = None
+        self.is_excused = False  # left by an exception: that it was not used up is no mistake
         self._started = False
         self._device_stream: DeviceStream | None = None
         self._bells: dict[int, Bell] = {}
@@ -136,6 +141,12 @@ class Stream:
         self._keep: list[Any] = []
         self._queue: deque[Callable[[], None]] = deque()
         self._queue_lock = threading.Lock()
+        LOCKS.add(
+            self,
+            lock=threading.RLock,
+            _control=threading.RLock,
+            _queue_lock=threading.Lock,
+        )
 
     # --- from open to closed -----------------------------------------------------
 
@@ -226,13 +237,20 @@ class Stream:
                 raise
 
     def stop(self) -> None:
-        """Stop the device.  Idempotent, also before a start; blocks for a bounded time."""
+        """Stop the device.  Idempotent, also before a start; blocks for a bounded time.
+
+        Never raises because the device is gone.
+        """
         with self._control:
             with self.lock:
                 if not self._started or self._device_stream is None or self.is_closed:
                     return
                 self._started = False
-            self._device_stream.stop()
+            try:
+                self._device_stream.stop()
+            except DeviceError as error:
+                # It is gone, and so it has stopped.  Who reads or starts again is told.
+                self.fail(str(error))
 
     def close(self) -> None:
         """Stop and give everything back; twice is harmless.  Blocks for a bounded time.
@@ -259,12 +277,29 @@ class Stream:
             if self._device_stream is not None:
                 LIFETIME.remove(self, keep=not gone)
             self._closed(gone)
+            if self._device_stream is not None and not gone:
+                self._device_stream.when_closed(self._closed_after_all)
+
+    def _closed_after_all(self) -> None:
+        """An abandoned device has closed: nothing that it touched is in use any more."""
+        with self.lock:
+            for kept in self._keep:
+                if isinstance(kept, Bell):
+                    kept.may_close = True
+            # What users may still read stays; a bell is closed with its last reference.
+            self._keep = [kept for kept in self._keep if not isinstance(kept, Bell)]
+        LIFETIME.forget(self)
+
+    def warn_if_cut(self) -> None:
+        """Say what its close has cut that was to be heard; for one whose block was left."""
 
     def _closed(self, gone: bool) -> None:
         """Settle what is left once the device is closed; `gone`: no callback runs again."""
         with self.lock:
             for bell in self._bells.values():
                 bell.finish(gone=gone)
+            if not gone:
+                self._keep += self._bells.values()
             self._bells.clear()
 
     def later(self, function: Callable[[], None]) -> None:
@@ -286,9 +321,12 @@ class Stream:
                 if not self._queue:
                     return
 
+    def let_go(self) -> None:
+        """It was dropped: close it, in the background."""
+        close_later(self)
+
     def orphan(self) -> None:
         """In a forked child: this stream is the parent's, and never touched again."""
-        self.lock = threading.RLock()
         self.is_closed = True
         self.orphaned = self.closed_error(
             "this stream was opened before fork() and belongs to the parent process; "
@@ -316,6 +354,16 @@ class Stream:
         # the interpreter lock, which a busy thread then keeps for 5 ms.
         if self.is_instant and self._started and not self._stream().alive():
             raise self.fail("the device ended the stream by itself")
+
+    def check_alive(self) -> None:
+        """Raise if its device is gone; that it was closed is no error here.
+
+        For who waits for something that a close brings about, too.
+        """
+        if self.orphaned is not None:
+            raise self.orphaned
+        with contextlib.suppress(StreamClosedError):
+            self.check()
 
     def fail(self, why: str) -> AudioException:
         """Note that the device is gone, and wake everybody to be told; the error."""
@@ -443,6 +491,10 @@ class Stream:
         told = self._started or self.is_closed
         return told and self.is_open and not self._stream().smooth and abs(when) < LONGEST
 
+    def device_lives(self) -> bool:
+        """False once the device has ended the stream by itself."""
+        return self._stream().alive()
+
     @property
     def is_realtime(self) -> bool:
         """False where time stands still between steps."""
@@ -498,9 +550,10 @@ class Stream:
         Raises
         ------
         AudioException
-            If more event loops wait on this stream than it can serve.
+            If more event loops wait on this stream than it can serve, or it is closed.
         """
         with self.lock:
+            self.check_not_closed()
             if index is None:
                 free = set(range(LOOP_BELLS)) - self._bells.keys()
                 if not free:

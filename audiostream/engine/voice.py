@@ -7,6 +7,7 @@ the one producer that the ring wants.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections import deque
 from collections.abc import Collection
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audiostream.checks import check_number
+from audiostream.checks import check_choice, check_number
 from audiostream.engine.bell import Bell
 from audiostream.engine.commands import ALIKE
 from audiostream.engine.controls import Controls
@@ -26,21 +27,22 @@ from audiostream.engine.intake import (
     of_bytes,
     samples_of,
     sliceable,
+    spread,
 )
 from audiostream.engine.ledger import Counts, Ledger
 from audiostream.engine.memory import records
-from audiostream.engine.meter import Level
+from audiostream.engine.meter import Level, warn_if_too_loud
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.prebuffer import Prebuffer
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
-from audiostream.realtime.kinds import END, PAUSE, PLAY, RESUME, STOP
+from audiostream.realtime.kinds import END, PAUSE, PLAY, PLAYING, RESUME, STOP
 from audiostream.realtime.layout import PRODUCER
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
 
-__all__ = ("MAX_BUFFER", "Voice")
+__all__ = ("MAX_BUFFER", "Joint", "Voice")
 
 MAX_BUFFER = 120.0
 """Seconds of audio that a voice's ring may hold."""
@@ -92,6 +94,23 @@ class _Mark:
     reached: int
 
 
+@dataclass(slots=True)
+class Joint:
+    """A place in a voice's ring from which on what is not played yet may be made again.
+
+    ``index`` and ``written`` are where that is, ``end`` and ``written_end`` up to where the
+    ring was written: with what a resampler made without knowing what would follow.
+    """
+
+    conversion: Conversion
+    state: Any
+    epoch: int
+    index: int
+    written: int
+    end: int = 0
+    written_end: int = 0
+
+
 class Voice(Controls):
     """One voice of an output.
 
@@ -141,12 +160,8 @@ class Voice(Controls):
         matrix: Any = None,
         group: Group | None = None,
     ) -> None:
-        if not 0 < buffer <= MAX_BUFFER:
-            raise FormatError(
-                f"buffer={buffer!r} seconds is outside 0 to {MAX_BUFFER:g}; try 0.25"
-            )
-        if on_starve not in STARVE:
-            raise FormatError(f"on_starve={on_starve!r}: try 'silence' or 'rebuffer'")
+        buffer = check_number(buffer, "buffer", 1e-6, MAX_BUFFER, "seconds, try 0.25")
+        check_choice(on_starve, "on_starve", STARVE)
         ahead = _prebuffer(prebuffer, buffer, output.parameters.rate)
         super().__init__(output)
         rate = output.parameters.rate
@@ -156,9 +171,16 @@ class Voice(Controls):
         self._longest = self._room = self._limit
         self._carry = b""
         self._ledger = Ledger(conversion.ratio)
+        self._look_at: float = 0  # own frames written at the next look at their scale
+        self._looked_at = 0  # the ring index at the last one
         self._cuts_seen = 0
         self._final: Counts | None = None
+        self._has_warned = False
+        # Its generator still runs, or a wait for it was cancelled: what is queued may be cut.
+        self.may_be_cut = False
+        self._unheard = 0  # own frames that were queued at the end
         self._stops_seen = 0
+        self._is_left = False  # it was dropped, and ended
         self.epoch = 0
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
@@ -169,7 +191,7 @@ class Voice(Controls):
         output.attach(self, self._limit + conversion.held_back(), group=group)
         self._marks: deque[_Mark] = deque()
         self._prebuffer = ahead
-        self._adapts = prebuffer == "adaptive"
+        self._adapts = isinstance(prebuffer, str)
         self._tail = tail
         self._stop_count = self._at("stop_count")
         self._store(self._at("ramp"), self._ramp if tail else 0)
@@ -331,18 +353,17 @@ class Voice(Controls):
         self.news()
         return written
 
-    def heard_marks(self) -> list[Mark]:
-        """The marks that were heard by now, each told of once."""
-        told = []
+    def heard_mark(self) -> Mark | None:
+        """The next mark that was heard by now; each is told of once."""
         with self.lock:
             if self._final is None:
                 heard = self._heard()
                 self._settle()
-                while self._marks and self._marks[0].reached <= heard:
+                if self._marks and self._marks[0].reached <= heard:
                     mark = self._marks.popleft()
                     position = self._ledger.heard_of(0, mark.written, heard)
-                    told.append(Mark(mark.name, position, self._time_of(mark)))
-        return told
+                    return Mark(mark.name, position, self._time_of(mark))
+        return None
 
     def arm_mark(self) -> bool:
         """Have the bell rung when the next mark was heard; True if it is."""
@@ -407,7 +428,10 @@ class Voice(Controls):
                 if taken is not None:
                     return taken
             self.notice_stop()
-            what = samples_of(data, self.format)
+            most = None
+            if isinstance(data, np.ndarray) and not data.flags.c_contiguous:
+                most = max(self._takes(), 0)
+            what = samples_of(data, self.format, most)
             if isinstance(what, memoryview):
                 return self._take_bytes(what)
             if self._carry:
@@ -451,15 +475,22 @@ class Voice(Controls):
         if producer is None:
             return None
         count = self._put_more(producer, data, frames)
-        self._ledger.written += count
+        self._ledger.written = written = self._ledger.written + count
+        if written >= self._look_at:
+            self._look_at_scale()
         if self._adapts:
             self._adapt()
         return count * unit
 
-    def check(self) -> None:
-        """Raise if the voice is removed, or its stream closed or dead."""
+    def check(self, *, ending: bool = False) -> None:
+        """Raise if the voice is removed, or its stream closed or dead.
+
+        `ending`: what only ends something does not mind that the device is gone.
+        """
         output = self.output
-        if output.is_closed or output.failure is not None or output.is_instant:
+        if ending:
+            output.check_not_closed()
+        elif output.is_closed or output.failure is not None or output.is_instant:
             output.check()
         if self._final is not None:
             raise output.closed_error(
@@ -500,9 +531,20 @@ class Voice(Controls):
             if count > 0:
                 self._flow(self._conversion.convert(samples, count))
         self._ledger.written += count
+        if self._ledger.written >= self._look_at:
+            self._look_at_scale()
         if self._adapts:
             self._adapt()
         return count
+
+    def _look_at_scale(self) -> None:
+        """Warn once if the scale of what was written is wrong; once a second of it."""
+        before, write = self._looked_at, self._word("write")
+        self._looked_at = write
+        self._look_at = self._ledger.written + self.format.rate
+        peak = self.output.peak_written(self.slot, before, write)
+        if warn_if_too_loud(peak, self._conversion.full_scale):
+            self._look_at = math.inf
 
     def _adapt(self) -> None:
         """Fit the prebuffer to the shortages there were."""
@@ -556,6 +598,127 @@ class Voice(Controls):
             self._store(self._at("ended"), self._word("write"))
         self.news()
 
+    # --- joints ------------------------------------------------------------------
+
+    def joint(self) -> Joint:
+        """The place up to which it is written, to be gone on from; see :meth:`join`."""
+        with self.lock:
+            self.check()
+            self.notice_stop()
+            return Joint(
+                self._conversion,
+                None if self._carry else self._conversion.save(),
+                self.epoch,
+                self._word("write"),
+                self._ledger.written,
+            )
+
+    def close_joint(self, joint: Joint) -> None:
+        """What lies between a joint and here is what :meth:`join` replaces."""
+        with self.lock:
+            joint.end, joint.written_end = self._word("write"), self._ledger.written
+
+    def is_joined(self, joint: Joint) -> bool:
+        """True if nothing was written or cleared since the joint, and it is not heard yet."""
+        with self.lock:
+            self.notice_stop()
+            return (
+                self._final is None
+                and joint.epoch == self.epoch
+                and joint.conversion is self._conversion
+                and joint.end == self._word("write")
+                and joint.written_end == self._ledger.written
+                and not self._carry
+                and self.read_index() < joint.end
+            )
+
+    def needed(self, joint: Joint) -> int:
+        """Own frames that :meth:`join` wants; 0 if it cannot."""
+        with self.lock:
+            over = joint.end - joint.index  # the device's frames
+            unread = joint.index - self.read_index()
+            if not over or joint.state is None or unread < 2 * self.output.period:
+                return 0  # the audio thread may be about to play them
+            if not self.is_joined(joint):
+                return 0
+            conversion = self._conversion
+            if not conversion.resamples:
+                return over
+            held = conversion.held_back()
+            if self.holds - (joint.end - self.read_index()) < 2 * held + 2:
+                return 0
+            return math.ceil((over + held) * self._ratio) + 2
+
+    def join(self, joint: Joint, data: Any) -> int:
+        """Go on from a joint as if there had been no end.
+
+        What was written after the joint is replaced in the ring, where it waits to be
+        played, and so many frames more are taken as the resampler needs for that.
+
+        Parameters
+        ----------
+        data
+            As for :meth:`write_nowait`: first what takes the place of the frames that were
+            written from the joint on, then what follows them.
+
+        Returns
+        -------
+        int
+            What was taken, in the units of :meth:`write_nowait`; 0 if it is too late, if
+            there is too little of it, or if soxr converts the rate.
+        """
+        with self.lock:
+            self.check()
+            count = self.needed(joint)
+            what = samples_of(data, self.format)
+            unit = 1
+            if isinstance(what, memoryview):
+                unit = self._width
+                what = of_bytes(what[: len(what) // unit * unit], self.format)
+            if not count or what.frames < count:
+                return 0
+            conversion = self._conversion
+            over = joint.end - joint.index
+            conversion.restore(joint.state)
+            made = conversion.convert(what, count)
+            self._replace(joint.index, made.first(over))
+            rest = made.data.reshape(-1)[over * made.channels :]
+            self._flow(Samples(rest, made.channels, made.encoding))
+            self._ledger.written = joint.written + count
+        return count * unit
+
+    def fade_joint(self, joint: Joint, seconds: float) -> bool:
+        """Fade out what was written last; False if nothing of it waits to be played."""
+        with self.lock:
+            unread = joint.end - self.read_index() - 2 * self.output.period
+            frames = min(round(seconds * self.output.parameters.rate), unread)
+            if frames < 1 or not self.is_joined(joint):
+                return False
+            memory, capacity = self._ring()
+            places = np.arange(joint.end - frames, joint.end) % capacity
+            fade = 1 - np.arange(1, frames + 1, dtype=np.float32) / frames
+            faded = memory[places] * fade[:, np.newaxis]
+            self._replace(joint.end - frames, Samples(faded, self._channels, 32))
+            return True
+
+    def _ring(self) -> tuple[np.ndarray, int]:
+        """The ring with its guard, float32 (frames, channels); and its frames without it."""
+        memory = self.output.ring_of(self.slot).reshape(-1, self._channels)
+        return memory, len(memory) - self.output.slice
+
+    def _replace(self, index: int, samples: Samples) -> None:
+        """Put other frames in the ring where some are that wait to be played.
+
+        If the audio thread came upon them nevertheless, it would play some of each.
+        """
+        memory, capacity = self._ring()
+        block = spread(self.output.kernels, samples, self._channels).data
+        block = np.nan_to_num(block.reshape(-1, self._channels), posinf=1.0, neginf=-1.0)
+        places = np.arange(index, index + len(block)) % capacity
+        memory[places] = block
+        twice = places < self.output.slice  # stored again after the ring's end
+        memory[capacity + places[twice]] = block[twice]
+
     def set_format(self, format: Format, quality: str = "high", matrix: Any = None) -> None:
         """End the utterance; what is written next is in another format, without a gap.
 
@@ -594,7 +757,7 @@ class Voice(Controls):
         """
         frames = self._frames(fade, "fade", 10)
         with self.lock:
-            self.check()
+            self.check(ending=True)
             self._store(self._at("fade"), frames)
             write = self._drop("skip")
         self.news()
@@ -629,8 +792,8 @@ class Voice(Controls):
 
     # --- control -----------------------------------------------------------------
 
-    def _may_tell(self) -> bool:
-        self.check()
+    def _may_tell(self, *, ending: bool = False) -> bool:
+        self.check(ending=ending)
         return True
 
     def play(self, at: float | None = None) -> float:
@@ -647,7 +810,7 @@ class Voice(Controls):
         Raises
         ------
         FormatError
-            If `at` is no finite number.
+            If `at` is no finite number, or more than a day ahead.
         AudioException
             If too many commands wait for their time.
         """
@@ -662,16 +825,16 @@ class Voice(Controls):
         At once, it takes back a play, pause, resume or stop whose time is still to come.
         """
         with self.lock:
-            self.check()
+            self.check(ending=True)
             if at is not None:
-                return self.tell(END, at, frames=self._frames(fade, "fade", 10))
+                return self.tell(END, at, ending=True, frames=self._frames(fade, "fade", 10))
             return self._stop(fade, MOVES)
 
     def _stop(self, fade: float, kinds: Collection[int]) -> float:
         """Stop at once; commands of these kinds whose time is still to come are taken back."""
         self.commands.take_back(kinds)
         self.clear(fade)
-        return self.tell(STOP)
+        return self.tell(STOP, ending=True)
 
     def pause(self, at: float | None = None) -> float:
         """Fade out, and stand still; what is queued stays."""
@@ -684,6 +847,20 @@ class Voice(Controls):
     def _set_ramp(self, frames: int) -> None:
         self._ramp = frames
         self._store(self._at("ramp"), frames if self._tail else 0)
+
+    def warn_unless_playing(self) -> None:
+        """Say once that a write waits for a voice that does not play."""
+        with self.lock:
+            if (
+                self._has_warned
+                or self._final is not None
+                or self._word("transport") == PLAYING
+            ):
+                return
+            self._has_warned = True
+        logging.getLogger("audiostream").warning(
+            "a write waits for room on the ring of a sample that does not play; call its play()"
+        )
 
     # --- waiting, for those above ------------------------------------------------
 
@@ -771,6 +948,20 @@ class Voice(Controls):
         """A voice keeps its slot until it is removed."""
         return False
 
+    def _to_be_heard(self) -> int:
+        """Own frames that are not heard yet; none if all that the device lacks is silence.
+
+        Or is to be dropped by a clear.
+        """
+        read = max(self.read_index(), self._word("skip"), self._word("group_skip"))
+        write = self._word("write")
+        is_silent = read >= write or not self.output.peak_written(self.slot, read, write)
+        return 0 if is_silent else self.counts().buffered
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the end has cut though they were to be heard, at their rate."""
+        return 0 if self.may_be_cut else self._unheard, self.format.rate
+
     def give_back(self) -> None:
         """Never called, since it is never over by itself."""
 
@@ -779,11 +970,39 @@ class Voice(Controls):
         with self.lock:
             if self._final is not None or self.output.is_closed:
                 return
-            with contextlib.suppress(AudioException):  # of a device that is gone
+            self._unheard = self._to_be_heard()
+            with contextlib.suppress(AudioException):  # closed by another thread just now
                 self._stop(self.ramp, ALIKE)
             self._finish()
-        self.output.retire(self.slot)
+            self.output.retire(self.slot)  # under the lock: who finds it gone may have its slot
         self.news()
+
+    def is_unfinished(self) -> bool:
+        """True if something was written, and neither ended nor cleared.  Takes no lock."""
+        if self._final is not None or self.output.is_closed:
+            return False
+        write = self.write_index()
+        is_read = self.read_index() >= write
+        if is_read and self._load(self._stop_count) != self._stops_seen:
+            return False  # it was stopped, and what was held back went with that
+        held_back = bool(self._carry) or self._conversion.is_under_way
+        is_over = write in (self._word(name) for name in ("ended", "skip", "group_skip"))
+        return held_back or not (is_over or (is_read and self._rests()))
+
+    def let_go(self) -> None:
+        """Be removed, as soon as what was written was heard, or cannot be any more."""
+        with self.lock:
+            if self._final is not None or self.output.is_closed:
+                return
+            if not self._is_left:
+                with contextlib.suppress(AudioException):  # of a device that may come back
+                    self.end()
+                    self._is_left = True
+            write = self.write_index()
+            is_cleared = write in (self._word("skip"), self._word("group_skip"))
+            if not (is_cleared or self.has_heard(write) or self._stands_still()):
+                return
+        self.remove()
 
     def leave(self) -> None:
         """Fade out and be gone, with the group that it is in."""
@@ -793,6 +1012,7 @@ class Voice(Controls):
         """The stream has closed: what was not heard counts as cleared."""
         with self.lock:
             if self._final is None:
+                self._unheard = self._to_be_heard()
                 self._finish()
             self.epoch += 1
         self.news()
@@ -808,12 +1028,9 @@ class Voice(Controls):
 
 def _prebuffer(prebuffer: float | str, buffer: float, rate: int) -> Prebuffer:
     """What `prebuffer` says, within a ring of `buffer` seconds."""
-    if prebuffer == "adaptive":
+    if isinstance(prebuffer, str) and prebuffer == "adaptive":
         least, most = (min(seconds, buffer) for seconds in ADAPTIVE)
-    elif isinstance(prebuffer, str):
-        raise FormatError(f"prebuffer={prebuffer!r}: try seconds, such as 0.1, or 'adaptive'")
     else:
-        least = most = check_number(
-            prebuffer, "prebuffer", 0, buffer, f"within the ring of buffer={buffer:g} seconds"
-        )
+        hint = f"try 'adaptive', or seconds within the ring of buffer={buffer:g}"
+        least = most = check_number(prebuffer, "prebuffer", 0, buffer, hint)
     return Prebuffer(round(least * rate), round(most * rate), rate)

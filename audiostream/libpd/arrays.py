@@ -9,7 +9,8 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from audiostream.errors import PatchError, PatchIndexError
+from audiostream.checks import check_integer, shown
+from audiostream.errors import FormatError, PatchError, PatchIndexError
 from audiostream.libpd.protocol import Engine, Floats
 
 __all__ = ("Arrays", "PatchArray")
@@ -36,10 +37,30 @@ class Arrays:
         return array
 
     def __contains__(self, name: object) -> bool:
-        if not isinstance(name, str) or "\0" in name:
+        if not isinstance(name, str) or not _is_name(name):
             return False
         size: int = self._run(lambda engine: engine.array_size(name))
         return size >= 0
+
+
+def _is_name(name: str) -> bool:
+    """True if an array can have that name."""
+    try:
+        return b"\0" not in name.encode()
+    except UnicodeError:
+        return False
+
+
+def _floats(values: npt.ArrayLike) -> Floats:
+    """Values as float32, of any number of dimensions."""
+    try:
+        with np.errstate(over="ignore"):
+            given = np.asarray(values)
+            if given.dtype.kind in "biufO":
+                return np.ascontiguousarray(given, np.float32).reshape(given.shape)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise FormatError(f"values={shown(values)} are no numbers; try a list or array of floats")
 
 
 class PatchArray:
@@ -53,9 +74,11 @@ class PatchArray:
 
     def __init__(self, run: Run[Any], name: str) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"an array's name is a str, not {name!r}")
-        if "\0" in name:
-            raise PatchError(f"{name!r} holds a null character, which no array's name does")
+            raise TypeError(f"an array's name is a str, not {shown(name)}")
+        if not _is_name(name):
+            raise PatchError(
+                f"{name!r} holds a null character, or half of one, which no array's name does"
+            )
         self._run = run
         self.name = name
 
@@ -85,10 +108,12 @@ class PatchArray:
         PatchIndexError
             If there are not as many.
         """
-        offset = operator.index(offset)
+        offset = check_integer(offset, "offset", "elements")
+        if count is not None:
+            count = check_integer(count, "count", "elements")
 
         def read(engine: Engine) -> Floats:
-            wanted = self._size(engine) - offset if count is None else operator.index(count)
+            wanted = self._size(engine) - offset if count is None else count
             self._check(engine, offset, wanted)
             copy = np.empty(wanted, np.float32)
             if wanted:
@@ -106,8 +131,8 @@ class PatchArray:
         PatchIndexError
             If they do not fit: nothing is written; :meth:`resize` makes room.
         """
-        offset = operator.index(offset)
-        floats = np.ascontiguousarray(values, np.float32)
+        offset = check_integer(offset, "offset", "elements")
+        floats = _floats(values)
         if floats.ndim != 1:
             raise PatchError(f"an array holds one dimension, not {floats.ndim}; flatten it")
 
@@ -120,9 +145,9 @@ class PatchArray:
 
     def resize(self, size: int) -> None:
         """Set the number of elements, at least 1; new ones are 0."""
-        size = operator.index(size)
+        size = check_integer(size, "size", "elements")
         if not 1 <= size <= 1 << 28:
-            raise PatchIndexError(f"an array holds 1 to {1 << 28} elements, not {size}")
+            raise PatchIndexError(f"an array holds 1 to {1 << 28} elements, not {shown(size)}")
 
         def resize(engine: Engine) -> None:
             self._size(engine)
@@ -135,7 +160,8 @@ class PatchArray:
         size = self._size(engine)
         if offset < 0 or count < 0 or offset + count > size:
             raise PatchIndexError(
-                f"{count} elements from {offset} on are outside of the array {self.name!r} "
+                f"{shown(count)} elements from {shown(offset)} on are outside of the array "
+                f"{self.name!r} "
                 f"of {size}; resize it, or take fewer"
             )
 

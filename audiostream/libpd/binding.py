@@ -30,7 +30,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from audiostream.errors import PatchError
-from audiostream.libpd.hooks import Hooks
+from audiostream.forks import LOCKS
+from audiostream.libpd.hooks import Hooks, lock_in_child
 from audiostream.libpd.pool import Pool
 from audiostream.libpd.protocol import (
     GUARD,
@@ -61,6 +62,7 @@ class BindingEngine(Hooks):
         super().__init__()
         # Re-entrant, since some of pylibpd's functions call others.
         self.lock: AbstractContextManager[Any] = threading.RLock()
+        LOCKS.add(self, lock=partial(lock_in_child, self.lock))
         self._module = module
         self._printed: deque[str] = deque(maxlen=FRAGMENTS)
         names = [name for name in dir(module) if name.startswith("libpd_")]

@@ -7,7 +7,9 @@ import os
 import threading
 from pathlib import Path
 
+from audiostream.checks import check_path
 from audiostream.errors import NoLibpdError
+from audiostream.forks import LOCKS
 from audiostream.libpd.binding import BindingCarrier
 from audiostream.libpd.library import Missing, cypd_library, system_library
 from audiostream.libpd.native import NativeCarrier
@@ -28,6 +30,7 @@ class Carriers:
     def __init__(self) -> None:
         self._found: dict[str, Carrier] = {}
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
 
     def choose(self, name: str | None = None) -> Carrier:
         """Return the carrier of that name, or the first one that is there.
@@ -43,6 +46,8 @@ class Carriers:
         NoLibpdError
             If there is none, or not the one named.
         """
+        if name is not None:
+            name = check_path(name, "carrier", '"pylibpd", "system", "cypd" or a path')
         named = name or os.environ.get(VARIABLE)
         reasons = []
         for candidate in (named,) if named else NAMES:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import AbstractContextManager
+from typing import Any
 
+from audiostream.errors import PatchClosedError
 from audiostream.libpd.protocol import Atom, Sink
 
-__all__ = ("Hooks",)
+__all__ = ("Hooks", "lock_in_child")
 
 
 class Hooks:
@@ -43,3 +46,24 @@ class Hooks:
         sink = self._listener()
         if sink is not None:
             sink.midi(kind, channel, values)
+
+
+class _Lost:
+    """The lock of an engine that no call may enter any more."""
+
+    def __enter__(self) -> None:
+        raise PatchClosedError(
+            "another thread was computing this patch when the process was forked, and libpd "
+            "cannot go on in the child; open the patch again here"
+        )
+
+    def __exit__(self, *_: object) -> None:
+        """Never called."""
+
+
+def lock_in_child(lock: Any) -> AbstractContextManager[Any]:
+    """The lock of an engine in a forked child: that of the parent, if it is free."""
+    if lock.acquire(blocking=False):
+        lock.release()
+        return lock  # type: ignore[no-any-return]
+    return _Lost()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from audiostream.checks import check_integer
+from typing import Any
+
+from audiostream.checks import check_integer, shown
 from audiostream.errors import FormatError
 
 __all__ = ("MidiIn",)
@@ -81,8 +83,8 @@ class MidiIn:
 
     def sysex(self, port: int, data: bytes) -> None:
         """Send the bytes of a system exclusive message to [sysexin], one after the other."""
-        for byte in data:
-            self._midi("sysex", _check(port, "port", _PORTS), _check(byte, "byte", _BYTES))
+        for byte in _bytes_of(data):  # all of it is checked before any of it is sent
+            self._midi("sysex", _check(port, "port", _PORTS), byte)
 
     def realtime(self, port: int, byte: int) -> None:
         """Send a system realtime byte, such as 0xF8 for a clock, to [midirealtimein]."""
@@ -90,7 +92,13 @@ class MidiIn:
 
 
 def _check(value: int, name: str, allowed: range) -> int:
-    number = check_integer(value, name, "units")
-    if number not in allowed:
-        raise FormatError(f"{name}={number} is outside {allowed[0]} to {allowed[-1]}")
-    return number
+    return check_integer(value, name, least=allowed[0], most=allowed[-1])
+
+
+def _bytes_of(data: Any) -> list[int]:
+    """The bytes of a message, given as bytes or as numbers."""
+    try:
+        values = list(data)
+    except TypeError:
+        raise FormatError(f"data={shown(data)} is no bytes; try b'...'") from None
+    return [_check(byte, "a byte of data", _BYTES) for byte in values]

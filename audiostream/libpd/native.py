@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from audiostream.errors import PatchError
-from audiostream.libpd.hooks import Hooks
+from audiostream.forks import LOCKS
+from audiostream.libpd.hooks import Hooks, lock_in_child
 from audiostream.libpd.library import Missing, copy_of
 from audiostream.libpd.pool import Pool
 from audiostream.libpd.protocol import (
@@ -95,6 +96,7 @@ class NativeEngine(Hooks):
     def __init__(self, library: Path) -> None:
         super().__init__()
         self.lock: AbstractContextManager[Any] = threading.Lock()
+        LOCKS.add(self, lock=partial(lock_in_child, self.lock))
         self._per_tick = GUESS
         # PyDLL keeps the interpreter lock during a call, CDLL gives it up.
         loaded = copy_of(library)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 import warnings
@@ -15,8 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from audiostream.checks import check_integer
+from audiostream.checks import check_flag, check_integer, check_number, shown
 from audiostream.errors import FormatError, PatchClosedError, PatchError, PatchWarning
+from audiostream.forks import LOCKS
 from audiostream.libpd.arrays import Arrays
 from audiostream.libpd.carriers import CARRIERS
 from audiostream.libpd.inbox import Inbox
@@ -32,7 +32,7 @@ from audiostream.libpd.protocol import (
     Midi,
 )
 from audiostream.libpd.queues import Queue
-from audiostream.pcm import check_channels, check_rate
+from audiostream.pcm import MAX_CHANNELS, check_channels, check_rate
 
 __all__ = ("Patch",)
 
@@ -41,6 +41,9 @@ Notify = Callable[[], object]
 
 CHUNK = 256
 """Ticks computed with the engine locked at a stretch; others may send in between."""
+
+MAX_FRAMES = 1 << 28
+"""Frames that are computed in one call, and returned in one array."""
 
 QUEUE = 1024
 """Items that a subscription keeps by default."""
@@ -63,16 +66,20 @@ class _Hold:
 
     def end(self) -> None:
         """Close the patch and give the engine back; once."""
-        with self.engine.lock:
-            if self.closed:
-                return
+        try:
+            with self.engine.lock:
+                if self.closed:
+                    return
+                self.closed = True
+                if self.patch is not None:
+                    self.engine.close(self.patch)
+                for bound in self.bound.values():
+                    self.engine.unbind(bound)
+                self.engine.listen(None)
+        except PatchClosedError:  # a forked child has lost the engine
             self.closed = True
-            if self.patch is not None:
-                self.engine.close(self.patch)
-            for bound in self.bound.values():
-                self.engine.unbind(bound)
-            self.engine.listen(None)
-        self.carrier.release(self.engine)
+        else:
+            self.carrier.release(self.engine)
         inbox = self.inbox()
         if inbox is not None:
             inbox.finish()
@@ -213,7 +220,8 @@ class Patch(MidiIn):
     ) -> None:
         self.rate = check_rate(rate)
         self.channels = check_channels(channels)
-        self.inputs = check_channels(inputs) if inputs else 0
+        self.inputs = check_integer(inputs, "inputs", "channels", least=0, most=MAX_CHANNELS)
+        strict = check_flag(strict, "strict")
         self.path: Path = check(patchfile)
         seen = look_into(self.path)
         lender = CARRIERS.choose(carrier)
@@ -229,6 +237,7 @@ class Patch(MidiIn):
         self._ahead = np.zeros((0, self.channels), np.float32)
         self._behind = np.zeros((self.input_latency, self.inputs), np.float32)
         self._flow = threading.Lock()  # one process() at a time; taken before the engine's
+        LOCKS.add(self, _flow=threading.Lock)
         self._session = session = _Session(lender)
         self._finalizer = weakref.finalize(self, lender.abandon, session.hold.end)
         self._finalizer.atexit = False
@@ -300,14 +309,12 @@ class Patch(MidiIn):
         Raises
         ------
         FormatError
-            For a number of frames that is negative, or an `adc` of another shape or of
-            integers.
+            For a number of frames that is negative or more than 2**28, or an `adc` of another
+            shape or of integers.
         PatchClosedError
             If the patch is closed.
         """
-        frames = check_integer(frames, "frames", "frames")
-        if frames < 0:
-            raise FormatError(f"frames={frames} is negative; ask for 0 or more")
+        frames = check_integer(frames, "frames", "frames", least=0, most=MAX_FRAMES)
         heard = self._input(frames, adc)
         with self._flow:
             ready = len(self._ahead)
@@ -324,14 +331,17 @@ class Patch(MidiIn):
 
     def render(self, seconds: float) -> Floats:
         """Compute that many seconds, without input; see :meth:`process`."""
-        if not (math.isfinite(seconds) and seconds >= 0):
-            raise FormatError(f"seconds={seconds} is no length of time; try 1.0")
+        most = MAX_FRAMES / self.rate
+        seconds = check_number(seconds, "seconds", 0, most, "no length of time; try 1.0")
         return self.process(round(seconds * self.rate))
 
     def _input(self, frames: int, adc: npt.ArrayLike | None) -> Floats:
         if adc is None:
             return np.zeros((frames, self.inputs), np.float32)
-        given = np.asarray(adc)
+        try:
+            given = np.asarray(adc)
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"adc={shown(adc)} is no array: {error}") from error
         if given.dtype.kind != "f":
             raise FormatError(
                 f"adc holds {given.dtype}, not floats; divide int16 by 32768 before"
@@ -343,7 +353,10 @@ class Patch(MidiIn):
                 f"adc has the shape {given.shape}, not {(frames, self.inputs)}; Patch's "
                 "inputs= sets the number of channels"
             )
-        return given.astype(np.float32)
+        # A filter of the patch would never get rid of a NaN.
+        heard = given.astype(np.float32)
+        np.nan_to_num(heard, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)
+        return heard
 
     def _compute(self, ticks: int, adc: Floats, dac: Floats) -> None:
         # Also for no ticks, so that a closed patch says so.
@@ -471,9 +484,15 @@ class Patch(MidiIn):
 
 def _symbol(text: object) -> str:
     if not isinstance(text, str):
-        raise TypeError(f"a name or a message's first word is a str, not {text!r}")
+        raise TypeError(f"a name or a message's first word is a str, not {shown(text)}")
     if "\0" in text:
-        raise PatchError(f"{text!r} holds a null character, which Pd's symbols cannot")
+        raise PatchError(f"{shown(text)} holds a null character, which Pd's symbols cannot")
+    try:
+        text.encode()
+    except UnicodeError:
+        raise PatchError(
+            f"{shown(text)} holds half a character, which Pd's symbols cannot"
+        ) from None
     return text
 
 
@@ -484,6 +503,9 @@ def _atom(value: object) -> Atom:
         hasattr(value, "__float__") or hasattr(value, "__index__")
     ):
         raise TypeError(
-            f"Pd takes numbers and str, not {value!r}; send the parts of it one by one"
+            f"Pd takes numbers and str, not {shown(value)}; send the parts of it one by one"
         )
-    return float(value)  # type: ignore[arg-type]
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        raise FormatError(f"{shown(value)} is more than a float of Pd holds") from None

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from audiostream.errors import PatchError
+from audiostream.checks import shown
+from audiostream.errors import FormatError, PatchError
 
 __all__ = ("Seen", "check", "look_into", "missing_objects")
 
@@ -29,9 +30,13 @@ def check(patchfile: str | os.PathLike[str]) -> Path:
     ------
     PatchError
         If it is not.
-    TypeError
+    FormatError
         If `patchfile` is not a path.
     """
+    try:
+        os.fsencode(patchfile)
+    except (TypeError, UnicodeError):
+        raise FormatError(f'patchfile={shown(patchfile)} is no path; try "name.pd"') from None
     path = Path(os.path.abspath(os.fsdecode(patchfile)))  # noqa: PTH100 - keeps symlinks
     try:
         text = path.read_bytes()

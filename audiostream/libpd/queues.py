@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from audiostream.checks import check_integer
-from audiostream.errors import FormatError
+from audiostream.checks import check_callable, check_integer
+from audiostream.forks import LOCKS
 
 __all__ = ("Queue",)
 
 T = TypeVar("T")
+
+MAX_ITEMS = 1 << 30
+"""Most that a queue may be told to keep."""
 
 
 class Queue(Generic[T]):
@@ -49,9 +52,11 @@ class Queue(Generic[T]):
         notify: Callable[[], object] | None = None,
         close: Callable[[], None] | None = None,
     ) -> None:
-        size = check_integer(size, "size", "items")
-        if size < 1:
-            raise FormatError(f"size={size} holds nothing; try size=1024")
+        size = check_integer(size, "size", "items", least=1, most=MAX_ITEMS, hint="1024")
+        if notify is not None:
+            check_callable(notify, "notify", "of no arguments")
+        if close is not None:
+            check_callable(close, "close", "of no arguments")
         self.notify = notify
         self.closed = False
         self._close = close
@@ -59,6 +64,7 @@ class Queue(Generic[T]):
         self._put = 0  # written inside libpd only
         self._taken = 0  # written under the lock, which nothing inside libpd waits for
         self._lock = threading.Lock()
+        LOCKS.add(self, _lock=threading.Lock)
 
     def put(self, item: T) -> None:
         """Append an item, in place of the oldest if full.  Only one thread at a time."""

@@ -4,6 +4,7 @@ A start that finds the machine code on disk loads it with LLVM alone; numba, whi
 half a second to import, is only needed to compile.  The file's name holds a fingerprint of
 all of ``realtime/`` and of the processor, so that a stale one is never taken, and its
 content begins with a checksum.  Where no file can be kept, everything is compiled in memory.
+cache.py sees to it that no other user can have written it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import ctypes
 import functools
 import hashlib
 import logging
-import os
-import tempfile
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -23,15 +23,11 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from audiostream.errors import AudioException
+from audiostream.realtime.cache import FOLDER, alone, folder, make, read_own, write_own
 from audiostream.realtime.cpu import processor
 
-__all__ = ("FOLDER", "Kernels", "build", "kernels")
-
-FOLDER = "AUDIOSTREAM_CACHE"
-"""The variable that names another folder for the machine code."""
-
-KEPT = 8
-"""Files of other versions and processors that are left in the folder."""
+__all__ = ("Kernels", "build", "kernels")
 
 log = logging.getLogger("audiostream")
 
@@ -151,21 +147,30 @@ def fingerprint() -> str:
     return digest.hexdigest()[:32]
 
 
-def folder() -> Path:
-    """Where the machine code is kept."""
-    named = os.environ.get(FOLDER)
-    if named:
-        return Path(named)
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("audiostream", appauthor=False))
+def place() -> Path | None:
+    """Where the object file belongs; None, and a warning, if it cannot be kept anywhere."""
+    try:
+        home = folder()
+        make(home)
+    except OSError as error:
+        log.warning(
+            "compiling the audio kernels in memory, some seconds at each start, since they "
+            "cannot be kept: %s; %s can name another folder",
+            error,
+            FOLDER,
+        )
+        return None
+    return home / f"kernels-{fingerprint()}.o"
 
 
 def read(path: Path) -> bytes | None:
-    """The object file in `path`; None if there is none, or a damaged one."""
+    """The object file in `path`; None if there is none, or one that is not to be run."""
     try:
-        content = path.read_bytes()
-    except OSError:
+        content = read_own(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        log.info("compiled audio kernels are not used: %s", error)
         return None
     checksum, code = content[:32], content[32:]
     return code if hashlib.sha256(code).digest() == checksum else None
@@ -177,26 +182,61 @@ def edited() -> bool:
 
 
 def keep(path: Path, code: bytes) -> None:
-    """Leave an object file in `path`, if that can be done; whole, or not at all."""
+    """Leave an object file in `path`; a warning if that cannot be done."""
     try:
-        if edited():  # the name says other sources than were compiled
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(hashlib.sha256(code).digest() + code)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink()
-            raise
-        others = sorted(path.parent.glob("kernels-*.o"), key=lambda p: p.stat().st_mtime)
-        for old in others[: -KEPT - 1]:
-            old.unlink()
+        if not edited():  # else the name says other sources than were compiled
+            write_own(path, hashlib.sha256(code).digest() + code)
     except OSError as error:
-        log.info(
-            "the audio kernels stay in memory, since %s cannot be written: %s", path, error
+        log.warning(
+            "the next start compiles the audio kernels again, since %s cannot be written: %s; "
+            "%s can name another folder",
+            path,
+            error,
+            FOLDER,
         )
+
+
+def on_disk(path: Path) -> bytes:
+    """The object file in `path`; of several first starts one compiles it, the others wait."""
+    code = read(path)
+    if code is None:
+        log.warning("compiling the audio kernels for this machine, once; some seconds ...")
+        with alone(path.parent):
+            code = read(path)
+            if code is None:
+                code = newly_compiled()
+                keep(path, code)
+    return code
+
+
+def newly_compiled() -> bytes:
+    """An object file with the library's kernels.
+
+    Raises
+    ------
+    AudioException
+        The numba that is here cannot compile them.
+    """
+    try:
+        return compile_kernels()
+    except Exception as error:
+        log.debug("the audio kernels cannot be compiled", exc_info=True)
+        versions = f"numba {installed('numba')} and llvmlite {installed('llvmlite')}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise AudioException(
+            f"the audio kernels cannot be compiled by {versions} on Python "
+            f"{sys.version.split()[0]} ({reason[:200]}); try: pip install --upgrade numba"
+        ) from None
+
+
+def installed(name: str) -> str:
+    """The version of a package, without importing it, which may be what fails."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 # --- loading -----------------------------------------------------------------------
@@ -239,15 +279,14 @@ def build(cache: bool = True) -> Kernels:
     ----------
     cache : bool
         Look on disk, and keep it there.
+
+    Raises
+    ------
+    AudioException
+        The numba that is here cannot compile them.
     """
-    path = folder() / f"kernels-{fingerprint()}.o"
-    code = read(path) if cache else None
-    if code is None:
-        log.warning("compiling the audio kernels for this machine, once; some seconds ...")
-        code = compile_kernels()
-        if cache:
-            keep(path, code)
-    addresses = load(code)
+    path = place() if cache else None
+    addresses = load(newly_compiled() if path is None else on_disk(path))
     callables: dict[str, Any] = dict(addresses)
     for name, count in ARGUMENTS.items():
         kind = ctypes.CFUNCTYPE if name == "run_clock" else ctypes.PYFUNCTYPE

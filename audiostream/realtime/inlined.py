@@ -71,11 +71,11 @@ class Modules(CodeLibrary):  # type: ignore[misc]
 
     def __init__(self, codegen: Any, name: str) -> None:
         super().__init__(codegen, name)
-        self.texts: list[str] = []
+        self.modules: list[Any] = []
         self.lowered: dict[Any, Any] = {}
 
     def add_ir_module(self, ir_module: Any) -> None:
-        self.texts.append(str(ir_module))
+        self.modules.append(ir_module)
 
     def add_linking_library(self, library: Any) -> None:
         """Leave it out: numba hands over its runtime each time, which nothing here needs."""

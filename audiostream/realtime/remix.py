@@ -10,6 +10,7 @@ import numpy as np
 
 from audiostream.realtime.atomics import floats_at
 from audiostream.realtime.inlined import inlined
+from audiostream.realtime.samples import LARGEST, sane
 
 __all__ = ("remix",)
 
@@ -40,4 +41,8 @@ def remix(
             total = ZERO
             for k in range(inputs):
                 total += matrix[o * inputs + k] * source[i * inputs + k]
+            if not -LARGEST <= total <= LARGEST:  # what is no number is looked for only now
+                total = ZERO
+                for k in range(inputs):
+                    total += matrix[o * inputs + k] * sane(source[i * inputs + k])
             target[i * outputs + o] = total

@@ -21,7 +21,7 @@ PART16 = np.float32(1.0 / 32768.0)
 TOP8 = np.float32(127.0)
 TOP16 = np.float32(32767.0)
 LARGEST = np.float32(2.0**20)
-"""What floats that come in are limited to: 120 dB above full scale."""
+"""The largest float that is taken for a sample: 120 dB above full scale."""
 
 ROUND = np.float32(12582912.0)
 """1.5 * 2**23: adding and taking it away rounds a float32 to the nearest integer, ties
@@ -38,12 +38,18 @@ def limited(value: Any, low: Any, high: Any) -> Any:
 
 @inlined
 def sane(value: Any) -> Any:
-    """A float that came from outside; NaN is silence, and infinity a large number.
+    """A float that came from outside; NaN is silence, infinity is full scale.
 
     One voice's NaN would silence all that it is mixed with, for as long as a filter or a tail
-    that it came into.
+    that it came into.  A large number would be heard for as long as a filter.
     """
-    return limited(value, -LARGEST, LARGEST)
+    if value != value:
+        return ZERO
+    if value > LARGEST:
+        return ONE
+    if value < -LARGEST:
+        return -ONE
+    return value
 
 
 @inlined

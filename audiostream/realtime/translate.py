@@ -78,13 +78,16 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
         target.push_code_library(library),
     ):
         inner = [_add_entry(target, library, *entry) for entry in entries.items()]
+    # In the text: llvmlite before 0.48 gives an attribute to what a function returns instead.
+    for function in (one for module in library.modules for one in module.functions):
+        if function.name in inner:  # into its one caller, however large it is
+            function.attributes.add("alwaysinline")
     first, *others = [
-        llvm.parse_assembly(cgutils.normalize_ir_text(text)) for text in library.texts
+        llvm.parse_assembly(cgutils.normalize_ir_text(str(module)))
+        for module in library.modules
     ]
     for module in others:
         first.link_in(module)
-    for name in inner:  # into its one caller, however large it is
-        first.get_function(name).add_function_attribute("alwaysinline")
     for thing in (*first.functions, *first.global_variables):
         if not thing.is_declaration and thing.name not in entries:
             thing.linkage = "internal"

@@ -18,6 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sources.source import Source
+from audiostream.engine.intake import sliceable
 from audiostream.errors import AudioException
 
 if TYPE_CHECKING:
@@ -133,14 +134,17 @@ class ThreadRun:
         try:
             while not (stopped.is_set() or is_cut_off(source)):
                 _, voice = output_and_voice(source)
+                voice.may_be_cut = True
                 epoch = voice.epoch
                 chunk = source.get_bytes()
                 if stopped.is_set() or chunk is None:
+                    voice.may_be_cut = False
                     return
-                if len(chunk):
+                if len(sliceable(chunk)):
                     # Stopped from here on, it is not written any more.
                     source._write(voice, chunk, epoch)
                 else:
+                    voice.check()
                     stopped.wait(source.buffersize / source.rate)
         except AudioException:
             if not (stopped.is_set() or is_cut_off(source)):

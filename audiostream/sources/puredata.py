@@ -9,7 +9,7 @@ import numpy as np
 
 from audiostream.aio.sources.patch import LivePatch
 from audiostream.sources.background import never_blocks
-from audiostream.sources.thread import ThreadSource
+from audiostream.sources.thread import ThreadSource, check_output
 
 if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
@@ -49,6 +49,7 @@ class PatchSource(ThreadSource, LivePatch):
         ahead: int | None = None,
         **kwargs: Any,
     ) -> None:
+        check_output(stream)
         LivePatch.__init__(
             self, patchfile, stream.rate, stream.channels, inputs, strict, carrier
         )
@@ -85,5 +86,7 @@ class PatchSource(ThreadSource, LivePatch):
 
     def close(self) -> None:
         """Stop, and close the patch.  Idempotent."""
-        self.stop()
-        super().close()
+        try:
+            self.stop()
+        finally:
+            super().close()

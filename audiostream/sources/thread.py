@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audiostream.aio.sources.source import block_for
-from audiostream.checks import check_integer
+from audiostream.aio.sources.source import MAX_AHEAD, block_for
+from audiostream.checks import check_integer, check_number, shown
 from audiostream.compat.sample import AudioSample, Shadowed
+from audiostream.errors import FormatError
+from audiostream.forks import LOCKS
 from audiostream.sources.background import LoopRun, Run, ThreadRun, is_on_loop
 
 if TYPE_CHECKING:
@@ -19,6 +21,18 @@ if TYPE_CHECKING:
     from audiostream.aio.output import AudioOutput
 
 __all__ = ("ThreadSource",)
+
+
+def check_output(stream: Any) -> None:
+    """See that a source is given an output.
+
+    Raises
+    ------
+    FormatError
+        If it is none.
+    """
+    if not hasattr(stream, "add_sample") or isinstance(stream, type):
+        raise FormatError(f"stream={shown(stream)} is no output; try one from get_output()")
 
 
 class ThreadSource(AudioSample):
@@ -51,7 +65,6 @@ class ThreadSource(AudioSample):
     _run: Run | None
     _stopping: bool
     _control: threading.RLock
-    _give_back: weakref.finalize[..., ThreadSource] | None
     daemon: bool
     ahead: int | None
 
@@ -62,7 +75,7 @@ class ThreadSource(AudioSample):
         source._stopping = False
         # One start or stop at a time: of two runs, a stop would end the last one only.
         source._control = threading.RLock()
-        source._give_back = None
+        LOCKS.add(source, _control=threading.RLock)
         source.daemon = True
         source.ahead = None
         return source
@@ -71,7 +84,10 @@ class ThreadSource(AudioSample):
         self, stream: AudioOutput, *args: Any, ahead: int | None = None, **kwargs: Any
     ) -> None:
         del args, kwargs
-        self.ahead = None if ahead is None else check_integer(ahead, "ahead", "frames")
+        check_output(stream)
+        if ahead is not None:
+            ahead = check_integer(ahead, "ahead", "frames", least=0, most=MAX_AHEAD)
+        self.ahead = ahead
         self.buffersize = stream.buffersize
         self.channels = stream.channels
         self.rate = stream.rate
@@ -126,6 +142,11 @@ class ThreadSource(AudioSample):
             self.play()
             self._stopping = False
             again = self._run is not None
+            if (
+                not again
+                and getattr(self.get_bytes, "__func__", None) is ThreadSource.get_bytes
+            ):
+                _warn_of_silence(self)
             self._run = LoopRun(self, again) if is_on_loop(self) else ThreadRun(self)
 
     def stop(self) -> None:
@@ -147,6 +168,8 @@ class ThreadSource(AudioSample):
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the generator has ended; at most `timeout` seconds."""
+        if timeout is not None:
+            timeout = check_number(timeout, "timeout", 0, threading.TIMEOUT_MAX, "in seconds")
         run = self._latest_run()
         if run is not None:
             run.join(timeout)
@@ -176,8 +199,12 @@ class ThreadSource(AudioSample):
             return
         if self.ahead is not None:
             voice.set_limit(self.ahead)
-        # A source that is dropped gives its voice back; while it runs, its run holds it.
-        if self._give_back is not None:
-            self._give_back.detach()
-        self._give_back = weakref.finalize(self, voice.remove)
-        self._give_back.atexit = False
+
+
+def _warn_of_silence(source: ThreadSource) -> None:
+    """Say that a source makes nothing; a function, since names in a source are its writer's."""
+    logging.getLogger("audiostream").warning(
+        "%s.get_bytes is not overridden, and so the source is silent; define "
+        "get_bytes(self) in the class, which returns the next chunk",
+        type(source).__name__,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -477,6 +478,54 @@ async def test_times_that_are_none_are_refused(wrong: Any) -> None:
                 convert(wrong)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda voice, shot, at: voice.play(at=at),
+        lambda voice, shot, at: voice.stop(at=at),
+        lambda voice, shot, at: voice.pause(at=at),
+        lambda voice, shot, at: voice.resume(at=at),
+        lambda voice, shot, at: voice.fade(0.5, 1, at=at),
+        lambda voice, shot, at: voice._output.group().fade(0.5, 1, at=at),
+        lambda voice, shot, at: shot.stop(at=at),
+        lambda voice, shot, at: shot.pause(at=at),
+        lambda voice, shot, at: shot.resume(at=at),
+        lambda voice, shot, at: shot.fade(0.5, 1, at=at),
+        lambda voice, shot, at: voice._output.load(ones(100)).play(at=at),
+    ],
+)
+@pytest.mark.parametrize("blocks", [0, 3])
+async def test_a_time_of_another_clock_is_refused(
+    command: Callable[[Any, Any, float], Any], blocks: int
+) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice, shot = speaker.sample(encoding=32), speaker.load(ones(9600)).play()
+        device.step(64 * blocks)
+        at = time.time() + 1
+        with pytest.raises(FormatError) as caught:
+            command(voice, shot, at)
+        said = str(caught.value)
+        assert f"at={at!r} is more than a day ahead" in said
+        assert f"(its .time) is at {speaker.time:.3f} s" in said
+        (now,) = re.findall(r"time\.time\(\) at ([\d.]+),", said)
+        assert float(now) == pytest.approx(at - 1, abs=60)
+        with pytest.raises(FormatError, match="more than a day"):
+            command(voice, shot, speaker.time + 86_401)
+        command(voice, shot, speaker.time + 86_399)
+
+
+async def test_a_time_is_compared_with_the_clock_and_not_with_what_was_heard_last() -> None:
+    """Of an output that has been stopped for days."""
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        voice = speaker.sample(encoding=32)
+        device.step(64)
+        speaker.engine.stop()
+        device._time += 200_000.0
+        assert voice.play(at=speaker.time + 0.1) == 0.0
+
+
 async def test_once_closed_the_time_stands_and_can_still_be_told() -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker:
@@ -647,7 +696,8 @@ async def test_marks_are_told_when_they_are_heard() -> None:
 
 def heard_of(voice: aio.AudioSample) -> list[tuple[str, int]]:
     """Names of the marks that were reached, and when: in frames of the device's."""
-    return [(m.name, round(m.time * 48000)) for m in voice._voice.heard_marks()]
+    marks = iter(voice._voice.heard_mark, None)
+    return [(mark.name, round(mark.time * 48000)) for mark in marks]
 
 
 @pytest.mark.parametrize("latency", [0, 480])

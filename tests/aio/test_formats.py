@@ -263,3 +263,97 @@ async def test_a_clear_after_a_change_counts_what_was_cut() -> None:
         assert voice.written == voice.position + voice.cleared == 2400
         assert voice.position == clearing.result
         assert 2000 <= voice.position <= 2011
+
+
+# --- the scale of floats ------------------------------------------------------------
+
+
+def told_of_scale(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log has said of floats that are too loud, since it was last asked."""
+    said = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "audiostream" and "full scale" in record.getMessage()
+    ]
+    caplog.clear()
+    return said
+
+
+@pytest.mark.parametrize("rate", [48000, 16000])
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.full(480, 9000, np.float32),
+        np.full(480, -9000, np.float64),
+        np.full(480, 9000, np.float32).tobytes(),
+    ],
+)
+async def test_floats_far_above_full_scale_are_told_of_once(
+    caplog: pytest.LogCaptureFixture, rate: int, data: Any
+) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, channels=2) as speaker:
+        for _ in range(2):  # of each sample
+            voice = speaker.sample(rate=rate, channels=1, encoding=32)
+            for _ in range(3):
+                assert voice.write_nowait(data) == len(data)
+            (said,) = told_of_scale(caplog)
+            assert "divide" in said
+            assert float(said.split("about ")[1].split(",")[0]) == pytest.approx(9000, rel=0.3)
+            for _ in range(30 if rate == 16000 else 110):
+                device.step(1440)
+                voice.write_nowait(data)
+            assert not told_of_scale(caplog)
+
+
+async def test_floats_that_become_too_loud_are_told_of_within_a_second(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    device = ManualDevice()
+    async with speaker_on(device) as speaker:
+        voice = speaker.sample(buffer=0.1)
+        for _ in range(30):  # three seconds: the ring and its meter have gone round
+            voice.write_nowait(noise(4800))
+            device.step(4800)
+        assert not told_of_scale(caplog)
+        voice.write_nowait(np.full(256, 100.0, np.float32))
+        for _ in range(10):
+            device.step(4800)
+            voice.write_nowait(noise(4800))
+        assert len(told_of_scale(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        np.full(480, -32768, np.int16),
+        np.full(480, 7.9, np.float32),
+        np.full(480, np.nan, np.float32),
+        np.full(480, -(2**31), np.int32),
+    ],
+)
+async def test_what_is_at_its_own_scale_is_not_told_of(
+    caplog: pytest.LogCaptureFixture, data: np.ndarray
+) -> None:
+    device = ManualDevice()
+    async with speaker_on(device) as speaker:
+        for options in ({}, {"matrix": [[0.5]]}, {"matrix": [[20.0]]}):
+            assert await speaker.sample(**options).write(data) == 480
+        assert not told_of_scale(caplog)
+        await speaker.sample(matrix=[[20.0]]).write(np.full(480, 9.0, np.float32))
+        (said,) = told_of_scale(caplog)
+        assert "about 9," in said
+
+
+async def test_sounds_far_above_full_scale_are_told_of_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with speaker_on(ManualDevice()) as speaker:
+        sound = speaker.load(np.tile(np.float32([0, 9000]), 5000)[:, None])
+        (said,) = told_of_scale(caplog)
+        assert "reach about 9000," in said
+        sound.play(loop=True)
+        sound.prepare(2.0)
+        speaker.load(noise(100) * 10)
+        speaker.load(np.full(100, -32768, np.int16))
+        assert not told_of_scale(caplog)

@@ -410,8 +410,10 @@ async def test_other_values_count_while_it_has_given_way_already() -> None:
     device = ManualDevice()
     async with speaker_on(device, encoding=32) as speaker:
         music, speech = speaker.group(), speaker.group()
-        speaker.sample(encoding=32, group=music).write_nowait(ones(5000))
-        speaker.sample(encoding=32, group=speech).write_nowait(0 * ones(5000))
+        song = speaker.sample(encoding=32, group=music)
+        song.write_nowait(ones(5000))
+        words = speaker.sample(encoding=32, group=speech)
+        words.write_nowait(0 * ones(5000))
         music.duck(speech, 0.5, attack=0.0)
         device.step(64)
         assert (device.step(64) == 0.125).all()
@@ -432,7 +434,7 @@ async def test_what_is_refused() -> None:
             other.sample(group=group)
         with pytest.raises(FormatError, match="another output"):
             other.load(ones(10)).play(group=group)
-        with pytest.raises(TypeError, match=r"made by AudioOutput.group\(\), not AudioSample"):
+        with pytest.raises(FormatError, match=r"is no group; try AudioOutput.group\(\)"):
             speaker.sample(group=speaker.sample())  # type: ignore[arg-type]
         with pytest.raises(FormatError, match="own output"):
             group.duck(other.group())

@@ -236,7 +236,7 @@ async def test_readinto_at_the_end_tells_how_much_came() -> None:
 async def test_reads_of_senseless_sizes_are_refused(frames) -> None:
     device = ManualDevice()
     async with aio.get_input(source=device, rate=16000, buffersize=10) as mic:
-        with pytest.raises(errors.FormatError, match="read"):
+        with pytest.raises(errors.FormatError, match=r"frames.*(read|try)"):
             await mic.read(frames)
     with pytest.raises(errors.FormatError):
         await mic.receive(0)
@@ -342,3 +342,23 @@ async def test_the_echo_example(tmp_path: Path) -> None:
 async def test_listing_devices() -> None:
     assert (await aio.get_input_sources())[0] == "default"
     assert (await aio.get_output_devices())[0] == "default"
+
+
+@pytest.mark.parametrize("rate", [44100, 44101, 16000])
+@pytest.mark.parametrize(("wrong", "taken"), [(np.nan, 0.0), (np.inf, 1.0), (-np.inf, -1.0)])
+async def test_what_is_no_number_costs_its_own_frame_only(
+    rate: int, wrong: float, taken: float
+) -> None:
+    """At the device's rate, through our resampler, and through soxr."""
+    heard = []
+    for value in (wrong, taken):
+        device = ManualDevice(rate=rate)
+        async with aio.get_input(source=device, rate=16000, encoding=32) as mic:
+            sound = np.full((rate // 2, 1), 0.25, np.float32)
+            sound[rate // 4] = value
+            device.feed(sound)
+            device.fault("end")
+            device.step(rate)
+            heard.append(np.frombuffer(b"".join([chunk async for chunk in mic]), np.float32))
+    np.testing.assert_array_equal(*heard)
+    assert len(heard[0]) == 8000

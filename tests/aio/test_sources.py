@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import math
+import re
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import pytest
 import soundfile
 import soxr
 
+from audiostream.aio import sample as sample_module
 from audiostream.aio import sources
 from audiostream.aio.sources import Source
 from audiostream.aio.sources.source import block_for
@@ -411,7 +415,7 @@ async def test_what_cannot_be_played_is_said_by_the_write() -> None:
             await sample.write_from([np.zeros((4, 3), np.int16)])
 
 
-@pytest.mark.parametrize("wrong", ["words", b"one", bytearray(2), memoryview(b"1"), np.ones(3)])
+@pytest.mark.parametrize("wrong", [b"one", bytearray(2), memoryview(b"1"), np.ones(3)])
 async def test_a_chunk_is_no_iterable_of_chunks(wrong: Any) -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker:
@@ -797,17 +801,33 @@ async def test_a_few_frames_that_loop_are_not_read_one_by_one(
         group.cancel_scope.cancel()
         heard = device.step(30000)[:, 0]
     assert np.array_equal(heard, np.resize(data[:, 0], 30000))
-    assert len(reads) <= 4 * 3  # pieces of 12,000 frames
+    assert len(reads) <= 5 * 3  # pieces of 12,000 frames
 
 
-async def test_a_damaged_file_says_where(tmp_path: Path) -> None:
+@pytest.mark.parametrize("loop", [False, True])
+@pytest.mark.parametrize("rate", [48000, 44100])
+async def test_a_damaged_file_is_played_to_where_it_says(
+    tmp_path: Path, rate: int, loop: bool
+) -> None:
     path = tmp_path / "cut.flac"
-    noise = np.random.default_rng(1).uniform(-0.5, 0.5, 48000)
+    noise = np.random.default_rng(1).integers(-9000, 9000, (48000, 1), np.int16)
     soundfile.write(path, noise, 48000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    source = sources.file(path)
-    with pytest.raises(AudioException, match=r"cut\.flac.* 0\.25 seconds"):
-        await whole(source)
+    device = ManualDevice()
+    async with speaker_on(device, rate=rate, encoding=32) as speaker:
+        sample = speaker.sample(buffer=2.0)
+        source = sources.file(path, loop)
+        for place in (0.0, 0.1):  # and again after a seek
+            source.seek(place)
+            before = sample.written
+            with pytest.raises(AudioException, match=r"cut\.flac.* 0\.426667 seconds"):
+                await sample.write_from(source, ahead=2 * rate)
+            frames = round((5 * 4096 / 48000 - place) * rate)
+            assert sample.written - before == pytest.approx(frames, abs=1)
+            heard = device.step(sample.written - before)
+            if rate == 48000:
+                expected = noise[round(place * rate) :][:frames] / np.float32(32768)
+                assert np.array_equal(heard, expected)
 
 
 async def test_seek_position_and_duration(tmp_path: Path) -> None:
@@ -853,8 +873,279 @@ async def test_a_seek_while_it_plays_goes_on_from_there(tmp_path: Path) -> None:
                 await until(lambda: running.done or sample.buffered >= BLOCK)
         heard.append(device.step(24000))
     played = np.concatenate(heard)[:, 0]
+    assert np.array_equal(played[:12000], data[:12000, 0])
+    # What would have come next gives way within 8 ms.
+    rise = (np.arange(384) + 0.5) / 384
+    mixed = data[:384, 0] * rise + data[12000:12384, 0] * (1 - rise)
+    np.testing.assert_allclose(played[12000:12384], mixed, atol=1)
     played = played[played != 0]
-    assert np.array_equal(played, np.concatenate([data[:12000], data])[:, 0])
+    assert np.array_equal(played[12384:], data[384:, 0])
+
+
+async def test_a_seek_is_heard_without_a_step(tmp_path: Path) -> None:
+    """Whether what was ahead is cleared or not, and at any rate."""
+    path = tmp_path / "sound.wav"
+    slope = 0.5 * 2 * np.pi * 100 / 48000
+    wave = 0.5 * np.sin(2 * np.pi * 100 * np.arange(4 * 44100) / 44100)
+    soundfile.write(path, wave, 44100, subtype="FLOAT")
+    for rate in (44100, 48000):
+        for clears in (False, True):
+            device = ManualDevice()
+            source = sources.file(path)
+            async with (
+                speaker_on(device, rate=rate, encoding=32) as speaker,
+                anyio.create_task_group() as group,
+            ):
+                sample = speaker.sample()
+                running = await spawn(group, partial(sample.write_from, source))
+                heard = []
+                for place in (2.0025, 1.0075, 3.0025):  # at its highest, and lowest
+                    for _ in range(rate // 2 // BLOCK):
+                        await until(lambda s=sample: s.buffered > 2 * BLOCK)
+                        heard.append(device.step(BLOCK))
+                    source.seek(place)
+                    if clears:
+                        sample.clear_nowait()
+                await until(lambda s=sample: s.buffered > 2 * BLOCK)
+                heard.append(device.step(BLOCK))
+                assert running.error is None
+                group.cancel_scope.cancel()
+            played = np.concatenate(heard)[rate // 10 :, 0]
+            assert np.abs(played).max() == pytest.approx(0.5, abs=0.001)
+            # A fade of 5 ms or 8 ms adds at most its own slope.
+            assert np.abs(np.diff(played)).max() < slope * 48000 / rate + 1 / (0.005 * rate)
+
+
+async def test_a_seek_before_it_plays_or_at_its_end_is_no_crossfade(tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    data = ramp(0, 24000)
+    soundfile.write(path, data, 48000, subtype="PCM_16")
+    source = sources.file(path)
+    for place in (0.25, 0.375):
+        source.seek(place)
+        assert np.array_equal(await whole(source) * 32768, data[round(place * 48000) :])
+
+
+async def test_a_seek_leaves_what_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "cut.flac"
+    noise = np.random.default_rng(1).integers(-9000, 9000, (48000, 1), np.int16)
+    soundfile.write(path, noise, 48000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    source = sources.file(path, start=0.25)
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        sample = speaker.sample(buffer=0.1)
+        running = await spawn(group, lambda: sample.write_from(source, ahead=480))
+        await until(lambda: sample.written == 480)  # of 8,480 frames that there are
+        source.seek(0.0)
+        await until(lambda: (device.step(BLOCK), sample.written > 20480)[1])
+        assert running.error is None
+        await until(lambda: (device.step(BLOCK), running.done)[1])
+        assert isinstance(running.error, AudioException)
+        assert sample.written == 8480 + 20480
+
+
+@pytest.mark.parametrize(
+    ("rate", "to"),
+    [
+        (8000, 48000),
+        (44100, 48000),
+        (48000, 44100),
+        (44101, 48000),  # soxr's
+        (96000, 8000),
+        (192000, 22050),
+        (11025, 11025),
+    ],
+)
+async def test_a_file_is_streamed_to_as_many_frames_as_are_loaded(
+    tmp_path: Path, rate: int, to: int
+) -> None:
+    path, rest = tmp_path / "sound.wav", tmp_path / "rest.wav"
+    device = ManualDevice()
+    async with speaker_on(device, rate=to, encoding=32, buffersize=1024) as speaker:
+        sample = speaker.sample(buffer=3.0)
+        for frames in (1, 2, 30, 127, 1000, rate // 4 - 1, rate // 4, rate // 4 + 1, rate):
+            data = np.random.default_rng(frames).uniform(-0.5, 0.5, frames).astype(np.float32)
+            soundfile.write(path, data, rate, subtype="FLOAT")
+            source = sources.file(path)
+            for begin in (0, frames // 3):
+                soundfile.write(rest, data[begin:], rate, subtype="FLOAT")
+                loaded = speaker.load(rest)
+                assert abs(loaded.frames - (frames - begin) * to / rate) <= 1
+                source.seek(begin / rate)
+                assert await sample.write_from(source, ahead=2 * to) == loaded.frames
+                streamed = device.step(loaded.frames)
+                loaded.play()
+                played = device.step(loaded.frames)
+                if rate != 44101:
+                    np.testing.assert_allclose(streamed, played, atol=1e-6)
+
+
+@pytest.mark.parametrize(("own", "rate"), [(48000, 48000), (44100, 48000), (8000, 48000)])
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "MP3"])
+async def test_a_file_that_loops_is_its_concatenation(
+    tmp_path: Path, format: str, own: int, rate: int
+) -> None:
+    path, long = tmp_path / f"s.{format.lower()}", tmp_path / "long.wav"
+    soundfile.write(path, tone(own, own // 3, 1), own, format=format)
+    once, _ = soundfile.read(path, dtype="float32")
+    soundfile.write(long, np.tile(once, 3), own, subtype="FLOAT")
+    device = ManualDevice()
+    source = sources.file(path, loop=True)
+    async with speaker_on(device, encoding=32, rate=rate) as speaker:
+        sample = speaker.sample(buffer=2.0)
+        async with anyio.create_task_group() as group:
+            running = await spawn(group, lambda: sample.write_from(source, ahead=rate))
+            await until(lambda: sample.buffered >= rate // 2)
+            assert not running.done
+            group.cancel_scope.cancel()
+        heard = device.step(rate // 2)
+    expected = (await whole(sources.file(long), rate))[: rate // 2]
+    np.testing.assert_allclose(heard, expected, atol=1e-4 if format == "MP3" else 1e-6)
+
+
+async def test_the_length_of_a_stream_is_known_at_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "stream.flac"
+    soundfile.write(path, ramp(0, 24000), 48000)
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    source = sources.file(path)
+    assert source.duration == math.inf
+    assert len(await whole(source)) == 24000
+    assert (source.duration, source.position) == (0.5, 0.5)
+    source = sources.file(path, start=0.25)
+    assert len(await whole(source)) == 12000
+    source = sources.file(path, start=100.0)  # it cannot be known that there is no such place
+    assert len(await whole(source)) == 0
+    with pytest.raises(FormatError, match=r"0\.5 seconds long"):
+        source.seek(100.0)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+async def test_surround_is_mixed_to_what_plays_it(tmp_path: Path, channels: int) -> None:
+    path = tmp_path / "film.wav"
+    data = np.zeros((700, 6), np.float32)
+    for channel in range(6):
+        data[100 * channel : 100 * channel + 100, channel] = 0.5
+    soundfile.write(path, data, 48000, format="WAVEX", subtype="FLOAT")
+    half = math.sqrt(0.5)
+    if channels == 2:
+        table = np.array([[1, 0], [0, 1], [half, half], [0, 0], [half, 0], [0, half]])
+        table /= 1 + 2 * half
+    else:
+        table = np.array([[half], [half], [1], [0], [0.5], [0.5]]) / (2 + 2 * half)
+    heard = await whole(sources.file(path), channels=channels)
+    np.testing.assert_allclose(heard[50:600:100], 0.5 * table, atol=1e-6)
+    device = ManualDevice()
+    async with speaker_on(device, channels=channels, encoding=32) as speaker:
+        speaker.load(path).play()
+        np.testing.assert_array_equal(device.step(700), heard)
+
+
+async def test_channels_by_a_matrix(tmp_path: Path) -> None:
+    path = tmp_path / "film.wav"
+    data = np.random.default_rng(3).uniform(-0.2, 0.2, (700, 6)).astype(np.float32)
+    soundfile.write(path, data, 48000, format="WAVEX", subtype="FLOAT")
+    matrix = np.random.default_rng(4).uniform(-1, 1, (2, 6))
+    heard = await whole(sources.file(path, matrix=matrix), channels=2)
+    np.testing.assert_allclose(heard, data @ matrix.T, atol=1e-6)
+    device = ManualDevice()
+    async with speaker_on(device, channels=2, encoding=32) as speaker:
+        for what in (path, data):
+            speaker.load(what, matrix=matrix).play()
+            np.testing.assert_allclose(device.step(700), data @ matrix.T, atol=1e-6)
+        for wrong in ([[1.0]], "words", np.zeros((6, 2)), [[math.nan] * 6] * 2):
+            with pytest.raises(FormatError, match="matrix"):
+                speaker.load(path, matrix=wrong)
+            with pytest.raises(FormatError, match="matrix"):
+                await speaker.sample().write_from(sources.file(path, matrix=wrong))
+
+
+async def test_six_channels_to_six_are_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "film.flac"
+    data = np.random.default_rng(3).integers(-9000, 9000, (700, 6), np.int16)
+    soundfile.write(path, data, 48000)
+    assert np.array_equal(await whole(sources.file(path), channels=6) * 32768, data)
+
+
+@pytest.mark.parametrize("form", [str, Path, bytes, io.BytesIO])
+async def test_what_write_from_takes_of_a_file(tmp_path: Path, form: Any) -> None:
+    path = tmp_path / "sound.flac"
+    data = ramp(0, 3000)
+    soundfile.write(path, data, 48000)
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        sample = speaker.sample()
+        if form in (str, Path):
+            frames = await sample.write_from(form(path), ahead=9600)
+        else:
+            source = sources.file(form(path.read_bytes()))
+            frames = await sample.write_from(source, ahead=9600)
+        assert frames == 3000
+        assert np.array_equal(device.step(3000) * 32768, data)
+
+
+async def test_a_path_is_closed_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, ramp(0, 48000), 48000)
+    opened = []
+
+    def opening(path: Any) -> sources.File:
+        opened.append(sources.file(path))
+        return opened[-1]
+
+    monkeypatch.setattr(sample_module, "file", opening)
+    device = ManualDevice()
+    async with speaker_on(device) as speaker, anyio.create_task_group() as group:
+        sample = speaker.sample()
+        running = await spawn(group, lambda: sample.write_from(path, ahead=480))
+        await until(lambda: sample.written == 480)
+        running.scope.cancel()
+        await until(lambda: running.done)
+        with pytest.raises(AudioException, match=r"missing\.wav"):
+            await sample.write_from(tmp_path / "missing.wav")
+    assert [file._file.closed for file in opened] == [True]
+
+
+@pytest.mark.parametrize("value", [None, "1", True, math.nan, math.inf, -1, [0.0]])
+async def test_a_place_that_is_no_number(tmp_path: Path, value: Any) -> None:
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, ramp(0, 4800), 48000)
+    with pytest.raises(FormatError, match=r"start=.*sound\.wav is 0\.1 seconds long"):
+        sources.file(path, start=value)
+    with pytest.raises(FormatError, match=r"seconds=.*sound\.wav"):
+        sources.file(path).seek(value)
+
+
+async def test_a_file_object_stays_open(tmp_path: Path) -> None:
+    memory = io.BytesIO()
+    soundfile.write(memory, ramp(0, 100), 48000, format="WAV")
+    source = sources.file(memory)
+    assert len(await whole(source)) == 100
+    source.close()
+    assert not memory.closed
+
+
+async def test_the_page_on_sources_plays_what_a_server_sends() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (block,) = [block for block in blocks if "play_file" in block]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
+        running = await spawn(group, lambda: names["play_file"](speaker))
+        heard = []
+        await until(lambda: (heard.append(device.step(BLOCK)), running.done)[1])
+        assert running.error is None
+    played = np.concatenate(heard)[:, 0]
+    sounding = played[np.abs(played) > 0.01]
+    assert len(sounding) > 0.09 * 48000
+    assert 0.29 < np.abs(sounding).max() < 0.61
 
 
 async def test_what_is_no_sound_file(tmp_path: Path) -> None:
@@ -905,6 +1196,8 @@ async def test_closing_a_file_ends_its_play(tmp_path: Path) -> None:
         assert sample.written == 12000  # the piece that was read
     assert source.duration == 30000 / 48000
     assert source.position == 12000 / 48000
+    source.seek(0.0)
+    assert len(await whole(source)) == 0
 
 
 # --------------------------------------------------------------------------------- patches

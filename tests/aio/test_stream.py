@@ -50,8 +50,9 @@ async def test_any_number_of_outputs_may_be_open() -> None:
         speaker_on(devices[1]) as second,
         speaker_on(devices[2]) as third,
     ):
-        for number, speaker in enumerate((first, second, third), 1):
-            speaker.sample().write_nowait(bytes([number, 0]))
+        voices = [speaker.sample() for speaker in (first, second, third)]
+        for number, voice in enumerate(voices, 1):
+            voice.write_nowait(bytes([number, 0]))
         assert [int(device.step(1)[0, 0]) for device in devices] == [1, 2, 3]
 
 

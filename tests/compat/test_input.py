@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import inspect
 import itertools
 import os
@@ -24,9 +26,11 @@ from audiostream.device.base import (
     Parameters,
     Request,
 )
+from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.stream import until
 from audiostream.errors import DeviceError, FormatError, NoDeviceError, StreamClosedError
 from audiostream.testing import ManualDevice
-from tests.compat.support import LIMIT, collector, noise, ramp
+from tests.compat.support import LIMIT, collector, eventually, noise, ramp
 from tests.servers import silent_environment
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -397,6 +401,103 @@ def test_a_device_that_is_gone_is_told_after_what_is_queued(
         mic.poll()
 
 
+def test_no_buffer_comes_after_a_close_in_the_callback(
+    microphone: OpenInput, device: ManualDevice
+) -> None:
+    heard = []
+
+    def callback(data: bytes) -> None:
+        heard.append(data)
+        if len(heard) == 3:
+            mic.close()
+
+    mic = microphone(callback=callback, buffersize=10)
+    device.step(100)
+    assert mic.poll() is True
+    assert len(heard) == 3
+    with pytest.raises(StreamClosedError):
+        mic.poll()
+
+
+def test_no_buffer_comes_after_a_close_in_another_thread(
+    microphone: OpenInput, device: ManualDevice
+) -> None:
+    """The close waits for the call that is under way, and there is none after it."""
+    calls: list[str] = []
+    inside = threading.Event()
+
+    def callback(_: bytes) -> None:
+        calls.append("begins")
+        inside.set()
+        until(lambda: mic.is_closed, LIMIT)  # the close is under way
+        calls.append("ends")
+
+    mic = microphone(callback=callback, buffersize=10)
+    device.step(100)
+
+    def close() -> None:
+        inside.wait(LIMIT)
+        mic.close()
+        calls.append("closed")
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    assert mic.poll() is True
+    closing.join()
+    assert calls == ["begins", "ends", "closed"]
+
+
+def test_a_close_in_another_thread_before_the_first_call(
+    microphone: OpenInput, device: ManualDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mic = microphone(callback=lambda _: pytest.fail("it was closed"), buffersize=10)
+    device.step(100)
+    stream, take = mic.engine, mic.engine.take_bytes
+
+    def take_and_close(count: int) -> bytes | None:
+        data = take(count)
+        mic.close()
+        return data
+
+    monkeypatch.setattr(stream, "take_bytes", take_and_close)
+    with pytest.raises(StreamClosedError):
+        mic.poll()
+
+
+def test_a_close_does_not_wait_for_a_callback_that_waits_for_it(
+    microphone: OpenInput, device: ManualDevice
+) -> None:
+    ended = []
+
+    def callback(_: bytes) -> None:
+        closing = threading.Thread(target=mic.close)
+        closing.start()
+        closing.join(LIMIT)
+        ended.append(not closing.is_alive())
+
+    mic = microphone(callback=callback, buffersize=10)
+    device.step(100)
+    mic.poll()
+    assert ended == [True]
+
+
+def test_a_stop_that_the_device_refuses_is_no_error_of_who_stops(
+    microphone: OpenInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mic = microphone(callback=print, buffersize=10)
+
+    def refuse() -> None:
+        raise DeviceError("the server is gone")
+
+    monkeypatch.setattr(mic.engine._stream(), "stop", refuse)
+    mic.stop()
+    mic.stop()
+    monkeypatch.undo()
+    for use in (mic.start, mic.poll):
+        with pytest.raises(DeviceError, match="the server is gone; close this input"):
+            use()
+
+
 # ------------------------------------------------------------------------- start, stop, close
 
 
@@ -471,6 +572,79 @@ def test_any_number_of_inputs_may_be_open(microphone: OpenInput) -> None:
         device.step(4)
         mic.poll()
         assert frames_of(heard[0]) == [number + 1] * 4
+
+
+# ----------------------------------------------------------------------------- never read
+
+
+def unread(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if "none was polled or read" in r.message]
+
+
+def test_an_input_that_is_never_read_is_told_of_once(
+    microphone: OpenInput, device: ManualDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    mic = microphone(rate=48000, buffersize=480, callback=print)  # which is never called
+    device.step(192_480)  # of four seconds in the queue one buffer is lost
+    mic.engine.look_for_life()  # in virtual time, it is told of at the end only
+    assert not unread(caplog)
+    mic.close()
+    mic.close()
+    (said,) = unread(caplog)
+    assert "has captured 192480 frames" in said
+    assert "poll()" in said
+
+
+def test_a_poll_without_a_callback_reads_nothing(
+    microphone: OpenInput, device: ManualDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    mic = microphone(rate=48000, buffersize=480)
+    device.step(192_480)
+    assert mic.poll() is False
+    mic.close()
+    assert len(unread(caplog)) == 1
+
+
+@pytest.mark.parametrize("how", ["poll", "read", "meter", "no time", "exception", "exit"])
+def test_an_input_that_served_a_purpose_is_not_told_of(
+    device: ManualDevice,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    how: str,
+) -> None:
+    with (
+        contextlib.suppress(LookupError),
+        get_input(source=device, rate=48000, buffersize=480, callback=lambda data: None) as mic,
+    ):
+        mic.start()
+        device.step(192_000 if how == "no time" else 192_480)
+        if how == "poll":
+            mic.poll()
+        elif how == "read":
+            asyncio.run(mic.read(100))
+        elif how == "meter":
+            mic.level()
+        elif how == "exception":
+            raise LookupError
+        elif how == "exit":
+            monkeypatch.setattr(LIFETIME, "leaving", True)
+            mic.close()
+            monkeypatch.setattr(LIFETIME, "leaving", False)
+    assert not unread(caplog)
+
+
+def test_an_input_whose_queue_overflows_is_told_of_while_it_is_open(
+    microphone: OpenInput, device: ManualDevice, caplog: pytest.LogCaptureFixture
+) -> None:
+    mic = microphone(source="null", rate=48000, buffersize=480)
+    engine = mic.engine
+    engine._limit = 480
+    eventually(lambda: engine.stats().frames > 960)
+    for _ in range(2):
+        engine.look_for_life()  # as the watch does, four times a second
+    assert len(unread(caplog)) == 1
+    mic.close()
+    assert len(unread(caplog)) == 1
 
 
 # --------------------------------------------------------------------------------- sources

@@ -261,9 +261,9 @@ def test_adding_and_removing_are_idempotent(output: OpenOutput, device: ManualDe
 )
 def test_what_is_no_sample_is_refused_clearly(output: OpenOutput, thing: Any) -> None:
     stream = output(voices=1)
-    with pytest.raises(TypeError, match="AudioSample"):
+    with pytest.raises(FormatError, match="AudioSample"):
         stream.add_sample(thing)
-    with pytest.raises(TypeError, match="AudioSample"):
+    with pytest.raises(FormatError, match="AudioSample"):
         stream.remove_sample(thing)
     added(stream)
 

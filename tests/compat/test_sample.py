@@ -484,9 +484,9 @@ def test_a_bell_is_not_closed_under_a_writer_that_is_about_to_listen(
             self._poll = select.poll()
             self.register = self._poll.register
 
-        def poll(self) -> object:
+        def poll(self, timeout: float) -> object:
             late.wait(LIMIT)
-            return self._poll.poll()
+            return self._poll.poll(timeout)
 
     monkeypatch.setattr(
         sample_module, "select", SimpleNamespace(poll=LatePoll, POLLIN=select.POLLIN)
@@ -652,3 +652,133 @@ def test_stopping_what_never_played_and_playing_again(
     sample.play()
     sample.write(ramp(10, start=10).tobytes())
     assert device.step(11).tolist() == [*ramp(10, start=10).tolist(), [0]]
+
+
+# ------------------------------------------------------------------------------- dropped
+
+
+def test_one_that_is_dropped_is_heard_and_gives_its_voice_back(
+    output: OpenOutput, device: ManualDevice
+) -> None:
+    """Programs need not keep a reference: it is no mistake, and nothing is told."""
+    stream = output(channels=1, voices=4)
+    heard = []
+    for number in range(1000):
+        sample = added(stream)
+        sample.write(ramp(10, start=10 * number).tobytes())
+        del sample
+        heard.append(device.step(16)[:10, 0].tolist())
+    assert heard == [ramp(10, start=10 * number)[:, 0].tolist() for number in range(1000)]
+    eventually(lambda: not stream.engine.attached)
+
+
+@pytest.mark.parametrize("state", ["new", "stopped", "removed"])
+def test_one_that_is_silent_goes_at_once(
+    output: OpenOutput, device: ManualDevice, state: str
+) -> None:
+    stream = output(channels=1, voices=4)
+    for _ in range(100):
+        sample = added(stream, play=state != "new")
+        sample.write(ramp(1000).tobytes())
+        if state == "stopped":
+            sample.stop()
+        if state == "removed":
+            stream.remove_sample(sample)
+        del sample
+    eventually(lambda: not stream.engine.attached)
+
+
+def test_one_that_is_added_elsewhere_is_not_given_back_here(
+    output: OpenOutput, device: ManualDevice
+) -> None:
+    stream = output(channels=1)
+    sample = added(stream)
+    stream.remove_sample(sample)
+    stream.add_sample(sample)
+    sample.play()
+    stream.engine.tidy()
+    (voice,) = stream.engine.attached.values()
+    assert voice is sample._voice
+    assert not voice.is_dropped
+    sample.write(ramp(5).tobytes())
+    device.step(300)
+    assert sample.position == 5
+
+
+# --------------------------------------------------------- stopping where nothing is left
+
+
+def test_a_stop_beside_a_close_is_harmless(output: OpenOutput, device: ManualDevice) -> None:
+    stream = output(channels=1)
+    sample = added(stream)
+    device.fault("die")
+    for _ in range(2):
+        sample.stop()
+    stream.close()
+    sample.stop()
+    stream.remove_sample(sample)
+    sample.stop()
+
+
+# --------------------------------------------------------------------------- silent mistakes
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name == "audiostream"]
+
+
+def test_a_write_that_waits_for_a_sample_that_does_not_play_says_so_once(
+    output: OpenOutput,
+    device: ManualDevice,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[Voice] = []
+    look = Voice.warn_unless_playing
+    monkeypatch.setattr(sample_module, "PATIENCE", 0.001)
+    monkeypatch.setattr(
+        Voice, "warn_unless_playing", lambda voice: (looks.append(voice), look(voice))
+    )
+    stream = output(channels=1)
+    sample = added(stream, play=False)
+    writer = blocked_writer(stream, sample, ramp(10_000).tobytes())
+    eventually(lambda: len(looks) > 3)
+    (said,) = warnings_of(caplog)
+    assert "does not play" in said
+    assert "play()" in said
+    assert writer.is_alive()  # and goes on waiting
+    sample.play()
+    heard = [device.step(5000)]
+    writer.finish()
+    heard.append(device.step(6000))
+    np.testing.assert_array_equal(not_silent(np.concatenate(heard)), ramp(10_000))
+    sample.stop()
+    writer = blocked_writer(stream, sample, bytes(20_000))
+    count = len(looks)
+    eventually(lambda: len(looks) > count + 3)
+    assert len(warnings_of(caplog)) == 1
+    stream.remove_sample(sample)
+    writer.finish()
+
+
+def test_a_write_that_waits_for_a_sample_that_plays_says_nothing(
+    output: OpenOutput,
+    device: ManualDevice,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[Voice] = []
+    look = Voice.warn_unless_playing
+    monkeypatch.setattr(sample_module, "PATIENCE", 0.001)
+    monkeypatch.setattr(
+        Voice, "warn_unless_playing", lambda voice: (looks.append(voice), look(voice))
+    )
+    stream = output(channels=1)
+    sample = added(stream)
+    device.step(16)  # until when it does not play yet
+    writer = blocked_writer(stream, sample, ramp(10_000).tobytes())
+    eventually(lambda: len(looks) > 3)
+    stream.remove_sample(sample)
+    writer.finish()
+    looks[0].warn_unless_playing()  # of one that is gone
+    assert not warnings_of(caplog)

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from audiostream.device import callback_path as paths
-from audiostream.device import pahost, portaudio
+from audiostream.device import pacopy, pahost, portaudio
 from audiostream.device.base import Callback, Parameters, Request
-from audiostream.device.pahost import PortAudioHost, TimeLimitError
-from audiostream.device.palibrary import DeviceInfo, Devices
+from audiostream.device.pacopy import Calls, copy_of
+from audiostream.device.pahost import Job, PortAudioHost, TimeLimitError
+from audiostream.device.palibrary import DeviceInfo, Devices, PyAudioLibrary
 from audiostream.device.pastream import TimeInfo, python_callback, status_error
 from audiostream.device.quiet import StderrFilter, audible
 from audiostream.errors import DeviceError, NoDeviceError, StreamClosedError
@@ -412,10 +413,15 @@ class FakeStream:
 
 
 class FakeLibrary:
-    """PortAudio without sound."""
+    """PortAudio without sound; `jack` is what its server does, if it uses one."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.uses_jack = False
+        self.lost = False
+        self.jack = True
+        self.silent = False
+        self.next: FakeLibrary | None = None
         self.opened: list[Parameters] = []
         self.refuse: dict[str, list[int]] = {}
         self.hangs = ""
@@ -430,6 +436,18 @@ class FakeLibrary:
             self.thaw.wait(20)
         if name in self.fails:
             raise status_error(name, self.fails[name], "fake")
+
+    def answers(self) -> bool:
+        self.step("ask")
+        return self.jack
+
+    def is_silent(self) -> bool:
+        return self.silent
+
+    def another(self) -> FakeLibrary:
+        if self.next is None:
+            raise DeviceError("there can be no other")
+        return self.next
 
     def initialise(self) -> None:
         self.step("initialise")
@@ -609,34 +627,138 @@ def test_a_call_that_hangs_is_abandoned(
         with pytest.raises(StreamClosedError):
             stream.stop()
     assert closed in ([], [False, False])
-    # A new worker takes over, nothing is terminated, the hung stream is left alone even
-    # when its call returns after all.
+    # A new worker takes over, and nothing is terminated.
     fake.hangs = ""
     before = list(fake.calls)
-    fake.thaw.set()
     other = opened(host)
     other.start()
     assert other.close() is True
     assert fake.calls == [*before, "open", "start", "stop", "close"]
+    host.outdated()
+    portaudio.output_names(host)
     host.shutdown(0.2)
     assert "terminate" not in fake.calls
 
 
-def test_what_was_abandoned_is_kept(fake: FakeLibrary, host: PortAudioHost) -> None:
-    class Memory:
-        freed = False
+REST = {"open": ["close"], "start": ["stop", "close"], "stop": ["close"], "close": []}
+"""What is left to do for a stream, by the call that hung."""
 
+
+@pytest.mark.parametrize("hangs", REST)
+def test_an_abandoned_stream_is_given_back_once_its_call_returns(
+    fake: FakeLibrary, host: PortAudioHost, hangs: str
+) -> None:
+    stream = abandoned(fake, host, hangs)
+    closed = threading.Event()
+    if stream is not None:
+        stream.when_closed(closed.set)
+    before = list(fake.calls)
+    assert not closed.is_set()
+    fake.hangs = ""
+    fake.thaw.set()
+    reaped(host)
+    assert fake.calls == [*before, *REST[hangs]]
+    # The list is read again, and the end is as if nothing had been.
+    portaudio.output_names(host)
+    host.shutdown(1.0)
+    assert fake.calls[-3:] == ["terminate", "initialise", "terminate"]
+    if stream is not None:
+        assert stream.close() is False  # as it was told before
+        assert closed.wait(5)
+        late = threading.Event()
+        stream.when_closed(late.set)
+        assert late.is_set()
+
+
+def abandoned(
+    fake: FakeLibrary, host: PortAudioHost, hangs: str
+) -> portaudio.PortAudioStream | None:
+    """Return a stream one of whose calls hangs; None if that is the opening itself."""
+    if hangs == "open":
+        fake.hangs = hangs
+        with pytest.raises(TimeLimitError):
+            opened(host)
+        return None
+    stream = opened(host)
+    if hangs == "start":
+        fake.hangs = hangs
+        with pytest.raises(TimeLimitError):
+            stream.start()
+    else:
+        stream.start()
+        fake.hangs = hangs
+    assert stream.close() is False
+    return stream
+
+
+def reaped(host: PortAudioHost) -> None:
+    """Wait until nothing of what was abandoned is left."""
+    copy = host._copy
+    assert copy is not None
+    end = time.monotonic() + 5
+    while copy.stuck:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("hangs", ["stop", "close"])
+def test_a_stream_that_hangs_and_then_fails_is_kept(
+    fake: FakeLibrary, host: PortAudioHost, hangs: str
+) -> None:
+    stream = abandoned(fake, host, hangs)
+    assert stream is not None
+    stream.when_closed(lambda: pytest.fail("it was not closed"))
+    fake.fails = {"close": -9999}
+    fake.thaw.set()
+    reaped(host)
+    assert id(stream) in host._kept
+    portaudio.output_names(host)  # nothing hangs: PortAudio may be started anew
+    assert fake.calls[-2:] == ["terminate", "initialise"]
+
+
+def test_an_open_that_was_given_up_and_then_returns_is_closed(
+    fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    portaudio.output_names(host)
+    fake.hangs = "open"
+    wait = host._wait
+
+    def interrupted(doing: str, job: Any, *rest: Any) -> Any:
+        if not doing.startswith("opening"):
+            return wait(doing, job, *rest)
+        assert host._worker is not None
+        host._worker.submit(job)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(host, "_wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        opened(host)
+    assert fake.calls == ["initialise", "open"]
+    fake.thaw.set()
+    reaped(host)
+    assert fake.calls == ["initialise", "open", "close"]
+
+
+def test_what_was_abandoned_is_kept_as_long_as_it_hangs(
+    fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    freed = threading.Event()
+
+    class Memory:
         def __del__(self) -> None:
-            Memory.freed = True
+            freed.set()
 
     fake.hangs = "stop"
     stream = portaudio.find("one", "output", host).open(REQUEST, Callback(1, 0, Memory()))
     stream.start()
     assert stream.close() is False
     del stream
-    fake.thaw.set()
     host.call("anything", lambda: None)
-    assert not Memory.freed
+    assert not freed.is_set()
+    fake.thaw.set()
+    reaped(host)
+    host.call("anything", lambda: None)  # the worker lets go of its last job
+    assert freed.wait(5)
 
 
 def test_what_was_closed_is_freed(fake: FakeLibrary, host: PortAudioHost) -> None:
@@ -665,27 +787,357 @@ def test_a_stream_that_fails_to_close_is_kept(fake: FakeLibrary, host: PortAudio
     assert fake.calls[-2:] == ["terminate", "initialise"]
 
 
-def test_a_killed_jack_is_not_touched(fake: FakeLibrary, host: PortAudioHost) -> None:
-    fake.listed = Devices((device(0, "one", api="JACK", api_type=12),), 0, 0)
+# ------------------------------------------------------------------ JACK, with a double
+
+
+@pytest.fixture
+def jack_fake(fake: FakeLibrary) -> FakeLibrary:
+    fake.uses_jack = True
+    fake.listed = Devices((device(0, "one", api="JACK", api_type=12), device(1, "two")), 0, 0)
+    fake.next = FakeLibrary()
+    return fake
+
+
+def kill(fake: FakeLibrary) -> None:
+    """What is seen of a jackd that was killed."""
+    fake.lost, fake.jack = True, False
+    for stream in fake.streams:
+        stream.running = False
+
+
+def test_jack_is_asked_before_what_can_abort(
+    jack_fake: FakeLibrary, host: PortAudioHost
+) -> None:
     stream = opened(host)
-    stream.start()
-    fake.streams[0].running = False
-    before = list(fake.calls)
-    assert stream.close() is False
-    assert fake.calls == before
+    assert stream.close() is True
     host.outdated()
     portaudio.output_names(host)
-    assert fake.calls == before
+    host.shutdown(1.0)
+    opens = ["initialise", "ask", "open", "close"]
+    assert jack_fake.calls == [*opens, "ask", "terminate", "initialise", "ask", "terminate"]
 
 
-def test_stopping_a_killed_jack_says_so(fake: FakeLibrary, host: PortAudioHost) -> None:
-    fake.listed = Devices((device(0, "one", api="JACK", api_type=12),), 0, 0)
+def test_only_what_can_abort_asks_jack(jack_fake: FakeLibrary, host: PortAudioHost) -> None:
+    stream = portaudio.find("two", "output", host).open(REQUEST, NOTHING)
+    assert stream.close() is True
+    assert jack_fake.calls == ["initialise", "open", "close"]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["JACK has told", "JACK is asked"])
+def test_a_copy_that_has_lost_jack_is_left_alone(
+    jack_fake: FakeLibrary, host: PortAudioHost, told: bool
+) -> None:
+    portaudio.output_names(host)
+    jack_fake.lost, jack_fake.jack = told, False
+    host.outdated()
+    assert portaudio.output_names(host) == ["one", "two"]  # the copy's
+    assert jack_fake.calls == ["initialise"] + ["ask"] * (not told)
+    assert jack_fake.next is not None
+    assert jack_fake.next.calls == ["initialise"]
+    assert opened(host).close() is True
+    host.shutdown(1.0)
+    assert jack_fake.next.calls == ["initialise", "open", "close", "terminate"]
+
+
+def test_without_another_copy_the_error_says_so(
+    jack_fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    portaudio.output_names(host)
+    kill(jack_fake)
+    jack_fake.next = None
+    for _ in range(2):
+        with pytest.raises(DeviceError, match="no other"):
+            portaudio.output_names(host)
+    host.shutdown(1.0)
+    assert jack_fake.calls == ["initialise"]
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_killed_jack_is_not_touched(
+    jack_fake: FakeLibrary, host: PortAudioHost, started: bool
+) -> None:
+    stream = opened(host)
+    if started:
+        stream.start()
+        assert stream.time() == 7.0
+    before = list(jack_fake.calls)
+    kill(jack_fake)
+    assert not stream.alive()
+    assert stream.time() == 7.0 * started  # the last that was told
+    if not started:
+        with pytest.raises(DeviceError, match="JACK server is gone"):
+            stream.start()
+    assert stream.close() is False
+    assert jack_fake.calls == before
+    assert portaudio.output_names(host) == ["one", "two"]
+    assert opened(host).close() is True
+    assert jack_fake.calls == before
+
+
+@pytest.mark.parametrize("order", ["closed, then lost", "lost, then closed"])
+def test_a_killed_jack_gives_memory_back_once_its_audio_thread_has_ended(
+    jack_fake: FakeLibrary, host: PortAudioHost, order: str
+) -> None:
+    stream = opened(host)
+    other = portaudio.find("two", "output", host).open(REQUEST, NOTHING)
+    stream.start()
+    jack_fake.hangs = "close"
+    assert other.close() is False
+    before = list(jack_fake.calls)
+    kill(jack_fake)
+    closed = threading.Event()
+    if order == "lost, then closed":
+        portaudio.output_names(host)
+    assert stream.close() is False
+    stream.when_closed(closed.set)
+    other.when_closed(lambda: pytest.fail("it has an audio thread of its own"))
+    for _ in range(2):
+        portaudio.output_names(host)
+        host.outdated()
+    assert id(stream) in host._kept
+    assert not closed.is_set()
+    jack_fake.silent = True
+    portaudio.output_names(host)
+    assert id(stream) not in host._kept
+    assert closed.is_set()
+    assert id(other) in host._kept
+    assert jack_fake.calls == before
+
+
+def test_other_streams_of_a_copy_that_has_lost_jack_go_on(
+    jack_fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    stream = portaudio.find("two", "output", host).open(REQUEST, NOTHING)
+    jack_fake.lost, jack_fake.jack = True, False
+    stream.start()
+    assert opened(host).close() is True
+    assert stream.alive()
+    assert stream.close() is True
+    assert jack_fake.calls == ["initialise", "open", "start", "stop", "close"]
+    host.outdated()
+    portaudio.output_names(host)
+    assert jack_fake.next is not None
+    assert jack_fake.next.calls[-2:] == ["terminate", "initialise"]
+
+
+def test_stopping_a_killed_jack_says_so(jack_fake: FakeLibrary, host: PortAudioHost) -> None:
     stream = opened(host)
     stream.start()
-    fake.streams[0].running = False
+    jack_fake.streams[0].running = False  # before JACK itself has told
     with pytest.raises(DeviceError, match="JACK server is gone"):
         stream.stop()
     assert stream.close() is False
+    assert opened(host).close() is True
+    assert jack_fake.calls == ["initialise", "ask", "open", "start"]
+
+
+def test_a_jack_that_ends_while_it_is_opened_on(
+    jack_fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    portaudio.output_names(host)
+    jack_fake.jack = False
+    with pytest.raises(DeviceError, match=r"'one'.*the JACK server has ended"):
+        opened(host)
+    assert jack_fake.calls == ["initialise", "ask"]
+    assert opened(host).close() is True
+
+
+def test_a_frozen_jack_keeps_the_list_and_opens_nothing(
+    jack_fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    portaudio.output_names(host)
+    jack_fake.hangs = "ask"
+    host.outdated()
+    for _ in range(2):
+        assert portaudio.output_names(host) == ["one", "two"]
+    with pytest.raises(DeviceError, match="does not answer"):
+        opened(host)
+    other = portaudio.find("two", "output", host).open(REQUEST, NOTHING)
+    assert other.close() is True
+    host.shutdown(1.0)
+    assert jack_fake.calls == ["initialise", "ask", "open", "close"]
+    jack_fake.hangs = ""
+    jack_fake.thaw.set()
+    end = time.monotonic() + 5
+    while True:
+        try:
+            assert opened(host).close() is True
+            break
+        except DeviceError:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+    rest = ["ask", "terminate", "initialise", "ask", "open", "close"]
+    assert jack_fake.calls[4:] == rest
+    assert jack_fake.next is not None
+    assert jack_fake.next.calls == []
+
+
+def test_a_frozen_jack_whose_list_could_not_be_read_is_not_ended(
+    jack_fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Devices:
+        raise status_error("listing", -9999, "fake")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jack_fake, "devices", broken)
+        with pytest.raises(DeviceError, match="listing failed"):
+            portaudio.output_names(host)
+    jack_fake.hangs = "ask"
+    for message in ("did not return", "does not answer"):
+        with pytest.raises(DeviceError, match=message):
+            portaudio.output_names(host)
+    assert jack_fake.calls == ["initialise", "ask"]
+
+
+def test_jack_is_asked_again_where_there_was_no_thread_to_ask_it(
+    jack_fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> None:
+        raise RuntimeError("can't start new thread")
+
+    assert abandoned(jack_fake, host, "stop") is not None
+    copy = host._copy
+    assert copy is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(pahost, "Worker", refused)
+        assert not host.await_jack(copy)
+    assert not copy.lost
+    jack_fake.thaw.set()
+    reaped(host)
+    assert opened(host).close() is True
+
+
+def test_a_thawed_jack_is_asked_before_its_stream_is_closed(
+    jack_fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    assert abandoned(jack_fake, host, "stop") is not None
+    jack_fake.thaw.set()
+    reaped(host)
+    assert jack_fake.calls[-3:] == ["stop", "ask", "close"]
+
+
+def test_a_jack_that_thaws_slowly_is_waited_for(
+    jack_fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    waited_for = threading.Event()
+
+    class Noting(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited_for.set()
+            return super().wait(timeout)
+
+    stream = abandoned(jack_fake, host, "stop")
+    host._asking = asking = Job(lambda: True)  # another question, that still hangs
+    asking.done = Noting()
+    jack_fake.thaw.set()
+    assert waited_for.wait(5)
+    assert id(stream) in host._kept
+    assert "close" not in jack_fake.calls
+    asking.run()
+    reaped(host)
+    assert jack_fake.calls[-2:] == ["ask", "close"]
+
+
+def test_a_jack_that_was_killed_while_it_was_frozen_is_left_alone(
+    jack_fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    threads = set(threading.enumerate())
+    stream = abandoned(jack_fake, host, "stop")
+    assert stream is not None
+    stream.when_closed(lambda: pytest.fail("it was not closed"))
+    before = list(jack_fake.calls)
+    (hung,) = set(threading.enumerate()) - threads
+    kill(jack_fake)
+    jack_fake.thaw.set()
+    hung.join(5)
+    assert not hung.is_alive()
+    assert jack_fake.calls == before
+    assert id(stream) in host._kept
+    assert opened(host).close() is True
+
+
+def test_a_jack_that_was_opened_while_it_froze_is_left_alone(
+    jack_fake: FakeLibrary, host: PortAudioHost
+) -> None:
+    assert abandoned(jack_fake, host, "open") is None
+    first = host._copy
+    assert first is not None
+    jack_fake.thaw.set()
+    end = time.monotonic() + 5
+    while not first.lost:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    before = list(jack_fake.calls)
+    assert opened(host).close() is True
+    host.shutdown(1.0)
+    assert jack_fake.calls == before
+    assert jack_fake.next is not None
+    assert jack_fake.next.calls == ["initialise", "open", "close", "terminate"]
+
+
+def test_a_device_without_a_latency_has_that_of_a_period(
+    fake: FakeLibrary, host: PortAudioHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a callback within a period of its time is not late."""
+    init = FakeStream.__init__
+
+    def declaring_none(stream: FakeStream, library: FakeLibrary) -> None:
+        init(stream, library)
+        stream.latency = 0.0
+
+    monkeypatch.setattr(FakeStream, "__init__", declaring_none)
+    assert opened(host).parameters.latency == 256 / 48000
+
+
+# ------------------------------------------------------------ further copies of PortAudio
+
+
+def test_a_copy_has_a_state_of_its_own() -> None:
+    original = paths.native_library()
+    assert original is not None
+    first, second = (Calls(copy_of(original)) for _ in range(2))
+    first.initialize()
+    try:
+        with pytest.raises(DeviceError, match="not initialized") as caught:
+            second.terminate()
+        assert caught.value.code == -10000
+    finally:
+        first.terminate()
+
+
+def test_a_copy_lists_what_the_original_lists(capfd: pytest.CaptureFixture[str]) -> None:
+    first = PyAudioLibrary()
+    second = first.another()
+    third = second.another()
+    lists = []
+    for library in (first, second, third):
+        library.initialise()
+        assert library.answers() or not library.uses_jack
+        lists.append(library.devices())
+        library.terminate()
+        assert not library.lost
+    assert lists[0] == lists[1] == lists[2]
+
+
+def test_where_there_can_be_no_copy_the_error_says_what_to_try(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with pytest.raises(DeviceError, match=r"hides PortAudio's symbols.*restart this program"):
+        copy_of(None)
+    original = paths.native_library()
+    assert original is not None
+    monkeypatch.setattr(pacopy, "file_of", lambda library: tmp_path / "gone")
+    with pytest.raises(DeviceError, match="cannot be loaded a second time"):
+        copy_of(original)
+
+
+def test_the_file_of_portaudio_may_not_be_known() -> None:
+    nowhere: Any = {"Pa_OpenStream": ctypes.CFUNCTYPE(None)(0)}
+    with pytest.raises(DeviceError, match="is not known"):
+        copy_of(nowhere)
+
+
+# ------------------------------------------------------------------ starting and stopping
 
 
 def test_a_start_that_hangs_is_not_repeated_until_it_ends(
@@ -717,9 +1169,9 @@ def test_an_interrupted_open_is_closed(
     portaudio.output_names(host)
     wait = host._wait
 
-    def interrupted(doing: str, job: Any, limit: float, quiet: bool) -> Any:
+    def interrupted(doing: str, job: Any, *rest: Any) -> Any:
         if not doing.startswith("opening"):
-            return wait(doing, job, limit, quiet)
+            return wait(doing, job, *rest)
         assert host._worker is not None
         host._worker.submit(job)
         raise KeyboardInterrupt
@@ -949,7 +1401,7 @@ def test_float32_through_jack_is_bit_exact(
     assert got["closed"] == [True, True]
     assert (got["rate"], got["channels"], got["encoding"]) == (48000, 2, 32)
     assert got["buffersize"] == 512
-    assert 0 <= got["latency"] < 1  # jackd says 0 for its loopback
+    assert got["latency"] == 512 / 48000  # a period, since jackd says 0 for its loopback
 
 
 def test_jack_has_not_as_many_channels_as_asked(jack: JackServer, c_callback: str) -> None:
@@ -1033,7 +1485,7 @@ closed = stream.close()
 again = stream.close()
 calls = spoken.calls
 note(alive=alive, closed=[closed, again], seconds=time.monotonic() - begin,
-     after=stream.alive(), time=stream.time() >= 0, running=HOST._running)
+     after=stream.alive(), time=stream.time() >= 0)
 begin = time.monotonic()
 HOST.shutdown()
 note(shutdown=time.monotonic() - begin)

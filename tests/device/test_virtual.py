@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import subprocess
 import sys
@@ -18,8 +19,8 @@ import pytest
 import soundfile
 
 from audiostream import AudioInput, AudioOutput
-from audiostream.device import virtual, wav
-from audiostream.errors import DeviceError, NoDeviceError
+from audiostream.device import virtual, wav, wavfile
+from audiostream.errors import DeviceError, FormatError, NoDeviceError
 from audiostream.pcm import ENCODINGS
 from tests.compat.support import (
     LIMIT,
@@ -278,11 +279,261 @@ def test_a_disk_that_becomes_full_is_told_and_the_file_holds_the_rest(tmp_path: 
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout == "use: True\nclose: True\nTrue\n"
     raw = (tmp_path / "full.wav").read_bytes()
-    told = int.from_bytes(raw[40:44], "little")
-    assert told <= len(raw) - 44
-    assert told >= len(raw) - 44 - 2 * 256  # all but the block that did not fit
+    told = int.from_bytes(raw[76:80], "little")
+    assert told <= len(raw) - 80
+    assert told >= len(raw) - 80 - 2 * 256  # all but the block that did not fit
     with wave.open(str(tmp_path / "full.wav")) as reader:
         assert reader.getnframes() == told // 2
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from audiostream import AudioOutput
+from audiostream.device import wavfile
+
+wavfile.REFRESH = 0.01
+output = AudioOutput(48000, 1, 16, 256, device="file:killed.wav").open_blocking()
+output.sample(buffer=1).write_nowait(np.arange(1, 20001, dtype=np.int16))
+enough = 2 * output.stats.frames + 4000
+with open("killed.wav", "rb") as file:
+    told = 0xFFFFFFFF
+    while not enough < told < 0xFFFFFFFF:  # some blocks were written, and then the header
+        told = int.from_bytes(os.pread(file.fileno(), 4, 76), "little")
+print("told", flush=True)
+if sys.argv[1] == "exit":
+    os._exit(0)
+os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("end", ["exit", "SIGTERM", "SIGKILL"])
+def test_a_process_that_is_killed_leaves_a_file_that_can_be_read(
+    tmp_path: Path, end: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", KILLED, end],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("told\n", "")
+    frames, rate = soundfile.read(tmp_path / "killed.wav", dtype="int16")
+    assert rate == 48000
+    got = frames[np.argmax(frames > 0) :]
+    assert len(got) > 1000
+    np.testing.assert_array_equal(got, np.arange(1, len(got) + 1))
+    with wave.open(str(tmp_path / "killed.wav")) as reader:
+        assert reader.readframes(reader.getnframes()) == frames.tobytes()
+
+
+def test_a_file_can_be_read_before_its_header_tells_how_long_it_is(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wavfile, "REFRESH", LIMIT)
+    output = speaker(f"file:{tmp_path}/a.wav")
+    play(output, ramp(500))
+    raw = (tmp_path / "a.wav").read_bytes()
+    assert raw[4:8] == raw[76:80] == b"\xff" * 4
+    np.testing.assert_array_equal(
+        sounding(soundfile.read(tmp_path / "a.wav", dtype="int16", always_2d=True)[0]),
+        ramp(500),
+    )
+    with wave.open(str(tmp_path / "a.wav")) as reader:
+        frames = np.frombuffer(reader.readframes(reader.getnframes()), np.int16)
+    np.testing.assert_array_equal(sounding(frames[:, None]), ramp(500))
+    output.close()
+    np.testing.assert_array_equal(sounding(read_wav(tmp_path / "a.wav")), ramp(500))
+
+
+def test_a_header_that_cannot_be_refreshed_is_tried_again(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+    write_header = wavfile.WavFile.write_header
+
+    def refuse_some(self: wavfile.WavFile, data_bytes: int | None) -> None:
+        asked.append(data_bytes)
+        if 1 < len(asked) < 5:
+            raise OSError(5, "Input/output error")
+        write_header(self, data_bytes)
+
+    monkeypatch.setattr(wavfile.WavFile, "write_header", refuse_some)
+    monkeypatch.setattr(wavfile, "REFRESH", 0.001)
+    output = speaker(f"file:{tmp_path}/a.wav")
+    eventually(lambda: len(asked) > 6)
+    output.close()
+    assert len(read_wav(tmp_path / "a.wav")) == output.stats.frames
+
+
+def test_a_file_that_cannot_be_completed_is_a_device_error(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    output = speaker(f"file:{tmp_path}/a.wav")
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(DeviceError, match=r"a\.wav.*could not be completed.*Input/output"):
+        output.close()
+    monkeypatch.undo()
+    assert output.is_closed
+    speaker(f"file:{tmp_path}/a.wav")  # it is free again
+
+
+def test_a_file_of_more_than_4_gib_is_rf64(speaker: Speaker, tmp_path: Path) -> None:
+    output = speaker(f"file:{tmp_path}/long.wav", encoding=32)
+    stream = output.engine._stream()
+    assert isinstance(stream, virtual.VirtualStream)
+    skipped = 5 << 30
+    with stream._clock._halted() as record:  # as if nine hours had been played; sparse
+        os.lseek(record["sink"], skipped, os.SEEK_CUR)
+        record["sink_bytes"] += skipped
+    data = noise(1000, 1, 32)
+    play(output, data)
+    output.close()
+    path = tmp_path / "long.wav"
+    with soundfile.SoundFile(path) as file:
+        assert file.format == "RF64"
+        assert file.frames == skipped // 4 + output.stats.frames
+        assert path.stat().st_size == 94 + 4 * file.frames
+        file.seek(skipped // 4)
+        frames = file.read(dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(sounding(frames), data)
+
+
+@pytest.mark.parametrize("name", ["one.wav", "sym.wav", "hard.wav", "folder/../one.wav"])
+def test_one_file_has_one_output_by_any_of_its_names(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(wavfile, "PATIENCE", 0.0)
+    (tmp_path / "folder").mkdir()
+    first = speaker(f"file:{tmp_path}/one.wav")
+    (tmp_path / "sym.wav").symlink_to("one.wav")
+    (tmp_path / "hard.wav").hardlink_to(tmp_path / "one.wav")
+    monkeypatch.chdir(tmp_path)
+    play(first, ramp(500))
+    for _ in range(2):
+        with pytest.raises(DeviceError, match=r"written by another output of this program"):
+            AudioOutput(RATE, 1, device=f"file:{name}").open_blocking()
+    with pytest.raises(DeviceError, match=r"written by an output of this program.*monitor"):
+        AudioInput(None, f"file:{name}").open_blocking()
+    first.close()
+    np.testing.assert_array_equal(sounding(read_wav(tmp_path / "one.wav")), ramp(500))
+    speaker(f"file:{name}").close()
+    AudioInput(None, f"file:{name}").open_blocking().close()
+    assert not wavfile.OPEN_FILES._open
+
+
+def test_an_output_that_is_closing_is_waited_for(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wavfile, "PATIENCE", LIMIT)
+    first = speaker(f"file:{tmp_path}/a.wav")
+    opening = threading.Thread(target=speaker, args=(f"file:{tmp_path}/a.wav",))
+    opening.start()
+    first.close()
+    opening.join(LIMIT)
+    assert not opening.is_alive()
+    assert len(wavfile.OPEN_FILES._open) == 1
+
+
+HOLDS = """
+import sys
+from audiostream import AudioOutput
+
+with AudioOutput(48000, 1, device="file:one.wav"):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_an_output_of_another_process_keeps_its_file(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wavfile, "PATIENCE", 0.0)
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(DeviceError, match="written by an output of another program"):
+            AudioOutput(RATE, 1, device=f"file:{tmp_path}/one.wav").open_blocking()
+        assert not wavfile.OPEN_FILES._open
+        assert (tmp_path / "one.wav").stat().st_size >= 80  # and was not cut
+        other.communicate(timeout=LIMIT)
+    speaker(f"file:{tmp_path}/one.wav")
+
+
+def test_a_file_system_without_locks_will_do(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    monkeypatch.setattr(wavfile, "PATIENCE", 0.0)
+    first = speaker(f"file:{tmp_path}/a.wav")
+    with pytest.raises(DeviceError, match="another output of this program"):
+        AudioOutput(RATE, 1, device=f"file:{tmp_path}/a.wav").open_blocking()
+    play(first, ramp(100))
+    first.close()
+    np.testing.assert_array_equal(sounding(read_wav(tmp_path / "a.wav")), ramp(100))
+
+
+def test_an_output_that_fails_to_open_lets_go_of_its_file(
+    speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(virtual, "Clock", refuse)
+        with pytest.raises(MemoryError):
+            AudioOutput(device=f"file:{tmp_path}/a.wav").open_blocking()
+    assert not wavfile.OPEN_FILES._open
+    speaker(f"file:{tmp_path}/a.wav")
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    fifo = tmp_path / "a.wav"
+    os.mkfifo(fifo)
+    with pytest.raises(DeviceError, match=r"cannot write.*a\.wav"):
+        AudioOutput(device=f"file:{fifo}").open_blocking()
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(DeviceError, match=r"cannot write.*a\.wav.*ordinary file"):
+        AudioOutput(device=f"file:{fifo}").open_blocking()
+    os.close(reader)
+    assert not wavfile.OPEN_FILES._open
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.wav", "süß \n.wav".encode(), b"-\xff\xfe.wav"])
+def test_names_of_any_bytes_are_written_and_heard(
+    speaker: Speaker, microphone: Microphone, tmp_path: Path, name: bytes
+) -> None:
+    device = f"file:{tmp_path}/{os.fsdecode(name)}"
+    output = speaker(device)
+    play(output, ramp(500))
+    output.close()
+    assert os.listdir(os.fsencode(tmp_path)) == [name]  # noqa: PTH208  # as bytes
+    input = microphone(device)
+    frames = heard_frames(input, listen_to_the_end(input))
+    np.testing.assert_array_equal(sounding(frames), ramp(500))
+
+
+@pytest.mark.parametrize("name", ["a\0b.wav", "\ud800.wav", "~no-user-of-that-name/a.wav"])
+def test_a_name_that_no_file_can_have_is_a_device_error(name: str) -> None:
+    with pytest.raises(DeviceError, match=r"cannot write|home folder"):
+        AudioOutput(device=f"file:{name}").open_blocking()
+    with pytest.raises(NoDeviceError, match=r"no file|home folder"):
+        AudioInput(None, f"file:{name}").open_blocking()
 
 
 # ------------------------------------------------------------------------ file: microphones
@@ -373,8 +624,54 @@ def test_a_recording_that_is_missing_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"This is a text about audio.", b"RIFF\0\0\0\0WAVE"])
 def test_what_is_no_audio_says_so(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
-    with pytest.raises(DeviceError, match=r"a\.wav.*no audio file"):
+    with pytest.raises(DeviceError, match=r"a\.wav.*cannot be read as a sound file"):
         AudioInput(None, f"file:{tmp_path}/a.wav").open_blocking()
+
+
+@pytest.mark.parametrize("rate", [1, 999, 1_500_007])
+def test_a_recording_whose_rate_no_sound_has(tmp_path: Path, rate: int) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, ramp(100), 48000)
+    data = bytearray(path.read_bytes())
+    data[24:28] = rate.to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(FormatError, match=f"{rate} Hz"):
+        AudioInput(None, f"file:{path}").open_blocking()
+
+
+def test_a_recording_that_is_cut_is_heard_to_there(
+    microphone: Microphone, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.flac"
+    data = noise(4800, 1, 16)
+    soundfile.write(path, data, 48000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 8])
+    with pytest.raises(DeviceError, match=r"a\.flac.*from 0 seconds on"):
+        AudioInput(None, f"file:{path}").open_blocking()
+    data = noise(48000, 1, 16)
+    soundfile.write(path, data, 48000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    input = microphone(f"file:{path}", rate=48000)
+    frames = heard_frames(input, listen_to_the_end(input))
+    assert 16000 < len(frames) < 24000
+    np.testing.assert_array_equal(frames, data[: len(frames)])
+    assert "what came before is played" in caplog.text
+
+
+def test_a_recording_whose_writer_was_killed(
+    microphone: Microphone, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.wav"
+    data = noise(4800, 1, 16)
+    soundfile.write(path, data, 48000)
+    changed = bytearray(path.read_bytes())
+    changed[40:44] = bytes(4)
+    path.write_bytes(changed)
+    input = microphone(f"file:{path}", rate=48000)
+    np.testing.assert_array_equal(heard_frames(input, listen_to_the_end(input)), data)
+    assert "claims 0 bytes" in caplog.text
 
 
 def test_a_file_that_may_not_be_read_is_an_audio_error(
@@ -614,11 +911,38 @@ def test_a_header_is_what_readers_expect(
     np.testing.assert_array_equal(read_wav(path), data)
 
 
-def test_a_header_of_more_than_it_can_tell_tells_the_most() -> None:
-    header = wav.header(48000, 2, 16, 1 << 40)
-    assert len(header) == 44
-    assert int.from_bytes(header[40:], "little") == wav.MAX_DATA
-    assert int.from_bytes(header[4:8], "little") == wav.MAX_DATA + 36
+@pytest.mark.parametrize("encoding", [16, 32])
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_a_header_keeps_its_length(channels: int, encoding: int) -> None:
+    sizes = (None, 0, 1000 * channels * encoding // 8, channels << 40)
+    assert len({len(wav.header(48000, channels, encoding, size)) for size in sizes}) == 1
+
+
+@pytest.mark.parametrize("encoding", [16, 32])
+@pytest.mark.parametrize(
+    ("size", "kind"),
+    [
+        (None, b"RIFF"),
+        ((1 << 32) - 96, b"RIFF"),  # the file is 4 GiB long, but for two or sixteen bytes
+        (1 << 32, b"RF64"),
+        (6 << 30, b"RF64"),
+    ],
+)
+def test_a_header_tells_of_any_length(
+    tmp_path: Path, encoding: int, size: int | None, kind: bytes
+) -> None:
+    header = wav.header(48000, 2, encoding, size)
+    assert header[:4] == kind
+    path = tmp_path / "a.wav"
+    there = 8000 if size is None else size
+    with path.open("wb") as file:  # sparse
+        file.write(header)
+        file.truncate(len(header) + there)
+    with soundfile.SoundFile(path) as reader:
+        if size is not None:
+            assert reader.frames == there // (encoding // 4)
+        reader.seek(there // (encoding // 4) - 100)
+        assert len(reader.read(200)) == 100
 
 
 # --------------------------------------------------------------------------- a busy Python

@@ -228,6 +228,31 @@ def test_a_matrix_takes_the_place_of_the_rule() -> None:
     np.testing.assert_array_equal(converted(down, six, 2, [50]), six[:, :2])
 
 
+# --- what is no number -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8"])
+@pytest.mark.parametrize(("wrong", "taken"), [(np.nan, 0), (np.inf, 1), (-np.inf, -1)])
+@pytest.mark.parametrize(
+    ("rate", "quality"), [(48000, "high"), (44100, "high"), (44101, "high"), (32000, "soxr")]
+)
+def test_what_is_no_number_never_comes_to_a_filter_or_a_matrix(
+    rate: int, quality: str, wrong: float, taken: float, dtype: str
+) -> None:
+    """Silence in its place, or full scale: its own sample, and what a filter has of it."""
+    matrices = (None, [[1, 0], [0, 1]], [[0.5, 0.5], [0, 1]])
+    for matrix in matrices[quality == "high" and rate == 48000 :]:
+        got = []
+        for value in (wrong, taken):
+            block = np.full((3000, 2), 0.25)
+            block[1500, 1] = value
+            conversion = Conversion(
+                kernels(), Format(rate, 2, 32), 48000, 2, quality=quality, matrix=matrix
+            )
+            got.append(converted(conversion, block.astype(dtype), 2, [1000, 2000]))
+        np.testing.assert_array_equal(*got)
+
+
 # --- rates -------------------------------------------------------------------------
 
 CASES = st.fixed_dictionaries(

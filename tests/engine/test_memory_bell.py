@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from audiostream.engine import memory
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, power_of_two, records, zeros
 from audiostream.realtime.layout import BELL, CACHE_LINE, CLOCK, STREAM, VOICE
@@ -210,3 +211,21 @@ def test_a_bell_that_cannot_be_made_leaves_nothing_behind(
     del caught
     gc.collect()
     assert unraisable == []
+
+
+def test_a_long_ring_is_not_written_when_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its pages come when they are written; those of a short one are there."""
+    touched = []
+
+    def counted(count: int, dtype: Any) -> np.ndarray:
+        touched.append(count)
+        return zeros(count, dtype)
+
+    monkeypatch.setattr(memory, "zeros", counted)
+    for samples, is_touched in ((1000, True), (10**7, False)):
+        touched.clear()
+        made = memory.ring(samples, 3)
+        assert bool(touched) == is_touched
+        assert made.shape == (samples,)
+        assert made.ctypes.data % 4096 == 3 * 64
+        assert not made[-1000:].any()

@@ -113,6 +113,17 @@ def test_what_cannot_be_processed(open_patch: Open, frames: int, adc: object) ->
     assert patch.process(5).shape == (5, 2)
 
 
+@pytest.mark.parametrize(("wrong", "taken"), [(np.nan, 0), (np.inf, 1), (-np.inf, -1)])
+def test_input_that_is_no_number_never_comes_to_a_filter(
+    open_patch: Open, wrong: float, taken: float
+) -> None:
+    adc = np.full((200, 2), 0.25, np.float32)
+    adc[50, 1] = wrong
+    heard = open_patch("through", inputs=2).process(200, adc)
+    adc[50, 1] = taken
+    np.testing.assert_array_equal(heard[63:], adc[:-63])  # the latency that is documented
+
+
 def test_input_without_inputs_is_refused(open_patch: Open) -> None:
     with pytest.raises(FormatError, match="inputs="):
         open_patch("sine").process(4, np.zeros((4, 1)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from audiostream.errors import PatchError
+from audiostream.errors import FormatError, PatchError
 from audiostream.libpd.patchfile import check, look_into
 from tests.libpd.support import PATCHES
 
@@ -86,7 +86,7 @@ def test_names_are_made_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(PATCHES)
     assert check("sine.pd") == PATCHES / "sine.pd"
     assert check(b"sine.pd") == PATCHES / "sine.pd"  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
+    with pytest.raises(FormatError, match="patchfile=3 is no path; try"):
         check(3)  # type: ignore[arg-type]
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -18,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +32,10 @@ import platformdirs
 import pytest
 
 import audiostream
+from audiostream.errors import AudioException
+from audiostream.realtime import cache as cache_module
 from audiostream.realtime import compiled
+from audiostream.realtime.cache import make
 
 PACKAGE = Path(audiostream.__file__).parent
 
@@ -180,7 +186,10 @@ def test_where_nothing_can_be_kept_a_start_compiles_in_memory(copy: Copy) -> Non
     nowhere.touch()
     said = copy.run(**{compiled.FOLDER: str(nowhere / "inside")})
     assert said.answer == COLD
-    assert said.stderr == MESSAGE, "and says no more than that"
+    (line,) = said.stderr.splitlines()
+    assert line.startswith("compiling the audio kernels in memory, some seconds at each start")
+    assert str(nowhere) in line
+    assert "AUDIOSTREAM_CACHE can name another folder" in line
 
 
 def test_programs_that_tests_start_find_the_kernels_compiled(tmp_path: Path) -> None:
@@ -316,14 +325,120 @@ def test_a_damaged_file_is_never_taken_and_is_replaced(cache: Cache, damage: str
 def test_a_folder_in_the_files_place_is_no_error(
     cache: Cache, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cache.path.mkdir(parents=True)
+    make(cache.path)
+    assert cache.build() == 1
+    told, unkept = caplog.records
+    assert told.getMessage() + "\n" == MESSAGE
+    assert unkept.levelno == logging.WARNING
+    assert "cannot be written" in unkept.getMessage()
+    assert str(cache.path) in unkept.getMessage()
+    assert list(cache.folder.iterdir()) == [cache.path], "nothing is left lying about"
+
+
+def test_a_folder_that_others_may_write_is_not_used(
+    cache: Cache, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.build()
+    cache.folder.chmod(0o777)
+    before = cache.path.stat()
+    caplog.clear()
+    assert cache.build() == 1
+    (told,) = caplog.records
+    assert told.levelno == logging.WARNING
+    assert f"other users may write {cache.folder}" in told.getMessage()
+    assert cache.path.stat() == before
+    cache.folder.chmod(0o700)
+    assert cache.build() == 0
+
+
+def test_a_file_that_others_may_write_is_replaced(
+    cache: Cache, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache.build()
+    cache.path.chmod(0o666)
+    caplog.clear()
     with caplog.at_level(logging.INFO, logger="audiostream"):
         assert cache.build() == 1
-    told, stays = caplog.records
-    assert told.getMessage() + "\n" == MESSAGE
-    assert stays.levelno == logging.INFO, "not worth a warning"
-    assert "stay in memory" in stays.getMessage()
-    assert list(cache.folder.iterdir()) == [cache.path], "nothing is left lying about"
+    assert f"not used: other users may write {cache.path}" in caplog.text
+    assert cache.path.stat().st_mode & 0o777 == 0o600
+    assert cache.build() == 0
+
+
+def test_a_fifo_in_the_files_place_is_replaced(cache: Cache) -> None:
+    cache.build()
+    cache.path.unlink()
+    os.mkfifo(cache.path)
+    assert cache.build() == 1
+    assert cache.path.read_bytes() == cache.whole
+
+
+def test_without_a_home_folder_it_compiles_in_memory(
+    cache: Cache, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(compiled.FOLDER, "~no-user-of-this-name")
+    monkeypatch.chdir(cache.folder.parents[1])
+    assert cache.build() == 1
+    (told,) = caplog.records
+    assert "~no-user-of-this-name has no home folder" in told.getMessage()
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_of_two_first_starts_one_compiles(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As threads, which lock a folder as processes do."""
+    waits, begun = threading.Event(), threading.Event()
+    compile_kernels = cache._compile
+
+    def slowly() -> bytes:
+        begun.set()
+        assert waits.wait(20)
+        return compile_kernels()
+
+    monkeypatch.setattr(compiled, "compile_kernels", slowly)
+    monkeypatch.setattr(cache_module.time, "sleep", lambda _: waits.set())
+    monkeypatch.setattr(compiled, "alone", functools.partial(compiled.alone, limit=60))
+    first, second = (threading.Thread(target=compiled.build) for _ in range(2))
+    first.start()
+    assert begun.wait(20)
+    second.start()
+    for thread in (first, second):
+        thread.join(60)
+        assert not thread.is_alive()
+    assert cache.compiled == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ImportError("Numba needs NumPy 2.2 or less. Got NumPy 2.5."),
+        RuntimeError("Attribute 'noinline' does not apply\nto function return values\n" * 50),
+    ],
+)
+def test_what_cannot_be_compiled_is_told_in_one_sentence(
+    cache: Cache, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> bytes:
+        raise error
+
+    monkeypatch.setattr(compiled, "compile_kernels", fail)
+    with pytest.raises(AudioException) as caught:
+        compiled.build()
+    said = str(caught.value)
+    numba = importlib.metadata.version("numba")
+    assert said.startswith(
+        f"the audio kernels cannot be compiled by numba {numba} and llvmlite"
+    )
+    assert f"({type(error).__name__}: {str(error).split()[0]}" in said
+    assert said.endswith("try: pip install --upgrade numba")
+    assert "\n" not in said
+    assert len(said) < 400
+    shown = "".join(traceback.format_exception(caught.value))
+    assert shown.count("Traceback") == 1, "without the one from within the compiler"
+
+
+def test_a_missing_numba_has_no_version() -> None:
+    assert compiled.installed("no-package-of-this-name") == "(not installed)"
 
 
 @pytest.mark.parametrize("step", ["mkdir", "mkstemp", "write", "replace"])
@@ -346,9 +461,9 @@ def test_a_full_disk_leaves_the_folder_as_it_was(
             os.close(self._handle)
 
     if step == "write":
-        monkeypatch.setattr(compiled.os, "fdopen", Full)
+        monkeypatch.setattr(cache_module.os, "fdopen", Full)
     elif step == "mkstemp":
-        monkeypatch.setattr(compiled.tempfile, "mkstemp", full)
+        monkeypatch.setattr(cache_module.tempfile, "mkstemp", full)
     else:
         monkeypatch.setattr(Path, step, full)
     assert cache.build() == 1
@@ -376,6 +491,7 @@ def test_processes_that_start_together_do_not_disturb_each_other(cache: Cache) -
     """As threads, each with what it does to files: all read nothing, or the whole."""
     wrong: list[object] = []
     begin = threading.Barrier(4)
+    make(cache.folder)
 
     def start() -> None:
         begin.wait(20)
@@ -398,7 +514,7 @@ def test_processes_that_start_together_do_not_disturb_each_other(cache: Cache) -
 
 
 def test_only_some_files_of_other_versions_are_left(cache: Cache) -> None:
-    cache.folder.mkdir(parents=True)
+    make(cache.folder)
     others = [cache.folder / f"kernels-{number:032x}.o" for number in range(12)]
     for number, path in enumerate(others):
         path.touch()
@@ -408,7 +524,7 @@ def test_only_some_files_of_other_versions_are_left(cache: Cache) -> None:
         path.touch()
         os.utime(path, (1, 1))
     cache.build()
-    left = {*others[-compiled.KEPT :], *foreign, cache.path}
+    left = {*others[-cache_module.KEPT :], *foreign, cache.path}
     assert set(cache.folder.iterdir()) == left
 
 

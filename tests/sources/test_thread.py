@@ -16,6 +16,7 @@ import trio
 from audiostream import AudioException, AudioSample
 from audiostream.errors import DeviceError, StreamClosedError
 from audiostream.sources.thread import ThreadSource
+from audiostream.sources.wave import SineSource
 from audiostream.testing import ManualDevice
 from tests.compat.support import LIMIT, eventually, ramp
 from tests.sources.support import OpenOutput, full, played, program, queued, told
@@ -180,6 +181,41 @@ def test_the_limit_is_a_whole_number(output: OpenOutput, ahead: Any) -> None:
     with pytest.raises(AudioException, match="ahead"):
         ThreadSource(stream, ahead=ahead)
     assert not stream.engine.attached
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name == "audiostream"]
+
+
+def test_a_source_without_get_bytes_is_told_of_once(
+    output: OpenOutput, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Misspelt(ThreadSource):
+        def get_byte(self) -> bytes:
+            return bytes(400)
+
+    source = Misspelt(output())
+    assert not warnings_of(caplog)  # it may be given one before it starts
+    for _ in range(2):
+        source.start()
+        source.stop()
+        source.join(LIMIT)
+    assert len(warnings_of(caplog)) == 1
+    assert "Misspelt.get_bytes is not overridden" in caplog.text
+
+
+@both
+def test_a_source_with_get_bytes_is_not_told_of(
+    output: OpenOutput, caplog: pytest.LogCaptureFixture, kind: type[Threaded]
+) -> None:
+    stream = output()
+    sources = [kind(stream), SineSource(stream, 440), ThreadSource(stream)]
+    sources[2].get_bytes = lambda: None  # type: ignore[method-assign]
+    for source in sources:
+        source.start()
+        source.stop()
+        source.join(LIMIT)
+    assert not warnings_of(caplog)
 
 
 def test_the_bare_class_says_nothing(output: OpenOutput, device: ManualDevice) -> None:
@@ -518,7 +554,7 @@ def test_removed_and_added_again(
     assert len(stream.engine.attached) == 1
     del source
     gc.collect()
-    assert not stream.engine.attached
+    eventually(lambda: not stream.engine.attached)
 
 
 @both
@@ -536,6 +572,50 @@ def test_a_device_that_dies_is_told_of(
     assert [type(error) for error in errors] == [DeviceError]
     with pytest.raises(DeviceError):
         source.start()
+
+
+class Silent(ThreadSource):
+    """Has nothing to say, and is asked again."""
+
+    def get_bytes(self) -> bytes:
+        return b""
+
+
+class SilentLooped(Silent):
+    async def get_bytes(self) -> bytes:  # type: ignore[override]
+        return b""
+
+
+@pytest.mark.parametrize("kind", [Silent, SilentLooped])
+def test_one_that_says_nothing_is_told_that_its_device_is_gone(
+    output: OpenOutput, device: ManualDevice, kind: type[ThreadSource]
+) -> None:
+    source = kind(output(buffersize=64))
+    source.start()
+    with told() as errors:
+        device.fault("die")
+        source.join(LIMIT)
+        assert not source.is_alive()
+    assert [type(error) for error in errors] == [DeviceError]
+    source.stop()  # which only cleans up
+
+
+@both
+def test_what_was_made_is_heard_though_the_source_is_dropped(
+    output: OpenOutput, device: ManualDevice, kind: type[Threaded]
+) -> None:
+    class Short(kind):  # type: ignore[valid-type, misc]
+        def chunk(self) -> Any:
+            return super().chunk() if self.made < 300 else None
+
+    stream = output(channels=1, buffersize=64)
+    source = Short(stream)
+    source.start()
+    source.join(LIMIT)
+    del source
+    gc.collect()
+    assert device.step(400)[:, 0].tolist() == [*ramp(300)[:, 0].tolist(), *[0] * 100]
+    eventually(lambda: not stream.engine.attached)
 
 
 # -------------------------------------------------------------------------------- no leaks
@@ -629,7 +709,8 @@ PLAYING = """
             return bytes(256)
 
     class Idle(ThreadSource):
-        pass
+        def get_bytes(self):
+            return b""
 
     output = get_output(device="null", buffersize=256)
     kinds = {

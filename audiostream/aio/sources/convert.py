@@ -22,6 +22,14 @@ class Converter:
         The source's.
     format : Format
         The sample's.
+
+    Attributes
+    ----------
+    resamples : bool
+        The rates differ.
+    held : int
+        Frames at the end of the latest block that the resampler made without knowing what
+        comes after them; 0 unless that was the last block.
     """
 
     def __init__(self, rate: int, channels: int, format: Format, kernels: Kernels) -> None:
@@ -29,8 +37,12 @@ class Converter:
         self._middle = min(channels, format.channels)
         self._channels = format.channels
         self._resampler: Any = None
-        if rate != format.rate:
+        self.resamples = rate != format.rate
+        if self.resamples:
             self._resampler = resampler(kernels, rate, format.rate, self._middle)
+        self._kind = rate, format.rate, self._middle
+        self.held = 0
+        self._state: Any = None  # before the resampler gave what it held back
 
     def convert(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         """Float32 (frames, channels) of the source to that of the sample.
@@ -38,9 +50,26 @@ class Converter:
         With `last`, what the resampler held back comes too.
         """
         block = self._spread(block, self._middle)
+        self.held, self._state = 0, None
         if self._resampler is not None:
-            block = self._resampler.resample_chunk(block, last=last)
+            block = self._resampler.resample_chunk(block)
+            if last:
+                self._state = self._resampler.save()
+                rest = self._resampler.resample_chunk(block[:0], last=True)
+                self.held = len(rest)
+                self._resampler.clear()  # soxr's takes no more otherwise
+                block = np.concatenate((block, rest))
         return self._spread(block, self._channels)
+
+    def follow(self, other: Converter) -> bool:
+        """Begin where another one's last block has ended; False if it cannot.
+
+        The first frames that it gives are then in place of those that the other one held.
+        """
+        if other._state is None or other._kind != self._kind:
+            return False
+        self._resampler.restore(other._state)
+        return True
 
     def _spread(self, block: np.ndarray, channels: int) -> np.ndarray:
         count, before = block.shape

@@ -6,8 +6,6 @@ be called from any thread.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import threading
 from collections import deque
 from os import PathLike
@@ -19,10 +17,12 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream import libpd
-from audiostream.aio.loopbell import running_loop
+from audiostream.aio.loopbell import setter
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
+from audiostream.checks import check_audio
 from audiostream.errors import FormatError, PatchClosedError
+from audiostream.forks import LOCKS
 from audiostream.libpd import Midi
 from audiostream.pcm import Format
 from audiostream.realtime.compiled import Kernels
@@ -58,15 +58,15 @@ class Messages(Generic[T]):
 
     async def __anext__(self) -> T:
         queue = self._queue
+        await anyio.lowlevel.checkpoint()  # before: what is taken is handed out
         while (item := queue.get()) is None:
             event = anyio.Event()
-            queue.notify = _setter(event)
+            queue.notify = setter(event)
             # Looked at after it is asked for: what comes from now on sets the event.
             if not len(queue):
                 if queue.closed:
                     raise StopAsyncIteration
                 await event.wait()
-        await anyio.lowlevel.checkpoint()
         return item
 
     def close(self) -> None:
@@ -88,22 +88,6 @@ class Messages(Generic[T]):
         self.close()
 
 
-def _setter(event: anyio.Event) -> Any:
-    """What sets an event of this event loop, from any thread."""
-    loop: Any = running_loop()
-    soon = (
-        loop.call_soon_threadsafe
-        if isinstance(loop, asyncio.AbstractEventLoop)
-        else loop.run_sync_soon
-    )
-
-    def set_event() -> None:
-        with contextlib.suppress(RuntimeError):  # of an event loop that is over
-            soon(event.set)
-
-    return set_event
-
-
 class LivePatch(libpd.Patch):
     """A patch that is heard while it is steered; see :class:`audiostream.libpd.Patch`."""
 
@@ -118,6 +102,7 @@ class LivePatch(libpd.Patch):
     ) -> None:
         self._fed: deque[np.ndarray] = deque()
         self._fed_lock = threading.Lock()
+        LOCKS.add(self, _fed_lock=threading.Lock)
         super().__init__(patchfile, rate, channels, inputs, strict, carrier)
 
     def messages(self, name: str, *arguments: Any, **keywords: Any) -> Any:
@@ -144,21 +129,24 @@ class LivePatch(libpd.Patch):
 
         Parameters
         ----------
-        data : bytes or ndarray
-            Bytes are 16-bit samples; arrays int16 or float32, ``(frames,)`` of one input or
-            ``(frames, inputs)``; at the patch's rate.
+        data : bytes-like or ndarray
+            Bytes are 16-bit samples; arrays and typed buffers int16 or float32, ``(frames,)``
+            of one input or ``(frames, inputs)``; at the patch's rate.
 
         Raises
         ------
         FormatError
             If the patch has no inputs, or the data do not fit them.
+        TypeError
+            If `data` is not bytes-like.
         """
         if not self.inputs:
             raise FormatError("this patch was opened without inputs; try inputs=1")
-        if isinstance(data, np.ndarray):
-            array = data[:, None] if data.ndim == 1 else data
+        given = check_audio(data)
+        if isinstance(given, np.ndarray):
+            array = given[:, None] if given.ndim == 1 else given
         else:
-            array = np.frombuffer(memoryview(data).cast("B"), np.uint8)
+            array = np.frombuffer(given, np.uint8)
             if not len(array) % (2 * self.inputs):
                 array = array.view(np.int16).reshape(-1, self.inputs)
         if array.dtype == np.int16:

@@ -7,7 +7,10 @@ from typing import Any
 from audiostream.pcm import Format
 from audiostream.realtime.compiled import Kernels
 
-__all__ = ("Source", "block_for")
+__all__ = ("MAX_AHEAD", "Source", "block_for")
+
+MAX_AHEAD = 1 << 40
+"""Frames, far more than any ring holds."""
 
 LEAST, MOST = 64, 1024
 """Frames that the ready-made sources make at a time."""
@@ -61,6 +64,10 @@ class Source:
         self.format = format
         self.rate = format.rate
         self.channels = format.channels
+
+    def after_cut(self, chunk: Any) -> Any:
+        """Called with the first chunk after a clear of the sample; returns what is played."""
+        return chunk
 
     async def aclose(self) -> None:
         """Called when it is played no more, whatever the reason."""

@@ -14,8 +14,8 @@ import numpy as np
 
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
+from audiostream.checks import check_integer, check_number
 from audiostream.engine.memory import records
-from audiostream.errors import FormatError
 from audiostream.pcm import Format
 from audiostream.realtime.compiled import Kernels
 from audiostream.realtime.layout import SINE
@@ -40,17 +40,8 @@ for each operation, and beside a busy thread waits 5 ms to get it back."""
 RAMP = 0.005
 """Seconds in which an amplitude moves by full scale, or a sine's to any other."""
 
-
-def _finite(value: float, name: str, least: float, hint: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (math.isfinite(number) and number >= least):
-        raise FormatError(
-            f"{name}={value!r} is no finite number of at least {least:g}; try {hint}"
-        )
-    return number
+MOST = 1e15
+"""Of a frequency (Hz), an amplitude and a pause (seconds)."""
 
 
 class Wave(Source):
@@ -73,7 +64,7 @@ class Wave(Source):
 
     @amplitude.setter
     def amplitude(self, amplitude: float) -> None:
-        self._amplitude = _finite(amplitude, "amplitude", 0.0, "0.5")
+        self._amplitude = check_number(amplitude, "amplitude", 0, MOST, "try 0.5")
 
     def begin(self, format: Format, kernels: Kernels) -> None:
         """Start at the amplitude that is set, without a ramp."""
@@ -132,7 +123,7 @@ class Oscillator(Wave):
 
     @frequency.setter
     def frequency(self, frequency: float) -> None:
-        self._frequency = _finite(frequency, "frequency", 0.0, "440.0")
+        self._frequency = check_number(frequency, "frequency", 0, MOST, "try 440.0")
 
     def shape(self, frames: int) -> np.ndarray:
         """The next frames at full scale, float64 (frames,)."""
@@ -221,6 +212,8 @@ class Noise(Wave):
 
     def __init__(self, amplitude: float = 0.5, seed: int | None = None) -> None:
         super().__init__(amplitude)
+        if seed is not None:
+            seed = check_integer(seed, "seed", least=0)
         self._random = np.random.default_rng(seed)
 
     def shape(self, frames: int) -> np.ndarray:
@@ -238,7 +231,9 @@ class Silence(Source):
     """
 
     def __init__(self, seconds: float | None = None) -> None:
-        self.seconds = None if seconds is None else _finite(seconds, "seconds", 0.0, "1.0")
+        if seconds is not None:
+            seconds = check_number(seconds, "seconds", 0, MOST, "try 1.0")
+        self.seconds = seconds
 
     def begin(self, format: Format, kernels: Kernels) -> None:
         """Start from its beginning."""
