@@ -304,6 +304,7 @@ async def test_floats_far_above_full_scale_are_told_of_once(
                 device.step(1440)
                 voice.write_nowait(data)
             assert not told_of_scale(caplog)
+            await voice.aclose()
 
 
 async def test_floats_that_become_too_loud_are_told_of_within_a_second(
@@ -338,9 +339,11 @@ async def test_what_is_at_its_own_scale_is_not_told_of(
     device = ManualDevice()
     async with speaker_on(device) as speaker:
         for options in ({}, {"matrix": [[0.5]]}, {"matrix": [[20.0]]}):
-            assert await speaker.sample(**options).write(data) == 480
+            async with speaker.sample(**options) as voice:
+                assert await voice.write(data) == 480
         assert not told_of_scale(caplog)
-        await speaker.sample(matrix=[[20.0]]).write(np.full(480, 9.0, np.float32))
+        async with speaker.sample(matrix=[[20.0]]) as voice:
+            await voice.write(np.full(480, 9.0, np.float32))
         (said,) = told_of_scale(caplog)
         assert "about 9," in said
 
