@@ -17,9 +17,9 @@ import numpy as np
 
 from audiostream.device.base import Callback, Device, DeviceStream, Request
 from audiostream.device.virtual import NullDevice
-from audiostream.realtime.atomics import words_at
-from audiostream.realtime.compiled import compile_kernels, load
-from audiostream.realtime.system import call_back, monotonic_ns
+from audiostream.realtime.compile.kernels import compile_kernels, load
+from audiostream.realtime.compile.syscalls import call_back, monotonic_ns
+from audiostream.realtime.memory.atomics import words_at
 from benchmarks.report import Table
 
 SCHEDSTAT = Path("/proc/thread-self/schedstat")

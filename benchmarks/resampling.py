@@ -87,7 +87,7 @@ class Bare:
 
 def filter_alone(rate: int, quality: str) -> Bare:
     from audiostream.engine.resampler import resampler
-    from audiostream.realtime.compiled import kernels
+    from audiostream.realtime.compile.kernels import kernels
 
     stream = resampler(kernels(), rate, RATE, 1, quality)
     return Bare(lambda chunk, last: stream.resample_chunk(chunk[:, None], last=last)[:, 0])

@@ -41,9 +41,9 @@ from audiostream.device.base import Callback, Device, Request
 from audiostream.device.callback_path import ARGUMENTS
 from audiostream.device.virtual import NullDevice
 from audiostream.engine.bell import Bell
-from audiostream.realtime import compiled
-from audiostream.realtime.atomics import words_at
-from audiostream.realtime.system import write_bytes
+from audiostream.realtime.compile import kernels as compiled
+from audiostream.realtime.compile.syscalls import write_bytes
+from audiostream.realtime.memory.atomics import words_at
 from benchmarks.harness import Spread, cpu_seconds, in_process, interleaved, load
 from benchmarks.instruments import Probe, Target, due, late_share, target_table
 from benchmarks.report import Report, Table

@@ -26,7 +26,8 @@ def _kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if sys.platform == "win32":  # where there are none
         yield
         return
-    from audiostream.realtime import cache, compiled
+    from audiostream.realtime.compile import cache
+    from audiostream.realtime.compile import kernels as compiled
 
     folder = cache.folder().absolute()
     if not _is_writable(folder):
@@ -38,7 +39,7 @@ def _kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def _is_writable(folder: Path) -> bool:
-    from audiostream.realtime.cache import make
+    from audiostream.realtime.compile.cache import make
 
     try:
         make(folder)

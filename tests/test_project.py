@@ -89,8 +89,8 @@ def test_realtime_stands_on_numpy_and_numba_alone() -> None:
     }
     # Before any audio thread is there: what says that it compiles, and knows where to keep it.
     assert strangers <= {
-        "audiostream.realtime.compiled -> logging",
-        "audiostream.realtime.cache -> platformdirs",
+        "audiostream.realtime.compile.kernels -> logging",
+        "audiostream.realtime.compile.cache -> platformdirs",
     }
 
 

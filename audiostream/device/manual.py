@@ -351,7 +351,7 @@ class ManualStream(DeviceStream):
     ) -> None:
         import numpy as np
 
-        from audiostream.realtime.layout import TIME_INFO
+        from audiostream.realtime.memory.layout import TIME_INFO
 
         self.parameters = parameters
         self.direction = direction

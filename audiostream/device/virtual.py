@@ -57,7 +57,7 @@ class Clock:
     def __init__(self, parameters: Parameters, source: np.ndarray | None = None) -> None:
         import numpy as np
 
-        from audiostream.realtime.layout import CLOCK, TIME_INFO
+        from audiostream.realtime.memory.layout import CLOCK, TIME_INFO
 
         self.parameters = parameters
         frame_bytes = parameters.channels * parameters.encoding // 8
@@ -99,7 +99,7 @@ class Clock:
                 thread.join()
             yield record
             if (self._render or self._inputs) and not record["ended"]:
-                from audiostream.realtime.compiled import kernels
+                from audiostream.realtime.compile.kernels import kernels
 
                 record["stop"] = 0
                 thread = threading.Thread(

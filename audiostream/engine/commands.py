@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiostream.errors import AudioException
-from audiostream.realtime.kinds import (
+from audiostream.realtime.memory.layout import COMMANDS
+from audiostream.realtime.opcodes import (
     END,
     EQUAL_POWER,
     EXPONENTIAL,
@@ -26,7 +27,6 @@ from audiostream.realtime.kinds import (
     STOP,
     WRITTEN,
 )
-from audiostream.realtime.layout import COMMANDS
 
 if TYPE_CHECKING:
     from audiostream.engine.output import Output
@@ -101,7 +101,7 @@ class Commands:
         Parameters
         ----------
         kind : int
-            See realtime/kinds.py, for `value` and `other`, too.
+            See realtime/opcodes.py, for `value` and `other`, too.
         at : float, optional
             Seconds on the stream's clock; in the next block if not given.
         frames, curve : int

@@ -12,7 +12,7 @@ from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, Output
 from audiostream.engine.panning import sides_of
 from audiostream.forks import LOCKS
-from audiostream.realtime.kinds import GAIN, PAN, PAUSED, SILENCE, STOPPED
+from audiostream.realtime.opcodes import GAIN, PAN, PAUSED, SILENCE, STOPPED
 
 __all__ = ("MAX_GAIN", "Controls")
 

@@ -10,7 +10,7 @@ import numpy as np
 from audiostream.engine.intake import Encoded, Samples, check_matrix, remixed, spread
 from audiostream.engine.resampler import check_quality, resampler
 from audiostream.pcm import Format
-from audiostream.realtime.compiled import Kernels
+from audiostream.realtime.compile.kernels import Kernels
 
 __all__ = ("Conversion",)
 

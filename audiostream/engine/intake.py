@@ -12,7 +12,7 @@ from audiostream.checks import check_audio, shown
 from audiostream.engine.decoding import decoded
 from audiostream.errors import FormatError
 from audiostream.pcm import MAX_CHANNELS, Format, check_channels
-from audiostream.realtime.compiled import Kernels
+from audiostream.realtime.compile.kernels import Kernels
 
 __all__ = (
     "Encoded",
@@ -242,7 +242,7 @@ def samples_of(
 
 
 def spread(kernels: Kernels, samples: Samples, channels: int) -> Samples:
-    """The same as float32 in so many channels; see `realtime.control.spread`."""
+    """The same as float32 in so many channels; see `realtime.shared.spread`."""
     if samples.encoding == 32 and samples.channels == channels:
         return samples
     frames = samples.frames

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.layout import CACHE_LINE
+from audiostream.realtime.memory.layout import CACHE_LINE
 
 __all__ = ("field_offsets", "power_of_two", "records", "ring", "zeros")
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from audiostream.checks import check_number
 from audiostream.engine.memory import power_of_two, zeros
-from audiostream.realtime.layout import SPAN
+from audiostream.realtime.memory.layout import SPAN
 
 __all__ = ("WINDOW", "Level", "Meter", "check_window", "peak_of", "warn_if_too_loud")
 

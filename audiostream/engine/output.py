@@ -20,8 +20,7 @@ from audiostream.engine.meter import LOOKED_AT, Level, check_window, peak_of
 from audiostream.engine.stream import LONGEST, LOOP_BELLS, Stream, until
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
-from audiostream.realtime.kinds import PLAYING, STOPPED
-from audiostream.realtime.layout import (
+from audiostream.realtime.memory.layout import (
     COMMAND,
     COMMANDS,
     CUTS,
@@ -32,6 +31,7 @@ from audiostream.realtime.layout import (
     TIME_INFO,
     VOICE,
 )
+from audiostream.realtime.opcodes import PLAYING, STOPPED
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
@@ -54,7 +54,7 @@ RAMPS = (
     *("transport_gain", "fade_in", "clearing"),
     *("gain", "mute", "ducking", "left", "right"),
 )
-"""Fields of a strip's ramps, as :data:`~audiostream.realtime.layout.RAMP` lies there."""
+"""Fields of a strip's ramps, as :data:`~audiostream.realtime.memory.layout.RAMP` lies there."""
 
 BLOCKS = ("mix", "effected", "scaled")
 """Fields of the stream's blocks of float32 (slice, channels)."""

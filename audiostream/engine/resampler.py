@@ -29,8 +29,8 @@ from audiostream.checks import check_choice
 from audiostream.engine.lookahead import AHEAD, short_filter
 from audiostream.engine.memory import records, zeros
 from audiostream.errors import FormatError
-from audiostream.realtime.compiled import Kernels
-from audiostream.realtime.layout import RESAMPLER
+from audiostream.realtime.compile.kernels import Kernels
+from audiostream.realtime.memory.layout import RESAMPLER
 
 __all__ = (
     "HIGH",
@@ -53,7 +53,7 @@ TERMS = 26
 """Terms of the series of Kaiser's window, which then is off by less than 1e-11."""
 
 LOUDEST = 2.0**20
-"""The largest float that a filter is given; see `sane` in realtime/samples.py."""
+"""The largest float that a filter is given; see `sane` in realtime/units/conversion.py."""
 
 CHUNK = 4096
 """Most frames that are taken in at once."""

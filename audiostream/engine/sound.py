@@ -20,7 +20,7 @@ from audiostream.engine.memory import ring
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.panning import sides_of
 from audiostream.engine.resampler import resampler
-from audiostream.realtime.kinds import END, PAUSE, PLAY, RESUME
+from audiostream.realtime.opcodes import END, PAUSE, PLAY, RESUME
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group

@@ -23,10 +23,10 @@ from audiostream.engine.meter import WINDOW, Level, Meter
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format, check_buffersize, check_encoding
-from audiostream.realtime.layout import BELL, NEVER, STREAM
+from audiostream.realtime.memory.layout import BELL, NEVER, STREAM
 
 if TYPE_CHECKING:
-    from audiostream.realtime.compiled import Kernels
+    from audiostream.realtime.compile.kernels import Kernels
 
 __all__ = ("Stats", "Stream", "load_kernels", "until")
 
@@ -89,7 +89,7 @@ def load_kernels() -> Kernels:
             "audiostream does not run on Windows yet: its doorbell and its clocks are not "
             "written there; try WSL, Linux or macOS"
         )
-    from audiostream.realtime.compiled import kernels
+    from audiostream.realtime.compile.kernels import kernels
 
     return kernels()
 

@@ -36,8 +36,8 @@ from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.prebuffer import Prebuffer
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
-from audiostream.realtime.kinds import END, PAUSE, PLAY, PLAYING, RESUME, STOP
-from audiostream.realtime.layout import PRODUCER
+from audiostream.realtime.memory.layout import PRODUCER
+from audiostream.realtime.opcodes import END, PAUSE, PLAY, PLAYING, RESUME, STOP
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group

@@ -12,7 +12,7 @@ from audiostream import errors
 from audiostream.engine.decoding import decode
 from audiostream.engine.resampler import resampler
 from audiostream.pcm import NAMED, Format
-from audiostream.realtime.compiled import kernels
+from audiostream.realtime.compile.kernels import kernels
 from audiostream.testing import ManualDevice
 from tests.aio.support import ramp, settle, spawn, speaker_on
 

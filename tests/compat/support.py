@@ -13,7 +13,7 @@ import numpy as np
 from audiostream.compat import AudioInput, AudioOutput, AudioSample
 from audiostream.engine.voice import Voice
 from audiostream.pcm import ENCODINGS
-from audiostream.realtime.layout import NEVER
+from audiostream.realtime.memory.layout import NEVER
 
 LIMIT = 10.0
 """Seconds after which something that must happen counts as not happening."""

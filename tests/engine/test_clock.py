@@ -24,7 +24,9 @@ from audiostream.engine.output import Output
 from audiostream.engine.stream import Stream
 from audiostream.pcm import Format
 from audiostream.realtime import callback
-from audiostream.realtime.layout import TIME_INFO
+from audiostream.realtime.input import capture
+from audiostream.realtime.memory.layout import TIME_INFO
+from audiostream.realtime.output import render
 
 RATE, FRAMES = 8000, 80
 PERIOD = FRAMES / RATE
@@ -78,7 +80,7 @@ class HostStream(DeviceStream):
     def call(self, now: float, first: float, flags: int) -> None:
         if self.started:
             self._times[0] = (first, now, first)
-            entry = callback.render if self._output else callback.capture
+            entry = render if self._output else capture
             block = int(self._block.ctypes.data)
             where = (0, block) if self._output else (block, 0)
             entry(*where, FRAMES, int(self._times.ctypes.data), flags, self._user)

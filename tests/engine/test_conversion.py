@@ -26,8 +26,8 @@ from audiostream.engine.output import Output
 from audiostream.engine.resampler import resampler
 from audiostream.errors import FormatError
 from audiostream.pcm import NAMED, Format
-from audiostream.realtime import remix
-from audiostream.realtime.compiled import kernels
+from audiostream.realtime.compile.kernels import kernels
+from audiostream.realtime.units import channel_matrix as remix
 
 MONO, STEREO = Format(48000, 1, 32), Format(48000, 2, 32)
 

@@ -16,7 +16,7 @@ import pytest
 from audiostream.engine import memory
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, power_of_two, records, zeros
-from audiostream.realtime.layout import BELL, CACHE_LINE, CLOCK, STREAM, VOICE
+from audiostream.realtime.memory.layout import BELL, CACHE_LINE, CLOCK, STREAM, VOICE
 
 RECORDS = {"BELL": BELL, "VOICE": VOICE, "STREAM": STREAM, "CLOCK": CLOCK}
 

@@ -22,7 +22,7 @@ from audiostream.engine.resampler import (
     resampler,
 )
 from audiostream.errors import FormatError
-from audiostream.realtime.compiled import kernels
+from audiostream.realtime.compile.kernels import kernels
 
 RATES = [
     (8000, 48000),

@@ -82,7 +82,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
     from audiostream.engine.sound import Shot, SoundMemory
     from audiostream.engine.voice import Voice
     from audiostream.pcm import Format
-    from audiostream.realtime.layout import TIME_INFO
+    from audiostream.realtime.memory.layout import TIME_INFO
 
     output = Output(Format(48000, 2, 16), PERIOD, ManualDevice(), voices=32)
     output.open()
@@ -175,7 +175,7 @@ def inputs(audit: Audit) -> dict[str, Any]:
     from audiostream.device.manual import ManualDevice
     from audiostream.engine.capture import Capture
     from audiostream.pcm import Format
-    from audiostream.realtime.layout import TIME_INFO
+    from audiostream.realtime.memory.layout import TIME_INFO
 
     capture = Capture(Format(48000, 2, 16), PERIOD, ManualDevice(), 0.5)
     capture.open()

@@ -21,9 +21,10 @@ from audiostream.engine.memory import field_offsets, records
 from audiostream.engine.meter import Meter
 from audiostream.engine.output import RAMPS
 from audiostream.pcm import ENCODINGS
-from audiostream.realtime import callback, control, kinds, oscillator
-from audiostream.realtime.compiled import kernels
-from audiostream.realtime.layout import (
+from audiostream.realtime import opcodes, shared
+from audiostream.realtime.compile.kernels import kernels
+from audiostream.realtime.input import capture
+from audiostream.realtime.memory.layout import (
     BELL,
     COMMAND,
     COMMANDS,
@@ -35,6 +36,8 @@ from audiostream.realtime.layout import (
     TIME_INFO,
     VOICE,
 )
+from audiostream.realtime.output import render
+from audiostream.realtime.units import oscillator
 
 MARGIN = 256
 CANARY = 0xA5
@@ -83,24 +86,24 @@ class Form:
 
 PLAIN = Form(
     "plain",
-    callback.render,
-    callback.capture,
-    control.load_word,
-    control.store_word,
-    control.arm,
-    control.heard_at,
-    control.time_at,
-    control.monotonic_at,
-    control.tell,
-    control.swap_word,
-    control.take_woken,
-    control.read_ring,
-    control.encode_block,
-    control.put,
-    control.put_more,
-    control.arm_room,
-    control.take,
-    control.spread,
+    render,
+    capture,
+    shared.load_word,
+    shared.store_word,
+    shared.arm,
+    shared.heard_at,
+    shared.time_at,
+    shared.monotonic_at,
+    shared.tell,
+    shared.swap_word,
+    shared.take_woken,
+    shared.read_ring,
+    shared.encode_block,
+    shared.put,
+    shared.put_more,
+    shared.arm_room,
+    shared.take,
+    shared.spread,
     oscillator.sine,
 )
 
@@ -370,17 +373,17 @@ class Rig:
         self.set("active", value, slot)
 
     def play(self, slot: int = 0) -> None:
-        self.give(kinds.PLAY, slot)
+        self.give(opcodes.PLAY, slot)
 
     def playing(self, value: int, slot: int = 0) -> None:
         """0: not; 1: yes; 2: until the clear that was just asked for is done."""
-        self.give((kinds.PAUSE, kinds.PLAY, kinds.STOP)[value], slot)
+        self.give((opcodes.PAUSE, opcodes.PLAY, opcodes.STOP)[value], slot)
 
     def pause(self, slot: int = 0, frames: int = 0) -> None:
-        self.give(kinds.PAUSE, slot, frames=frames, snap=1)
+        self.give(opcodes.PAUSE, slot, frames=frames, snap=1)
 
     def resume(self, slot: int = 0, frames: int = 0) -> None:
-        self.give(kinds.RESUME, slot, frames=frames)
+        self.give(opcodes.RESUME, slot, frames=frames)
 
     def clear(self, fade: int = 0, slot: int = 0) -> None:
         voice = self.table[slot]
@@ -390,10 +393,10 @@ class Rig:
 
     def stop(self, fade: int = 0, slot: int = 0) -> None:
         self.clear(fade, slot)
-        self.give(kinds.STOP, slot)
+        self.give(opcodes.STOP, slot)
 
     def gain(self, target: float, frames: int, slot: int = 0) -> None:
-        self.give(kinds.GAIN, slot, value=target, frames=frames, snap=1)
+        self.give(opcodes.GAIN, slot, value=target, frames=frames, snap=1)
 
     def arm(self, index: str, at: int, slot: int = 0) -> bool:
         """Wait for a voice's "read" or "heard" to reach `at`; True if it has."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from audiostream.realtime import cache
+from audiostream.realtime.compile import cache
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no modes and owners")
 
@@ -204,7 +204,7 @@ def test_a_home_folder_is_written_as_a_tilde(
 HOLDER = """
 import sys
 from pathlib import Path
-from audiostream.realtime.cache import alone
+from audiostream.realtime.compile.cache import alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -24,10 +24,10 @@ import numpy as np
 import pytest
 from numba.core.errors import NumbaError
 
-from audiostream.realtime.atomics import floats_at
-from audiostream.realtime.compiled import ARGUMENTS, NAMES, optimise, target_machine
-from audiostream.realtime.system import call_back, sleep_until
-from audiostream.realtime.translate import ENTRIES, translate
+from audiostream.realtime.compile.kernels import ARGUMENTS, NAMES, optimise, target_machine
+from audiostream.realtime.compile.module import ENTRIES, translate
+from audiostream.realtime.compile.syscalls import call_back, sleep_until
+from audiostream.realtime.memory.atomics import floats_at
 
 ALLOWED = {
     # --- the C library, under names of ours (system.py)

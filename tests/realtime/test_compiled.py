@@ -33,9 +33,9 @@ import pytest
 
 import audiostream
 from audiostream.errors import AudioException
-from audiostream.realtime import cache as cache_module
-from audiostream.realtime import compiled
-from audiostream.realtime.cache import make
+from audiostream.realtime.compile import cache as cache_module
+from audiostream.realtime.compile import kernels as compiled
+from audiostream.realtime.compile.cache import make
 
 PACKAGE = Path(audiostream.__file__).parent
 
@@ -43,10 +43,10 @@ PACKAGE = Path(audiostream.__file__).parent
 
 PROGRAM = """
 import ctypes, json, os, sys
-from audiostream.realtime import compiled
+from audiostream.realtime.compile import kernels as compiled
 
 def few():
-    from audiostream.realtime.translate import ENTRIES
+    from audiostream.realtime.compile.module import ENTRIES
     return every({name: ENTRIES[name] for name in ("load_word", "encode_block")})
 
 every = compiled.compile_kernels
@@ -132,7 +132,7 @@ def test_a_first_start_compiles_and_an_edit_to_another_module_does_so_again(
     second = copy.run()
     assert second.answer == WARM, "without numba"
     assert second.stderr == ""
-    copy.edit("samples.py")
+    copy.edit("units/conversion.py")
     blind = copy.run(f"compiled.fingerprint = lambda: {file.stem[8:]!r}\n" + REPORT)
     assert blind.answer == WARM, "but for the fingerprint the stale code would be taken"
     third = copy.run()
@@ -157,8 +157,8 @@ def test_the_machine_code_does_not_depend_on_numbas_options(copy: Copy) -> None:
 def test_an_edit_after_the_import_leaves_nothing_stale_behind(copy: Copy) -> None:
     """The modules that are compiled are older than the files that the fingerprint is of."""
     edit = (
-        "import audiostream.realtime.translate\n"
-        "path = os.path.join('audiostream', 'realtime', 'samples.py')\n"
+        "import audiostream.realtime.compile.module\n"
+        "path = os.path.join('audiostream', 'realtime', 'units', 'conversion.py')\n"
         "with open(path) as file: text = file.read()\n"
         "text = text.replace('np.float32(32768.0)', 'np.float32(16384.0)')\n"
         "with open(path, 'w') as file: file.write(text)\n"

@@ -21,7 +21,11 @@ import pytest
 from numba import types
 
 from audiostream.device.callback_path import ARGUMENTS
-from audiostream.realtime.atomics import (
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.kernels import compile_kernels, kernels
+from audiostream.realtime.compile.kernels import load as load_code
+from audiostream.realtime.compile.syscalls import call_back
+from audiostream.realtime.memory.atomics import (
     compare_and_swap,
     floats_at,
     load,
@@ -33,11 +37,7 @@ from audiostream.realtime.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.compiled import compile_kernels, kernels
-from audiostream.realtime.compiled import load as load_code
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import CUTS
-from audiostream.realtime.system import call_back
+from audiostream.realtime.memory.layout import CUTS
 from tests.realtime.rig import STREAM_AT, VOICE_AT, Guarded, Rig, compiled
 
 SECONDS = 1.5

@@ -19,9 +19,13 @@ from hypothesis import strategies as st
 
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.memory import records
-from audiostream.realtime import atomics, callback, clock, control, heard, layout, system
-from audiostream.realtime.compiled import kernels, optimise, target_machine
-from audiostream.realtime.layout import (
+from audiostream.realtime import callback, shared, virtual_clock, wakeup
+from audiostream.realtime import input as captures
+from audiostream.realtime.compile import syscalls
+from audiostream.realtime.compile.kernels import kernels, optimise, target_machine
+from audiostream.realtime.compile.module import translate
+from audiostream.realtime.memory import atomics, layout
+from audiostream.realtime.memory.layout import (
     BELL,
     CLOCK,
     COMMAND,
@@ -36,7 +40,6 @@ from audiostream.realtime.layout import (
     TIMELINE,
     VOICE,
 )
-from audiostream.realtime.translate import translate
 from tests.realtime.model import Model, ModelVoice
 from tests.realtime.rig import (
     PLAIN,
@@ -712,14 +715,14 @@ def test_arm_looks_only_after_its_wish_is_published_and_announced(
 ) -> None:
     """The index moves in between: whoever had looked before would sleep for ever."""
     wish = Wish()
-    real = getattr(control, moment)
+    real = getattr(shared, moment)
 
     def and_move(*arguments: Any) -> Any:
         done = real(*arguments)
         wish.index.value = 50
         return done
 
-    monkeypatch.setattr(control, moment, and_move)
+    monkeypatch.setattr(shared, moment, and_move)
     assert wish.arm(PLAIN, 50)
 
 
@@ -735,7 +738,7 @@ def test_arm_tries_again_when_another_waiter_is_quicker(
             wish.wake.value = others.pop(0)
         return swap(record, field, expected, value)
 
-    monkeypatch.setattr(control, "compare_and_swap", outrun)
+    monkeypatch.setattr(shared, "compare_and_swap", outrun)
     assert not wish.arm(PLAIN, 50)
     assert wish.wake.value == 30, "the other's wish is earlier, and stands"
     assert wish.armed.value == 1
@@ -755,7 +758,7 @@ def test_a_waiter_who_asks_anew_while_the_bell_is_rung_is_not_wiped_out(
             record[field] = 60  # looked, found it reached, and waits for more
         return swap(record, field, expected, value)
 
-    monkeypatch.setattr(heard, "compare_and_swap", rearmed)
+    monkeypatch.setattr(wakeup, "compare_and_swap", rearmed)
     rig.render(16)
     assert int(rig.table[0]["wake_read"]) == 60
     assert int(rig.table[0]["woken"]) == 0
@@ -974,13 +977,13 @@ def test_the_writer_announces_a_block_before_it_touches_the_ring(
 ) -> None:
     rig = Rig(PLAIN, channels=1, encoding=32, slice=16, capacity=64)
     seen = []
-    decode = callback.decode
+    decode = captures.decode
 
     def watched(*arguments: Any) -> None:
         seen.append((int(rig.stream["reserve"]), int(rig.stream["commit"])))
         decode(*arguments)
 
-    monkeypatch.setattr(callback, "decode", watched)
+    monkeypatch.setattr(captures, "decode", watched)
     rig.capture(ramp_of(40)[:, None])
     assert seen == [(16, 0), (32, 16), (40, 32)]
 
@@ -1118,7 +1121,7 @@ class ClockRig:
 def test_a_tick_without_anything_is_silence() -> None:
     rig = ClockRig(inputs=2)
     for _ in range(3):
-        clock.tick(rig.record)
+        virtual_clock.tick(rig.record)
     for number in (0, 1):
         assert rig.heard(number).tolist() == [0.0] * 48
     assert int(rig.record["frames"]) == 48
@@ -1130,10 +1133,10 @@ def test_a_recording_ends_with_a_short_block_and_then_none() -> None:
     material = ramp_of(40)
     rig = ClockRig(source=material, inputs=1)
     for _ in range(3):
-        clock.tick(rig.record)
+        virtual_clock.tick(rig.record)
     np.testing.assert_array_equal(rig.heard(), material)
     assert int(rig.record["ended"]) == int(rig.inputs[0].stream["ended"]) == 0
-    clock.tick(rig.record)
+    virtual_clock.tick(rig.record)
     assert int(rig.record["ended"]) == int(rig.inputs[0].stream["ended"]) == 1
     assert int(rig.record["frames"]) == int(rig.record["position"]) == 40
     np.testing.assert_array_equal(rig.heard(), material)
@@ -1147,7 +1150,7 @@ def test_what_the_output_plays_is_heard_and_poured_into_the_file(tmp_path: Path)
     try:
         rig = ClockRig(inputs=2, output=output, sink=sink)
         for _ in range(3):
-            clock.tick(rig.record)
+            virtual_clock.tick(rig.record)
     finally:
         os.close(sink)
     for played in (rig.heard(0), rig.heard(1)):
@@ -1163,7 +1166,7 @@ def test_an_output_without_a_file_is_heard_all_the_same() -> None:
     output.write(ramp_of(16))
     output.play()
     rig = ClockRig(inputs=1, output=output)
-    clock.tick(rig.record)
+    virtual_clock.tick(rig.record)
     np.testing.assert_array_equal(rig.heard(), ramp_of(16))
     assert int(rig.record["sink_bytes"]) == 0
 
@@ -1181,17 +1184,17 @@ def test_a_sink_that_takes_little_gets_the_rest_and_one_that_fails_is_counted(
             taken.append(ctypes.string_at(int(address), took))
         return took
 
-    monkeypatch.setattr(clock, "write_bytes", some)
+    monkeypatch.setattr(virtual_clock, "write_bytes", some)
     output = Rig(compiled(), channels=1)
     output.write(ramp_of(64))
     output.play()
     rig = ClockRig(output=output, sink=77)
-    clock.tick(rig.record)
+    virtual_clock.tick(rig.record)
     assert b"".join(taken) == ramp_of(16).tobytes()
     assert int(rig.record["sink_bytes"]) == 64
-    clock.tick(rig.record)
+    virtual_clock.tick(rig.record)
     assert int(rig.record["sink_failed"]) == 64
-    clock.tick(rig.record)  # 20 of 64 bytes, then nothing
+    virtual_clock.tick(rig.record)  # 20 of 64 bytes, then nothing
     assert int(rig.record["sink_failed"]) == 64 + 44
 
 
@@ -1199,9 +1202,9 @@ def test_bytes_that_reached_the_sink_are_counted_even_if_the_rest_did_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers = [20, -1]
-    monkeypatch.setattr(clock, "write_bytes", lambda fd, address, count: answers.pop(0))
+    monkeypatch.setattr(virtual_clock, "write_bytes", lambda fd, address, count: answers.pop(0))
     rig = ClockRig(output=Rig(compiled(), channels=1), sink=77)
-    clock.tick(rig.record)
+    virtual_clock.tick(rig.record)
     assert int(rig.record["sink_bytes"]) == 20
 
 
@@ -1215,7 +1218,7 @@ class FakeTime:
         self.rig = rig
         self.stalls: dict[int, int] = {}
         self.stop_at = 0
-        real = clock.tick
+        real = virtual_clock.tick
 
         def tell(timespec: int) -> int:
             assert timespec == rig.address + int(CLOCK.fields["seconds"][1])  # type: ignore[index]
@@ -1235,9 +1238,9 @@ class FakeTime:
             if len(self.ticks) == self.stop_at:
                 record["stop"] = 1
 
-        monkeypatch.setattr(clock, "monotonic_ns", tell)
-        monkeypatch.setattr(clock, "sleep_until", sleep)
-        monkeypatch.setattr(clock, "tick", ticked)
+        monkeypatch.setattr(virtual_clock, "monotonic_ns", tell)
+        monkeypatch.setattr(virtual_clock, "sleep_until", sleep)
+        monkeypatch.setattr(virtual_clock, "tick", ticked)
 
 
 def test_the_clock_keeps_to_one_time_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1247,12 +1250,12 @@ def test_the_clock_keeps_to_one_time_line(monkeypatch: pytest.MonkeyPatch) -> No
     fake.stalls = {3: 300_000_000}
     fake.stop_at = 6
     start = fake.now
-    clock.run_clock(rig.address)
+    virtual_clock.run_clock(rig.address)
     assert [at - start for at, _, _ in fake.ticks] == [i * 500_000_000 for i in range(6)]
     for at, now, dac in fake.ticks:
         assert now == pytest.approx(at * 1e-9)
         assert dac == pytest.approx(at * 1e-9 + 0.5)
-    assert max(fake.naps) == clock.NAP, "naps are short, so that a stop is soon seen"
+    assert max(fake.naps) == virtual_clock.NAP, "naps are short, so that a stop is soon seen"
 
 
 def test_a_clock_that_is_late_catches_up_but_not_after_a_long_sleep(
@@ -1263,7 +1266,7 @@ def test_a_clock_that_is_late_catches_up_but_not_after_a_long_sleep(
     fake.stalls = {2: 900_000_000, 5: 60_000_000_000}
     fake.stop_at = 8
     start = fake.now
-    clock.run_clock(rig.address)
+    virtual_clock.run_clock(rig.address)
     at = [(now - start) // 1_000_000 for now, _, _ in fake.ticks]
     # Tick 3 (due at 1000) comes at 1400 and the next ones on time again; tick 6 comes a
     # minute late, and time goes on from there instead of in 120 ticks at once.
@@ -1273,7 +1276,7 @@ def test_a_clock_that_is_late_catches_up_but_not_after_a_long_sleep(
 def test_the_clock_ends_with_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     rig = ClockRig(source=ramp_of(40), inputs=1)
     fake = FakeTime(monkeypatch, rig)
-    clock.run_clock(rig.address)
+    virtual_clock.run_clock(rig.address)
     assert len(fake.ticks) == 4
     np.testing.assert_array_equal(rig.heard(), ramp_of(40))
 
@@ -1295,15 +1298,15 @@ def test_plain_system_calls() -> None:
     reader, writer = os.pipe()
     try:
         text = ctypes.create_string_buffer(b"eight by")
-        assert system.write_bytes(writer, ctypes.addressof(text), 8) == 8
+        assert syscalls.write_bytes(writer, ctypes.addressof(text), 8) == 8
         assert os.read(reader, 100) == b"eight by"
     finally:
         os.close(reader)
         os.close(writer)
-    assert system.write_bytes(writer, ctypes.addressof(text), 8) == -1
+    assert syscalls.write_bytes(writer, ctypes.addressof(text), 8) == -1
     before = time.monotonic_ns()
-    assert before <= system.monotonic_ns(0) <= time.monotonic_ns()
-    system.sleep_until(0, 10**18, 0)  # due long ago: returns at once
+    assert before <= syscalls.monotonic_ns(0) <= time.monotonic_ns()
+    syscalls.sleep_until(0, 10**18, 0)  # due long ago: returns at once
 
 
 @pytest.mark.parametrize("function", ["write_bytes", "call_back"])
@@ -1311,11 +1314,11 @@ def test_plain_system_calls_take_a_records_words(function: str) -> None:
     text = ctypes.create_string_buffer(b"eight by")
     address: Any = np.int64(ctypes.addressof(text))
     if function == "write_bytes":
-        assert system.write_bytes(-1, address, 8) == -1
+        assert syscalls.write_bytes(-1, address, 8) == -1
         return
     thunk = CallCompiled(lambda *arguments: 7)
     entry: Any = np.int64(ctypes.cast(thunk, ctypes.c_void_p).value or 0)
-    assert system.call_back(entry, address, 0, np.int64(1), address, 0, address) == 7  # type: ignore[arg-type]
+    assert syscalls.call_back(entry, address, 0, np.int64(1), address, 0, address) == 7  # type: ignore[arg-type]
 
 
 def test_call_back_hands_on_all_arguments() -> None:
@@ -1328,7 +1331,7 @@ def test_call_back_hands_on_all_arguments() -> None:
     thunk = CallCompiled(function)
     address = ctypes.cast(thunk, ctypes.c_void_p).value
     assert address is not None
-    assert system.call_back(address, 1, 2, 3, 4, 5, 6) == 42
+    assert syscalls.call_back(address, 1, 2, 3, 4, 5, 6) == 42
     assert seen == [(1, 2, 3, 4, 5, 6)]
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from audiostream.realtime import kinds
-from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR
+from audiostream.realtime import opcodes
+from audiostream.realtime.opcodes import EQUAL_POWER, EXPONENTIAL, LINEAR
 from tests.realtime.oracle import Oracle, Way
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 from tests.realtime.test_voice_control import turns
@@ -57,11 +57,11 @@ class Many:
 
     def fade(self, slot: int, value: float, frames: int, curve: int = LINEAR) -> None:
         more = turns(frames, curve) if frames else {}
-        self.rig.give(kinds.GAIN, slot, value=value, frames=frames, shape=curve, **more)
+        self.rig.give(opcodes.GAIN, slot, value=value, frames=frames, shape=curve, **more)
         self.oracles[slot].tell("gain", -1, value, frames, curve)
 
     def mute(self, slot: int, value: float, frames: int) -> None:
-        self.rig.give(kinds.SILENCE, slot, value=value, frames=frames)
+        self.rig.give(opcodes.SILENCE, slot, value=value, frames=frames)
         self.oracles[slot].mute.go(value, frames)
 
     def pan(self, slot: int, pan: float, frames: int) -> None:
@@ -69,7 +69,7 @@ class Many:
         left, right = math.sqrt(2) * math.cos(angle), math.sqrt(2) * math.sin(angle)
         if pan == 0:
             left = right = 1.0
-        self.rig.give(kinds.PAN, slot, value=left, turn=right, frames=frames)
+        self.rig.give(opcodes.PAN, slot, value=left, turn=right, frames=frames)
         if self.channels == 2:
             self.oracles[slot].sides[0].go(left, frames)
             self.oracles[slot].sides[1].go(right, frames)
@@ -268,9 +268,9 @@ def test_a_curve_is_exact_all_along(curve: int, begin: float, goal: float, frame
     rig = Rig(compiled(), capacity=32768, slice=1024)
     rig.write(np.ones(min(frames + 2048, 30_000), np.float32))
     rig.play()
-    rig.give(kinds.GAIN, value=begin)
+    rig.give(opcodes.GAIN, value=begin)
     rig.render(1024)
-    rig.give(kinds.GAIN, value=goal, frames=frames, shape=curve, **turns(frames, curve))
+    rig.give(opcodes.GAIN, value=goal, frames=frames, shape=curve, **turns(frames, curve))
     way = Way(value=begin)
     way.go(goal, frames, curve)
     worst = 0.0
@@ -330,10 +330,10 @@ def test_voices_pause_and_starve(seed: int) -> None:
     for slot, oracle in enumerate(oracles):
         rig.play(slot)
         oracle.tell("play")
-        rig.give(kinds.PAN, slot, value=0.5, turn=1.2)
+        rig.give(opcodes.PAN, slot, value=0.5, turn=1.2)
         for side, value in zip(oracle.sides, (0.5, 1.2), strict=True):
             side.go(value, 0)
-        rig.give(kinds.GAIN, slot, value=0.5 + 0.1 * slot)
+        rig.give(opcodes.GAIN, slot, value=0.5 + 0.1 * slot)
         oracle.tell("gain", -1, 0.5 + 0.1 * slot)
     for _ in range(300):
         slot = int(random.integers(voices))
@@ -343,11 +343,11 @@ def test_voices_pause_and_starve(seed: int) -> None:
             oracles[slot].data += data.tolist()
         match random.integers(6):
             case 0:
-                rig.give(kinds.PAUSE, slot, frames=100, snap=1)
+                rig.give(opcodes.PAUSE, slot, frames=100, snap=1)
                 oracles[slot].tell("pause", frames=100)
             case 1 | 2:
                 frames = int(random.integers(1, 400))
-                rig.give(kinds.RESUME, slot, frames=frames)
+                rig.give(opcodes.RESUME, slot, frames=frames)
                 oracles[slot].tell("resume", frames=frames)
             case _:
                 pass

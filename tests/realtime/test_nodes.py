@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream.realtime import kinds
-from audiostream.realtime.layout import NODE, PARAMETER
+from audiostream.realtime import opcodes
+from audiostream.realtime.memory.layout import NODE, PARAMETER
 from tests.realtime.rig import PLAIN, Form, Guarded, Rig, compiled
 from tests.realtime.test_voice_control import turns
 
@@ -127,27 +127,29 @@ def test_fades_of_the_source_lie_before_and_the_fader_behind(form: Form) -> None
     rig.render(64)
     np.testing.assert_array_equal(rig.render(64), np.full((64, 2), 0.5, np.float32))
     assert rig.read() == 96, "it reads no further"
-    rig.give(kinds.SILENCE, value=0.0, frames=64)
+    rig.give(opcodes.SILENCE, value=0.0, frames=64)
     wanted = 0.5 * (1 - np.arange(1, 65) / 64)
     np.testing.assert_allclose(rig.render(64)[:, 1], wanted, atol=1e-6)
     kept.check()
 
 
-@pytest.mark.parametrize("curve", [kinds.LINEAR, kinds.EXPONENTIAL, kinds.EQUAL_POWER])
+@pytest.mark.parametrize("curve", [opcodes.LINEAR, opcodes.EXPONENTIAL, opcodes.EQUAL_POWER])
 def test_a_parameter_moves_from_its_frame_on(form: Form, curve: int) -> None:
     rig = playing(form, np.ones(900, np.float32))
     node = Node(rig, 7, times, (1.0,))
     kept = attach(rig, node)
     rig.render(64)
     at = 1.0 + (64 + 20) / rig.rate  # the 20th frame of the next block
-    rig.give(kinds.SET, at=at, value=0.25, frames=100, shape=curve, node=7, **turns(100, curve))
+    rig.give(
+        opcodes.SET, at=at, value=0.25, frames=100, shape=curve, node=7, **turns(100, curve)
+    )
     played = np.concatenate([rig.render(64) for _ in range(3)])[:, 0]
     x = np.clip((np.arange(192) - 19) / 100, 0, 1)
     k = -math.log(1000)
     wanted = {
-        kinds.LINEAR: 1 - 0.75 * x,
-        kinds.EXPONENTIAL: 1 - 0.75 * np.expm1(k * x) / np.expm1(k),
-        kinds.EQUAL_POWER: np.hypot(np.cos(x * np.pi / 2), 0.25 * np.sin(x * np.pi / 2)),
+        opcodes.LINEAR: 1 - 0.75 * x,
+        opcodes.EXPONENTIAL: 1 - 0.75 * np.expm1(k * x) / np.expm1(k),
+        opcodes.EQUAL_POWER: np.hypot(np.cos(x * np.pi / 2), 0.25 * np.sin(x * np.pi / 2)),
     }[curve]
     np.testing.assert_allclose(played, wanted, atol=1e-6)
     assert float(node.params.array[0]["value"]) == 0.25
@@ -161,8 +163,8 @@ def test_a_command_for_a_node_that_is_gone_is_dropped(form: Form) -> None:
     old, new = Node(rig, 7, times, (1.0,)), Node(rig, 9, times, (1.0, 3.0))
     kept = [attach(rig, old)]
     rig.render(64)
-    rig.give(kinds.SET, at=1.0 + 100 / rig.rate, value=0.5, node=7)
-    rig.give(kinds.SET, at=1.0 + 100 / rig.rate, value=4.0, node=9, parameter=1)
+    rig.give(opcodes.SET, at=1.0 + 100 / rig.rate, value=0.5, node=7)
+    rig.give(opcodes.SET, at=1.0 + 100 / rig.rate, value=4.0, node=9, parameter=1)
     kept.append(attach(rig, new))
     np.testing.assert_array_equal(rig.render(64), np.ones((64, 2), np.float32))
     assert new.params.array["value"].tolist() == [1.0, 4.0]

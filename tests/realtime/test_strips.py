@@ -13,9 +13,9 @@ from audiostream.engine.output import Output
 from audiostream.engine.sound import Shot, SoundMemory
 from audiostream.engine.voice import Voice
 from audiostream.pcm import Format
-from audiostream.realtime import callback, control, heard
+from audiostream.realtime import callback, output, playhead, shared, wakeup
 from audiostream.realtime.graph import commands, ducking, nodes, plan, ring_source, strip
-from audiostream.realtime.layout import NEVER
+from audiostream.realtime.memory.layout import NEVER
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 
 
@@ -391,6 +391,10 @@ def test_a_waiter_whose_frames_were_read_long_ago_is_told_so(engine: Engine) -> 
 # --- waiters: every order of what the two sides do -----------------------------------
 
 
+AUDIO_THREAD = (
+    *(callback, commands, ducking, nodes, output, plan, playhead, ring_source, strip, wakeup),
+)
+
 ATOMICS = (
     *("load", "load_acquire", "load_seq", "store", "store_release", "store_seq"),
     *("compare_and_swap", "fence_seq"),
@@ -449,9 +453,7 @@ def two_voices(others: str) -> Rig:
 def test_a_waiter_at_any_moment_of_a_block_is_told_or_rung(
     monkeypatch: pytest.MonkeyPatch, index: str, slot: int, others: str
 ) -> None:
-    order = Interleaved(
-        monkeypatch, callback, commands, ducking, heard, nodes, plan, ring_source, strip
-    )
+    order = Interleaved(monkeypatch, *AUDIO_THREAD)
     moment = 0
     while True:
         rig = two_voices(others)
@@ -480,7 +482,7 @@ def test_a_waiter_at_any_moment_of_a_block_is_told_or_rung(
 def test_a_block_at_any_moment_of_a_waiters_asking_is_seen(
     monkeypatch: pytest.MonkeyPatch, index: str, others: str
 ) -> None:
-    order = Interleaved(monkeypatch, control)
+    order = Interleaved(monkeypatch, shared)
     moment = 0
     while True:
         rig = two_voices(others)
@@ -530,8 +532,8 @@ def back(rig: Rig) -> None:
 def test_what_was_read_is_told_at_any_moment_and_never_goes_back(
     monkeypatch: pytest.MonkeyPatch, who: str, happens: Callable[[Rig], None], others: str
 ) -> None:
-    inside = (callback, commands, ducking, heard, nodes, plan, ring_source, strip)
-    order = Interleaved(monkeypatch, *(inside if who == "asks within a block" else (control,)))
+    inside = who == "asks within a block"
+    order = Interleaved(monkeypatch, *(AUDIO_THREAD if inside else (shared,)))
     moment = 0
     while True:
         rig = two_voices(others)
@@ -544,14 +546,14 @@ def test_what_was_read_is_told_at_any_moment_and_never_goes_back(
         def block(rig: Rig = rig) -> None:
             happens(rig)
 
-        one, other = (block, ask) if who == "asks within a block" else (ask, block)
+        one, other = (block, ask) if inside else (ask, block)
         if not order.run(one, moment, other):
             break
         after = rig.reads()
         for early, now, late in zip(before, seen[0], after, strict=True):
             assert early <= now <= late, f"at {moment}"
         moment += 1
-    assert moment > (10 if who == "asks within a block" else 1)
+    assert moment > (10 if inside else 1)
 
 
 def test_voices_are_looked_at_for_waiters_only_when_somebody_asked(
@@ -559,13 +561,13 @@ def test_voices_are_looked_at_for_waiters_only_when_somebody_asked(
 ) -> None:
     rig = two_voices("alone")
     looked: list[int] = []
-    real = heard.wake_voice
+    real = wakeup.wake_voice
 
     def watched(stream: Any, voice: Any) -> bool:
         looked.append(int(voice["read"]))
         return real(stream, voice)
 
-    monkeypatch.setattr(heard, "wake_voice", watched)
+    monkeypatch.setattr(wakeup, "wake_voice", watched)
     rig.render(4)
     assert looked == []
     assert not rig.arm("read", 30)

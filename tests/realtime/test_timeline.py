@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream.realtime import callback, timeline
-from audiostream.realtime.layout import NEVER, STREAM
+from audiostream.realtime import callback, clock_sync
+from audiostream.realtime.memory.layout import NEVER, STREAM
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 
 RATE = 32768
@@ -61,8 +61,8 @@ def test_who_is_held_up_while_he_moves_a_line_holds_up_nobody(
         next(stores)
         record[field] = value
 
-    monkeypatch.setattr(timeline, "store", held_up)
-    for follow in (timeline.follow_clock, timeline.follow_host):
+    monkeypatch.setattr(clock_sync, "store", held_up)
+    for follow in (clock_sync.follow_clock, clock_sync.follow_host):
         stores = iter([None, None])
         with pytest.raises(StopIteration):
             follow(rig.stream, 70 * 10**9, 1)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream.realtime import kinds
-from audiostream.realtime.kinds import EQUAL_POWER, EXPONENTIAL, LINEAR
-from audiostream.realtime.layout import COMMAND_BYTES, COMMANDS
+from audiostream.realtime import opcodes
+from audiostream.realtime.memory.layout import COMMAND_BYTES, COMMANDS
+from audiostream.realtime.opcodes import EQUAL_POWER, EXPONENTIAL, LINEAR
 from tests.realtime.oracle import STEEP, Oracle
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 
@@ -83,33 +83,33 @@ class Both:
         self.oracle.tell(what, at, more.get("pan", value), frames, curve)
 
     def play(self, at: int = -1) -> None:
-        self.tell(kinds.PLAY, "play", at, frames=self.ramp)
+        self.tell(opcodes.PLAY, "play", at, frames=self.ramp)
 
     def play_not_before(self, at: int) -> None:
-        self.tell(kinds.HOLD, "hold")
+        self.tell(opcodes.HOLD, "hold")
         self.play(at)
 
     def pause(self, at: int = -1) -> None:
-        self.tell(kinds.PAUSE, "pause", at, frames=self.ramp)
+        self.tell(opcodes.PAUSE, "pause", at, frames=self.ramp)
 
     def resume(self, at: int = -1) -> None:
-        self.tell(kinds.RESUME, "resume", at, frames=self.ramp)
+        self.tell(opcodes.RESUME, "resume", at, frames=self.ramp)
 
     def stop(self, fade: int) -> None:
         self.clear(fade)
-        self.tell(kinds.STOP, "stop")
+        self.tell(opcodes.STOP, "stop")
 
     def stop_at(self, at: int, fade: int) -> None:
-        self.tell(kinds.END, "end", at, frames=fade)
+        self.tell(opcodes.END, "end", at, frames=fade)
 
     def gain(self, value: float, at: int = -1) -> None:
-        self.tell(kinds.GAIN, "set_gain", at, value=value, frames=self.ramp, snap=True)
+        self.tell(opcodes.GAIN, "set_gain", at, value=value, frames=self.ramp, snap=True)
 
     def fade(self, value: float, frames: int, curve: int = LINEAR, at: int = -1) -> None:
-        self.tell(kinds.GAIN, "gain", at, value=value, frames=frames, curve=curve)
+        self.tell(opcodes.GAIN, "gain", at, value=value, frames=frames, curve=curve)
 
     def mute(self, value: float, at: int = -1) -> None:
-        self.tell(kinds.SILENCE, "mute", at, value=value, frames=self.ramp, snap=True)
+        self.tell(opcodes.SILENCE, "mute", at, value=value, frames=self.ramp, snap=True)
 
     def pan(self, pan: float, at: int = -1) -> None:
         angle = (pan + 1) * math.pi / 4
@@ -117,7 +117,7 @@ class Both:
         if pan == 0:
             left = right = 1.0
         when = 0.0 if at < 0 else 1.0 + at / RATE
-        self.rig.give(kinds.PAN, at=when, value=left, turn=right, frames=self.ramp, snap=1)
+        self.rig.give(opcodes.PAN, at=when, value=left, turn=right, frames=self.ramp, snap=1)
         self.oracle.tell("pan", at, pan, self.ramp)
 
     def render(self, frames: int) -> np.ndarray:
@@ -226,9 +226,9 @@ def test_a_time_that_is_past_says_by_how_much(form: Form) -> None:
 def test_a_command_that_was_taken_back_does_nothing(form: Form) -> None:
     both = Both(form, slice=64)
     both.write(np.full(100, 0.25))
-    number = both.rig.give(kinds.PLAY, at=1.0 + 10 / RATE)
+    number = both.rig.give(opcodes.PLAY, at=1.0 + 10 / RATE)
     address = both.rig.commands[0].address + number * COMMAND_BYTES
-    assert form.swap_word(address, kinds.PLAY, kinds.NOTHING)
+    assert form.swap_word(address, opcodes.PLAY, opcodes.NOTHING)
     assert not both.rig.render(64).any()
     assert int(both.rig.table[0]["command_taken"]) == 1, "and its place is free"
 
@@ -236,12 +236,12 @@ def test_a_command_that_was_taken_back_does_nothing(form: Form) -> None:
 def test_a_command_that_is_being_put_in_anothers_place_waits(form: Form) -> None:
     both = Both(form, slice=64)
     both.write(np.full(200, 0.25))
-    number = both.rig.give(kinds.PLAY)
+    number = both.rig.give(opcodes.PLAY)
     address = both.rig.commands[0].address + number * COMMAND_BYTES
-    assert form.swap_word(address, kinds.PLAY, kinds.WRITTEN)
+    assert form.swap_word(address, opcodes.PLAY, opcodes.WRITTEN)
     assert not both.rig.render(64).any()
     assert int(both.rig.table[0]["command_taken"]) == 0
-    form.store_word(address, kinds.PLAY)
+    form.store_word(address, opcodes.PLAY)
     assert (both.rig.render(64) == 0.25).all()
     assert int(both.rig.table[0]["command_taken"]) == 1
 
@@ -310,7 +310,7 @@ def test_a_fade_that_an_end_cuts_short_leaves_nothing_for_the_next(form: Form) -
     rig.render(64)
     rig.clear(400)
     rig.render(64)
-    rig.give(kinds.END, frames=0)
+    rig.give(opcodes.END, frames=0)
     rig.render(64)
     rig.write(half)
     rig.play()

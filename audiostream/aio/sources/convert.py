@@ -8,7 +8,7 @@ import numpy as np
 
 from audiostream.engine.resampler import resampler
 from audiostream.pcm import Format
-from audiostream.realtime.compiled import Kernels
+from audiostream.realtime.compile.kernels import Kernels
 
 __all__ = ("Converter",)
 

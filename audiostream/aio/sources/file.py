@@ -17,7 +17,7 @@ from audiostream.engine.intake import Samples, check_matrix, remixed
 from audiostream.errors import AudioException, FormatError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format
-from audiostream.realtime.compiled import Kernels
+from audiostream.realtime.compile.kernels import Kernels
 from audiostream.soundfiles import SoundFile, downmix, open_sound
 
 __all__ = ("File", "file", "load_file")

@@ -25,7 +25,7 @@ from audiostream.errors import FormatError, PatchClosedError
 from audiostream.forks import LOCKS
 from audiostream.libpd import Midi
 from audiostream.pcm import Format
-from audiostream.realtime.compiled import Kernels
+from audiostream.realtime.compile.kernels import Kernels
 
 __all__ = ("LivePatch", "Messages", "Patch", "patch")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from audiostream.pcm import Format
-from audiostream.realtime.compiled import Kernels
+from audiostream.realtime.compile.kernels import Kernels
 
 __all__ = ("MAX_AHEAD", "Source", "block_for")
 

@@ -17,8 +17,8 @@ from audiostream.aio.sources.source import Source
 from audiostream.checks import check_integer, check_number
 from audiostream.engine.memory import records
 from audiostream.pcm import Format
-from audiostream.realtime.compiled import Kernels
-from audiostream.realtime.layout import SINE
+from audiostream.realtime.compile.kernels import Kernels
+from audiostream.realtime.memory.layout import SINE
 
 __all__ = (
     "Noise",

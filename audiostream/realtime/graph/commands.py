@@ -13,7 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import (
+from audiostream.realtime.clock_sync import CLOCK, point_of
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import larger
+from audiostream.realtime.graph.fader import (
+    GAIN_RAMP,
+    LEFT_RAMP,
+    MUTE_RAMP,
+    RIGHT_RAMP,
+    TRANSPORT_RAMP,
+    ramp_of,
+)
+from audiostream.realtime.graph.nodes import node_of
+from audiostream.realtime.memory.atomics import (
     command_at,
     compare_and_swap,
     load_acquire,
@@ -24,17 +36,8 @@ from audiostream.realtime.atomics import (
     store,
     store_release,
 )
-from audiostream.realtime.graph.fader import (
-    GAIN_RAMP,
-    LEFT_RAMP,
-    MUTE_RAMP,
-    RIGHT_RAMP,
-    TRANSPORT_RAMP,
-    ramp_of,
-)
-from audiostream.realtime.graph.nodes import node_of
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.kinds import (
+from audiostream.realtime.memory.layout import COMMAND_BYTES, COMMANDS, NEVER, PARAMETER_BYTES
+from audiostream.realtime.opcodes import (
     END,
     GAIN,
     HOLD,
@@ -51,9 +54,6 @@ from audiostream.realtime.kinds import (
     STOP,
     STOPPED,
 )
-from audiostream.realtime.layout import COMMAND_BYTES, COMMANDS, NEVER, PARAMETER_BYTES
-from audiostream.realtime.numbers import larger
-from audiostream.realtime.timeline import CLOCK, point_of
 from audiostream.realtime.units.automation import set_ramp, start_curve, start_ramp
 
 __all__ = ("forget_done", "frames_until", "next_command", "perform")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from audiostream.realtime.atomics import group_at, load, load_acquire, voice_at, words_at
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.graph.fader import DUCKING_RAMP, ramp_of
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.numbers import smaller
+from audiostream.realtime.memory.atomics import group_at, load, load_acquire, voice_at, words_at
 from audiostream.realtime.units.automation import start_ramp
 
 __all__ = ("count_voices", "duck")

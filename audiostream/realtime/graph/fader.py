@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import Ramp, floats_at, ramp_at
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import RAMP, TABLE, VOICE
-from audiostream.realtime.numbers import smaller
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import smaller
+from audiostream.realtime.memory.atomics import Ramp, floats_at, ramp_at
+from audiostream.realtime.memory.layout import RAMP, TABLE, VOICE
 from audiostream.realtime.units.automation import advance, fill_ramp
 from audiostream.realtime.units.gain import (
     add_block,

@@ -1,8 +1,8 @@
 """The effects of a strip: compiled functions that change a block in place; audio thread.
 
 A strip's nodes are a list in memory, int64: how many, then the addresses of their
-:data:`~audiostream.realtime.layout.NODE` records.  A caller publishes another list by storing
-its address in the strip's record; the audio thread looks at it once a block.
+:data:`~audiostream.realtime.memory.layout.NODE` records.  A caller publishes another list by
+storing its address in the strip's record; the audio thread looks at it once a block.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import (
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import smaller
+from audiostream.realtime.compile.syscalls import call_node
+from audiostream.realtime.memory.atomics import (
     floats_at,
     node_at,
     parameter_at,
@@ -19,10 +22,7 @@ from audiostream.realtime.atomics import (
     store,
     words_at,
 )
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import PARAMETER_BYTES
-from audiostream.realtime.numbers import smaller
-from audiostream.realtime.system import call_node
+from audiostream.realtime.memory.layout import PARAMETER_BYTES
 from audiostream.realtime.units.automation import fill_ramp
 
 __all__ = ("node_of", "run_nodes")

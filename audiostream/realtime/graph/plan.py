@@ -1,9 +1,9 @@
 """The walk over the graph, from the voices through their groups to the mix; audio thread.
 
 The plan is a list in memory, int64: how many groups, then the addresses of their
-:data:`~audiostream.realtime.layout.GROUP` records, in the order in which they are mixed.  A
-caller publishes another one by storing its address.  Voices need no order: they are slots, and
-run if they are in use.
+:data:`~audiostream.realtime.memory.layout.GROUP` records, in the order in which they are mixed.
+A caller publishes another one by storing its address.  Voices need no order: they are slots,
+and run if they are in use.
 """
 
 from __future__ import annotations
@@ -12,7 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import (
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import smaller
+from audiostream.realtime.graph.ducking import count_voices
+from audiostream.realtime.graph.strip import clear_groups, run_group, run_voice
+from audiostream.realtime.memory.atomics import (
     floats_at,
     group_at,
     load,
@@ -22,11 +26,7 @@ from audiostream.realtime.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.graph.ducking import count_voices
-from audiostream.realtime.graph.strip import clear_groups, run_group, run_voice
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import STREAM, VOICE_BYTES
-from audiostream.realtime.numbers import smaller
+from audiostream.realtime.memory.layout import STREAM, VOICE_BYTES
 from audiostream.realtime.units.automation import fill_ramp, start_ramp
 from audiostream.realtime.units.gain import clear_block, scale_block
 

@@ -10,17 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import (
-    floats_at,
-    group_at,
-    load,
-    load_acquire,
-    store,
-    store_release,
-    store_seq,
-    voice_at,
-    words_at,
-)
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.graph.fader import (
     CLEARING_RAMP,
     FADE_IN_RAMP,
@@ -36,9 +27,20 @@ from audiostream.realtime.graph.fader import (
     ramp_of,
     side_of,
 )
-from audiostream.realtime.heard import note_bell, note_break
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.kinds import (
+from audiostream.realtime.memory.atomics import (
+    floats_at,
+    group_at,
+    load,
+    load_acquire,
+    store,
+    store_release,
+    store_seq,
+    voice_at,
+    words_at,
+)
+from audiostream.realtime.memory.layout import CUTS
+from audiostream.realtime.memory.ring import source_of
+from audiostream.realtime.opcodes import (
     END,
     ENDING,
     PAUSED,
@@ -47,10 +49,9 @@ from audiostream.realtime.kinds import (
     STOPPED,
     STOPPING,
 )
-from audiostream.realtime.layout import CUTS
-from audiostream.realtime.numbers import larger, smaller
-from audiostream.realtime.ring import source_of
+from audiostream.realtime.playhead import note_break
 from audiostream.realtime.units.automation import set_ramp, start_ramp
+from audiostream.realtime.wakeup import note_bell
 
 __all__ = ("cut", "play", "stop_voice")
 

@@ -9,17 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from audiostream.realtime.atomics import (
-    command_at,
-    floats_at,
-    group_at,
-    load,
-    load_acquire,
-    load_seq,
-    store_release,
-    voice_at,
-    words_at,
-)
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.graph.commands import (
     forget_done,
     frames_until,
@@ -37,11 +28,20 @@ from audiostream.realtime.graph.fader import (
 )
 from audiostream.realtime.graph.nodes import run_nodes
 from audiostream.realtime.graph.ring_source import cut, play, stop_voice
-from audiostream.realtime.heard import follow_heard
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.kinds import NOTHING
-from audiostream.realtime.layout import COMMAND_BYTES, COMMANDS, VOICE_BYTES
-from audiostream.realtime.numbers import smaller
+from audiostream.realtime.memory.atomics import (
+    command_at,
+    floats_at,
+    group_at,
+    load,
+    load_acquire,
+    load_seq,
+    store_release,
+    voice_at,
+    words_at,
+)
+from audiostream.realtime.memory.layout import COMMAND_BYTES, COMMANDS, VOICE_BYTES
+from audiostream.realtime.opcodes import NOTHING
+from audiostream.realtime.playhead import follow_heard
 from audiostream.realtime.units.automation import set_ramp, start_ramp
 from audiostream.realtime.units.gain import clear_block
 from audiostream.realtime.units.meter import begin_spans

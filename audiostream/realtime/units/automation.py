@@ -1,8 +1,8 @@
 """Levels that move from one value to another; audio thread.
 
-A ramp (:data:`~audiostream.realtime.layout.RAMP`) moves on one of three curves.  Its first
-frame is one step away from where it began, and its last frame is at its goal.  With ``x`` the
-part that is done:
+A ramp (:data:`~audiostream.realtime.memory.layout.RAMP`) moves on one of three curves.  Its
+first frame is one step away from where it began, and its last frame is at its goal.  With ``x``
+the part that is done:
 
 * LINEAR: ``begin + (goal - begin) x``;
 * EXPONENTIAL: ``begin + (goal - begin) w``, ``w = (exp(k x) - 1) / (exp(k) - 1)``, with
@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import floats_at
-from audiostream.realtime.inlined import apart, inlined
-from audiostream.realtime.kinds import EXPONENTIAL, LINEAR
-from audiostream.realtime.numbers import multiply_add, smaller, square_root
+from audiostream.realtime.compile.inline import apart, inlined
+from audiostream.realtime.compile.intrinsics import multiply_add, smaller, square_root
+from audiostream.realtime.memory.atomics import floats_at
+from audiostream.realtime.opcodes import EXPONENTIAL, LINEAR
 
 __all__ = ("advance", "fill_ramp", "set_ramp", "start_curve", "start_ramp")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.inlined import apart, inlined
-from audiostream.realtime.layout import TABLE
-from audiostream.realtime.numbers import multiply_add
+from audiostream.realtime.compile.inline import apart, inlined
+from audiostream.realtime.compile.intrinsics import multiply_add
+from audiostream.realtime.memory.layout import TABLE
 
 __all__ = (
     "add_block",

@@ -1,9 +1,9 @@
 """Peak and power of what goes by, in spans of some milliseconds; audio thread.
 
 A meter is float32 (spans + 1, 2): the largest magnitude and the sum of squares of
-:data:`~audiostream.realtime.layout.SPAN` frames of the device each, all channels together.  The
-span of frame ``index`` is at ``index // SPAN`` modulo the number of spans, a power of two.  The
-last row is for what is being measured.
+:data:`~audiostream.realtime.memory.layout.SPAN` frames of the device each, all channels
+together.  The span of frame ``index`` is at ``index // SPAN`` modulo the number of spans, a
+power of two.  The last row is for what is being measured.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import floats_at
-from audiostream.realtime.inlined import inlined, reordered
-from audiostream.realtime.layout import SPAN
-from audiostream.realtime.numbers import louder, smaller
+from audiostream.realtime.compile.inline import inlined, reordered
+from audiostream.realtime.compile.intrinsics import louder, smaller
+from audiostream.realtime.memory.atomics import floats_at
+from audiostream.realtime.memory.layout import SPAN
 
 __all__ = ("begin_spans", "measure")
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from audiostream.realtime.atomics import floats_at, sine_at
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.numbers import smaller
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import smaller
+from audiostream.realtime.memory.atomics import floats_at, sine_at
 
 __all__ = ("sine",)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import floats_at, samples8_at, samples16_at
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.numbers import larger, smaller
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import larger, smaller
+from audiostream.realtime.memory.atomics import floats_at, samples8_at, samples16_at
 
 __all__ = ("decode", "decode_to_both", "encode", "sample_at", "sane")
 

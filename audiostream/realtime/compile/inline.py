@@ -34,8 +34,8 @@ from numba.core.untyped_passes import (
     TranslateByteCode,
 )
 
-from audiostream.realtime.atomics import emits
-from audiostream.realtime.layout import RAMP
+from audiostream.realtime.memory.atomics import emits
+from audiostream.realtime.memory.layout import RAMP
 
 __all__ = (
     "Modules",

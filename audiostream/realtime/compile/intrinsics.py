@@ -9,8 +9,8 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from audiostream.realtime.atomics import emits
-from audiostream.realtime.cpu import fused
+from audiostream.realtime.compile.cpu import fused
+from audiostream.realtime.memory.atomics import emits
 
 __all__ = ("larger", "louder", "multiply_add", "remainder", "smaller", "square_root")
 

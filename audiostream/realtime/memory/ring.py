@@ -26,9 +26,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from audiostream.realtime.atomics import floats_at
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.numbers import remainder, smaller
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import remainder, smaller
+from audiostream.realtime.memory.atomics import floats_at
 
 __all__ = ("first_span", "mirror", "source_of")
 

@@ -24,14 +24,14 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from audiostream.errors import AudioException
-from audiostream.realtime.cache import FOLDER, alone, folder, make, read_own, write_own
-from audiostream.realtime.cpu import processor
+from audiostream.realtime.compile.cache import FOLDER, alone, folder, make, read_own, write_own
+from audiostream.realtime.compile.cpu import processor
 
 __all__ = ("Kernels", "build", "kernels")
 
 log = logging.getLogger("audiostream")
 
-SOURCES = Path(__file__).parent
+SOURCES = Path(__file__).parent.parent
 
 _IMPORTED = time.time()
 
@@ -127,7 +127,7 @@ def optimise(module: Any, machine: Any) -> None:
 
 def compile_kernels(entries: Mapping[str, Callable[..., Any]] | None = None) -> bytes:
     """An object file with these entries, or with the library's; takes seconds."""
-    from audiostream.realtime.translate import ENTRIES, translate
+    from audiostream.realtime.compile.module import ENTRIES, translate
 
     module = translate(ENTRIES if entries is None else entries)
     optimise(module, target_machine())

@@ -17,8 +17,8 @@ from typing import Any, Final
 from llvmlite import ir
 from numba import types
 
-from audiostream.realtime.atomics import emits, words_at
-from audiostream.realtime.inlined import inlined
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.memory.atomics import emits, words_at
 
 __all__ = ("call_back", "call_node", "monotonic_ns", "sleep_until", "write_bytes")
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from audiostream.realtime.atomics import floats_at
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.samples import LARGEST, sane
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.memory.atomics import floats_at
+from audiostream.realtime.units.conversion import LARGEST, sane
 
 __all__ = ("remix",)
 

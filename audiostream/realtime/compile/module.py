@@ -18,38 +18,36 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
-from audiostream.realtime import (
-    callback,
-    clock,
-    control,
-    oscillator,
-    remix,
-    resample,
-)
-from audiostream.realtime.inlined import RETURNS, Modules, lower
+from audiostream.realtime import shared, virtual_clock
+from audiostream.realtime.compile.inline import RETURNS, Modules, lower
+from audiostream.realtime.input import capture
+from audiostream.realtime.output import render
+from audiostream.realtime.units import channel_matrix as remix
+from audiostream.realtime.units import oscillator
+from audiostream.realtime.units import resampling as resample
 
 __all__ = ("ENTRIES", "translate")
 
 ENTRIES: Mapping[str, Callable[..., Any]] = {
-    "render": callback.render,
-    "capture": callback.capture,
-    "run_clock": clock.run_clock,
-    "load_word": control.load_word,
-    "store_word": control.store_word,
-    "swap_word": control.swap_word,
-    "arm": control.arm,
-    "arm_room": control.arm_room,
-    "heard_at": control.heard_at,
-    "time_at": control.time_at,
-    "monotonic_at": control.monotonic_at,
-    "tell": control.tell,
-    "take": control.take,
-    "take_woken": control.take_woken,
-    "read_ring": control.read_ring,
-    "encode_block": control.encode_block,
-    "put": control.put,
-    "put_more": control.put_more,
-    "spread": control.spread,
+    "render": render,
+    "capture": capture,
+    "run_clock": virtual_clock.run_clock,
+    "load_word": shared.load_word,
+    "store_word": shared.store_word,
+    "swap_word": shared.swap_word,
+    "arm": shared.arm,
+    "arm_room": shared.arm_room,
+    "heard_at": shared.heard_at,
+    "time_at": shared.time_at,
+    "monotonic_at": shared.monotonic_at,
+    "tell": shared.tell,
+    "take": shared.take,
+    "take_woken": shared.take_woken,
+    "read_ring": shared.read_ring,
+    "encode_block": shared.encode_block,
+    "put": shared.put,
+    "put_more": shared.put_more,
+    "spread": shared.spread,
     "remix": remix.remix,
     "resample": resample.resample,
     "sine": oscillator.sine,

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import floats_at, resampler_at
-from audiostream.realtime.inlined import inlined, reordered
-from audiostream.realtime.samples import sane
+from audiostream.realtime.compile.inline import inlined, reordered
+from audiostream.realtime.memory.atomics import floats_at, resampler_at
+from audiostream.realtime.units.conversion import sane
 
 __all__ = ("resample",)
 

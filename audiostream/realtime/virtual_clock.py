@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import (
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import smaller
+from audiostream.realtime.compile.syscalls import (
+    call_back,
+    monotonic_ns,
+    sleep_until,
+    write_bytes,
+)
+from audiostream.realtime.memory.atomics import (
     clock_at,
     load_acquire,
     store,
@@ -19,10 +27,7 @@ from audiostream.realtime.atomics import (
     times_at,
     words_at,
 )
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import CLOCK
-from audiostream.realtime.numbers import smaller
-from audiostream.realtime.system import call_back, monotonic_ns, sleep_until, write_bytes
+from audiostream.realtime.memory.layout import CLOCK
 
 __all__ = ("run_clock", "tick")
 

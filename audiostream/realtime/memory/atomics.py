@@ -26,7 +26,7 @@ from numba import types
 from numba.core import cgutils
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
 
-from audiostream.realtime.layout import (
+from audiostream.realtime.memory.layout import (
     BELL,
     CLOCK,
     COMMAND,

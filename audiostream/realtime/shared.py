@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from audiostream.realtime.atomics import (
+from audiostream.realtime.clock_sync import CLOCK, HOST, place_on, time_on
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import larger, smaller
+from audiostream.realtime.memory.atomics import (
     compare_and_swap,
     fence_acquire,
     floats_at,
@@ -22,12 +25,9 @@ from audiostream.realtime.atomics import (
     word_at,
     words_at,
 )
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import STREAM, VOICE, VOICE_BYTES
-from audiostream.realtime.numbers import larger, smaller
-from audiostream.realtime.ring import first_span, mirror
-from audiostream.realtime.samples import decode, decode_to_both, encode, sample_at
-from audiostream.realtime.timeline import CLOCK, HOST, place_on, time_on
+from audiostream.realtime.memory.layout import STREAM, VOICE, VOICE_BYTES
+from audiostream.realtime.memory.ring import first_span, mirror
+from audiostream.realtime.units.conversion import decode, decode_to_both, encode, sample_at
 
 __all__ = (
     "arm",

@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.realtime.atomics import (
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import larger, smaller
+from audiostream.realtime.memory.atomics import (
     fence_acquire,
     fence_release,
     load,
@@ -23,9 +25,7 @@ from audiostream.realtime.atomics import (
     store_release,
     timeline_at,
 )
-from audiostream.realtime.inlined import inlined
-from audiostream.realtime.layout import NEVER, POINT, STREAM, TIMELINE
-from audiostream.realtime.numbers import larger, smaller
+from audiostream.realtime.memory.layout import NEVER, POINT, STREAM, TIMELINE
 
 __all__ = (
     "CLOCK",

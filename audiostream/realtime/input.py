@@ -1,0 +1,107 @@
+"""The capture callback, which appends a block to an input's ring; audio thread.
+
+It has the signature of PortAudio's stream callback.  Pointers arrive as integers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audiostream.realtime.callback import (
+    INPUT_OVERFLOW,
+    begin,
+    finish,
+    measure_block,
+)
+from audiostream.realtime.clock_sync import follow_clock
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import smaller
+from audiostream.realtime.memory.atomics import (
+    compare_and_swap,
+    fence_release,
+    floats_at,
+    load,
+    load_seq,
+    store,
+    store_seq,
+    stream_at,
+    times_at,
+)
+from audiostream.realtime.memory.layout import NEVER
+from audiostream.realtime.memory.ring import first_span
+from audiostream.realtime.units.conversion import decode
+from audiostream.realtime.wakeup import note_bell
+
+__all__ = (
+    "capture",
+    "take_in",
+)
+
+
+@inlined
+def append_block(stream: Any, source: int, frames: int) -> None:
+    """Append frames to the capture ring, over the oldest ones if it is full.
+
+    ``reserve`` goes ahead of the copy and ``commit`` behind it: a reader who finds
+    ``reserve`` more than a capacity beyond what it copied was lapped.
+    """
+    channels = stream["channels"]
+    encoding = stream["encoding"]
+    capacity = stream["capacity"]
+    write = stream["commit"]
+    end = write + frames
+    store(stream, "reserve", end)
+    fence_release()
+    while write < end:
+        span = first_span(write, end - write, capacity)
+        start = stream["ring"] + 4 * channels * (write & (capacity - 1))
+        decode(source, floats_at(start, span * channels), encoding, span * channels)
+        measure_block(stream, write, start, span)
+        if source != 0:
+            source += span * channels * (encoding >> 3)
+        write += span
+    store_seq(stream, "commit", end)
+
+
+@inlined
+def captured_at(stream: Any, time_info: int, frames: int) -> float:
+    """When a block's first frame was captured, or as good as known."""
+    times = times_at(time_info)
+    ago = times["now"] - times["adc"]
+    if not (-10.0 <= ago <= 10.0) or times["adc"] == 0.0:  # a monitor's lies ahead
+        ago = stream["latency"] + frames / stream["rate"]
+    return stream["time"] - ago
+
+
+@inlined
+def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> None:
+    """Append a block to a capture's ring; no frames at all means that it has ended."""
+    stream = stream_at(user)
+    begun = begin(stream, user, frames, time_info, flags)
+    if frames > 0:
+        follow_clock(stream, captured_at(stream, time_info, frames), flags & INPUT_OVERFLOW)
+    width = stream["channels"] * (stream["encoding"] >> 3)
+    done = 0
+    while done < frames:
+        count = smaller(frames - done, stream["slice"])
+        append_block(stream, 0 if source == 0 else source + done * width, count)
+        done += count
+    store(stream, "frames", stream["frames"] + frames)
+    if frames == 0:
+        store_seq(stream, "ended", 1)
+    at = load_seq(stream, "wake_commit")
+    if (stream["commit"] >= at or (stream["ended"] != 0 and at != NEVER)) and compare_and_swap(
+        stream, "wake_commit", at, NEVER
+    ):
+        store_seq(stream, "woken", 1)
+        note_bell(stream, load(stream, "bell"))
+    finish(stream, user, begun)
+
+
+@inlined
+def capture(
+    source: int, target: int, frames: int, time_info: int, flags: int, user: int
+) -> int:
+    """Take in an input block; returns paContinue."""
+    take_in(source, frames, time_info, flags, user)
+    return 0

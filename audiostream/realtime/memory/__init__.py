@@ -1,0 +1,1 @@
+"""The memory that the audio thread shares: records, atomics, rings; any thread."""

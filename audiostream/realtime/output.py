@@ -1,0 +1,97 @@
+"""The render callback, which fills an output's block from the graph; audio thread.
+
+It has the signature of PortAudio's stream callback.  Pointers arrive as integers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from audiostream.realtime.callback import (
+    OUTPUT_UNDERFLOW,
+    begin,
+    finish,
+    latency_of,
+    measure_block,
+)
+from audiostream.realtime.clock_sync import follow_clock
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import larger, smaller
+from audiostream.realtime.graph.plan import mix_block
+from audiostream.realtime.input import take_in
+from audiostream.realtime.memory.atomics import (
+    floats_at,
+    load_acquire,
+    store,
+    store_release,
+    stream_at,
+    times_at,
+    words_at,
+)
+from audiostream.realtime.playhead import follow_voices
+from audiostream.realtime.units.conversion import encode
+from audiostream.realtime.wakeup import wake_waiters
+
+__all__ = ("render",)
+
+
+@inlined
+def heard_frame(stream: Any, time_info: int) -> int:
+    """The device's frame that is heard now: what was rendered less what is in flight.
+
+    A thousandth of a frame is forgiven to the clock's floating point.
+    """
+    latency = latency_of(stream, time_info)
+    frame = stream["frames"] - np.int64(np.ceil(latency * stream["rate"] - 1e-3))
+    return larger(frame, stream["now_frame"])
+
+
+@inlined
+def feed_monitors(stream: Any, target: int, frames: int, time_info: int) -> None:
+    """Hand the block to those who listen to the mix; captured, for them, when it is heard."""
+    now = stream["time"]
+    times = times_at(stream["monitor_times"])
+    times["now"] = now
+    times["dac"] = now
+    times["adc"] = now + latency_of(stream, time_info)
+    count = load_acquire(stream, "monitor_count")
+    monitors = words_at(stream["monitors"], count + 1)
+    for i in range(count):
+        take_in(target, frames, stream["monitor_times"], 0, monitors[i])
+
+
+@inlined
+def render(source: int, target: int, frames: int, time_info: int, flags: int, user: int) -> int:
+    """Fill an output block: mix, scale, encode.  Always fills it all; returns paContinue.
+
+    Without frames it only looks at the time, to tell what has been heard by now.
+    """
+    stream = stream_at(user)
+    begun = begin(stream, user, frames, time_info, flags)
+    store(stream, "now_frame", heard_frame(stream, time_info))
+    if frames > 0:
+        said = stream["time"] + latency_of(stream, time_info)
+        follow_clock(stream, said, flags & OUTPUT_UNDERFLOW)
+    samples = stream["channels"] * (stream["encoding"] >> 3)
+    done = 0
+    while done < frames:
+        count = mix_block(stream, smaller(frames - done, stream["slice"]))
+        measure_block(stream, stream["frames"], stream["mix"], count)
+        values = count * stream["channels"]
+        encode(
+            floats_at(stream["mix"], values),
+            target + done * samples,
+            stream["encoding"],
+            values,
+        )
+        store_release(stream, "frames", stream["frames"] + count)
+        done += count
+    if frames == 0:
+        follow_voices(stream)
+    elif load_acquire(stream, "monitor_count") > 0:
+        feed_monitors(stream, target, frames, time_info)
+    wake_waiters(stream)
+    finish(stream, user, begun)
+    return 0

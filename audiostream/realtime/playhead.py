@@ -1,0 +1,72 @@
+"""Which frame of a voice is audible now; audio thread.
+
+The audio thread notes the device's frames at which a voice begins or ceases to run, or jumps;
+between these its index moves with the device's frames.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.intrinsics import larger, smaller
+from audiostream.realtime.memory.atomics import (
+    load_acquire,
+    load_seq,
+    store_release,
+    voice_at,
+    words_at,
+)
+from audiostream.realtime.memory.layout import HISTORY, VOICE_BYTES
+
+__all__ = ("follow_heard", "follow_voices", "note_break")
+
+
+@inlined
+def note_break(voice: Any, frame: int, index: int, running: int) -> None:
+    """From the device's frame `frame` on, the voice stands at (or runs from) `index`."""
+    head = voice["history_head"]
+    entry = words_at(voice["history"] + 24 * (head & (HISTORY - 1)), 3)
+    entry[0] = frame
+    entry[1] = index
+    entry[2] = running
+    voice["history_head"] = head + 1
+
+
+@inlined
+def follow_heard(voice: Any, now: int) -> None:
+    """Move the heard index along the breaks up to the device's frame `now`; never back.
+
+    The history holds the frames at which the voice began or ceased to run, or jumped;
+    between them its index moves with the device's frames.  If more than HISTORY breaks
+    are in flight, the position waits for the oldest one still known.
+    """
+    head = voice["history_head"]
+    if head == 0:
+        return
+    tail = larger(voice["history_tail"], head - HISTORY)
+    entry = words_at(voice["history"] + 24 * (tail & (HISTORY - 1)), 3)
+    while tail + 1 < head:
+        following = words_at(voice["history"] + 24 * ((tail + 1) & (HISTORY - 1)), 3)
+        if following[0] > now:
+            break
+        tail += 1
+        entry = following
+    voice["history_tail"] = tail
+    if entry[0] <= now:
+        heard = entry[1]
+        if entry[2] != 0:
+            heard = smaller(heard + now - entry[0], voice["read"])
+        if heard > voice["heard"]:
+            store_release(voice, "heard", heard)
+
+
+@inlined
+def follow_voices(stream: Any) -> None:
+    """Bring every voice's heard position up to now."""
+    address = stream["voices"]
+    for _ in range(load_acquire(stream, "voice_end")):
+        voice = voice_at(address)
+        if load_seq(voice, "active") != 0:
+            follow_heard(voice, stream["now_frame"])
+        address += VOICE_BYTES
