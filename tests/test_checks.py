@@ -277,11 +277,21 @@ def test_a_buffer_that_numpy_does_not_know() -> None:
 
 
 def by_write(data: Any) -> Any:
-    return heard(lambda speaker: speaker.sample().write_nowait(data))
+    def write(speaker: Any) -> None:
+        sample = speaker.sample()
+        sample.write_nowait(data)
+        sample.end()
+
+    return heard(write)
 
 
 def by_utterance(data: Any) -> Any:
-    return heard(lambda speaker: speaker.sample().utterance().write_nowait(data))
+    def write(speaker: Any) -> None:
+        utterance = speaker.sample().utterance()
+        utterance.write_nowait(data)
+        utterance.end()
+
+    return heard(write)
 
 
 def by_blocking_write(data: Any) -> Any:

@@ -493,7 +493,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     async def _play_chunks(self, chunks: AsyncGenerator[Any, None], play: Play) -> None:
         try:
             async for chunk in chunks:
-                if len(chunk):
+                if len(sliceable(chunk)):
                     await self._write_part(chunk, play)
                 else:  # nothing to say now, as of a Source
                     self._voice.check()
