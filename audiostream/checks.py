@@ -84,7 +84,7 @@ def check_integer(
     FormatError
         If it is no integer, or out of bounds.
     """
-    index = None if _is_bool(value) else _index(value)
+    index = _index(value)
     if index is None:
         raise FormatError(
             f"{name} must be a whole number{f' of {unit}' if unit else ''}, not "
@@ -104,8 +104,8 @@ def _is_bool(value: Any) -> bool:
 
 
 def _index(value: Any) -> int | None:
-    """The value as an int, or None; arrays of one element are none."""
-    if getattr(value, "shape", ()) != ():
+    """The value as an int, or None; bools and arrays of one element are none."""
+    if _is_bool(value) or getattr(value, "shape", ()) != ():
         return None
     try:
         return int(operator.index(value))
