@@ -166,6 +166,8 @@ class Lifetime:
         PortAudio also where only names were listed: a client that vanishes stalls jackd,
         and so the next program, for 5 s.
         """
+        if self.leaving:
+            return  # a forkserver's child of Python 3.13 knows atexit, too
         # The watch does it: Python 3.12 starts no thread any more at this point.
         self.leaving = True
         if self.open_streams():
