@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ("ALIKE", "CURVES", "Commands")
 
 CURVES = {"linear": LINEAR, "exponential": EXPONENTIAL, "equal_power": EQUAL_POWER}
-"""Names of the ways on which a gain moves; see realtime/units/automation.py."""
+"""Names of the curves on which a gain moves; see realtime/units/automation.py."""
 
 _TRANSPORT = (PLAY, STOP, PAUSE, RESUME, HOLD)
 

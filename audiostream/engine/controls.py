@@ -114,7 +114,7 @@ class Controls:
 
     @property
     def ramp(self) -> float:
-        """Seconds of the ways on which gain, pan, mute, pause and resume move."""
+        """Seconds of the ramps on which gain, pan, mute, pause and resume move."""
         return self._ramp / self.output.parameters.rate
 
     @ramp.setter

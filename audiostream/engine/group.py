@@ -1,7 +1,7 @@
-"""Groups: voices with one fader, cleared as one, that give way to others; any thread.
+"""Groups: voices with one fader, cleared as one, that duck under others; any thread.
 
 A group holds a slot of its output, as a voice does, but has a block in place of a ring (see
-realtime/group.py).
+realtime/graph/strip.py).
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""How loud it was: peak and RMS of what was played, captured or heard of a voice; any thread.
+"""How loud it was: peak and RMS of what was played or captured; any thread.
 
-Streams and groups are measured by the audio thread, in spans of the device's frames.  A voice's
-frames are measured by whoever writes them, in spans of its ring's; what its gain and its fades
-make of them is computed when somebody asks, from the points that the mixer notes wherever a
-voice's level changes.  So a meter costs the audio thread next to nothing.
+The audio thread measures every strip, what is played and what is captured, in spans of the
+device's frames (see realtime/units/meter.py).
 """
 
 from __future__ import annotations

@@ -289,6 +289,7 @@ class Output(Stream):
             sounding = zeros(self.slice + 1, np.int64)
             record = table[0]
             record["voice"] = self.voice_address(slot)
+            record["frame"] = -1
             record["block"] = block.ctypes.data
             record["sounding"] = sounding.ctypes.data
             group.record, group.record_address = record, int(table.ctypes.data)

@@ -475,3 +475,41 @@ async def test_a_clear_on_an_output_that_closes_says_so() -> None:
             assert not clearing.done
         await settle()
         assert isinstance(clearing.error, StreamClosedError)
+
+
+@pytest.mark.parametrize("frames", [63, 64, 128, 200])
+async def test_ducking_ends_with_a_sound_wherever_in_a_block_its_last_frame_is(
+    frames: int,
+) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32, buffersize=64) as speaker:
+        key, music = speaker.group(), speaker.group()
+        song = speaker.sample(encoding=32, group=music, buffer=1.0)
+        song.write_nowait(np.full(20_000, 0.5, np.float32))
+        music.duck(key, gain=0.0, attack=0, hold=0, release=0)
+        device.step(64)
+        speaker.load(np.full(frames, 0.25, np.float32)).play(group=key)
+        assert device.step(64)[10] == 0.25
+        for _ in range(4):
+            device.step(64)
+            speaker.group().close()  # looks for a free slot, and takes those that are over
+        assert device.step(64)[-1] == 0.5
+
+
+async def test_a_voice_waits_for_its_group_to_be_in_the_plan() -> None:
+    """Made while a block is mixed, it is heard from its first frame on in the next one."""
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32, buffersize=64) as speaker:
+        engine = speaker.engine
+        device.step(64)
+        group = speaker.group()
+        before = int(engine.word("plan"))
+        empty = np.zeros(1, np.int64)
+        engine.kernels.store_word(engine.address_of("plan"), int(empty.ctypes.data))
+        voice = speaker.sample(encoding=32, group=group)
+        voice.write_nowait(np.arange(1, 201, dtype=np.float32) / 256)
+        assert not device.step(64).any()
+        engine.kernels.store_word(engine.address_of("plan"), before)
+        played = np.concatenate([device.step(64) for _ in range(4)])[:, 0]
+        np.testing.assert_array_equal(played[:200] * 256, np.arange(1, 201))
+        voice.end()

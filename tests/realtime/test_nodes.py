@@ -158,6 +158,34 @@ def test_a_parameter_moves_from_its_frame_on(form: Form, curve: int) -> None:
     kept.check()
 
 
+def test_a_parameter_that_steps_is_heard_on_its_frame(form: Form) -> None:
+    rig = playing(form, np.ones(900, np.float32))
+    node = Node(rig, 7, times, (1.0,))
+    kept = attach(rig, node)
+    rig.render(64)  # the array holds the constant from here on
+    rig.give(opcodes.SET, at=1.0 + (64 + 20) / rig.rate, value=0.25, node=7)
+    played = np.concatenate([rig.render(64), rig.render(64)])[:, 0]
+    np.testing.assert_array_equal(played, np.repeat(np.float32([1, 0.25]), [20, 108]))
+    kept.check()
+
+
+def test_a_gain_moves_smoothly_while_a_tail_sounds(form: Form) -> None:
+    """The source is over, and what the node still gives is not."""
+    rig = playing(form, np.ones(32, np.float32))
+    rig.set("ended", 32, 0)
+
+    def holds(samples: np.ndarray, _state: Any, _params: list[np.ndarray]) -> int:
+        samples[:] = 0.5
+        return 0
+
+    kept = attach(rig, Node(rig, 7, holds, ()))
+    rig.render(64)
+    rig.gain(0.0, 50)
+    wanted = 0.5 * np.maximum(1 - np.arange(1, 65) / 50, 0)
+    np.testing.assert_allclose(rig.render(64)[:, 0], wanted, atol=1e-6)
+    kept.check()
+
+
 def test_a_command_for_a_node_that_is_gone_is_dropped(form: Form) -> None:
     rig = playing(form, np.ones(900, np.float32))
     old, new = Node(rig, 7, times, (1.0,)), Node(rig, 9, times, (1.0, 3.0))

@@ -31,6 +31,7 @@ from audiostream.realtime.memory.atomics import (
     load_acquire,
     load_seq,
     node_at,
+    parameter_at,
     point_at,
     ramp_at,
     store,
@@ -114,7 +115,7 @@ def perform(stream: Any, strip: Any, command: Any, frame: int) -> int:
         store(strip, "late", larger(-frames_until(stream, command["at"], frame), 0))
     frames = command["over"]
     snaps = command["order"] & 1 != 0
-    if snaps and strip["sounding"] == 0:
+    if snaps and strip["sounding"] == 0 and strip["nodes_now"] == 0:  # else a tail may sound
         frames = 0
     if opcode == GAIN:
         gain = ramp_of(strip, GAIN_RAMP)
@@ -155,6 +156,7 @@ def set_parameter(strip: Any, command: Any) -> None:
         node = node_at(address)
         parameter = node["params"] + PARAMETER_BYTES * command["parameter"]
         start_command(ramp_at(parameter), command, command["over"])
+        parameter_at(parameter)["filled"] = 0
 
 
 @inlined

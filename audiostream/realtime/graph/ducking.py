@@ -15,7 +15,7 @@ from audiostream.realtime.graph.fader import DUCKING_RAMP, ramp_of
 from audiostream.realtime.memory.atomics import group_at, load, load_acquire, voice_at, words_at
 from audiostream.realtime.units.automation import start_ramp
 
-__all__ = ("count_voices", "duck")
+__all__ = ("duck", "forget_changes")
 
 FREE, DUCKED, HOLDING = 0, 1, 2
 """Whether a group is at its own level, is ducked, or still is though its key is silent."""
@@ -77,15 +77,11 @@ def duck(group: Any, at: int, until: int) -> int:
 
 
 @inlined
-def count_voices(group: Any, frames: int) -> None:
-    """Count how many voices sound after a block; what is noted of the next one stays."""
+def forget_changes(group: Any, frames: int) -> None:
+    """Begin with no changes of who sounds; the next block counts its voices again."""
     if group["moving"] == 0:
         return
     sounding = words_at(group["sounding"], frames + 1)
-    for i in range(frames):
-        group["voices"] += sounding[i]
+    for i in range(frames + 1):
         sounding[i] = 0
-    if frames > 0:
-        sounding[0] = sounding[frames]
-        sounding[frames] = 0
-        group["moving"] = 1 if sounding[0] != 0 else 0
+    group["moving"] = 0

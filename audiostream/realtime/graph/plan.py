@@ -14,7 +14,7 @@ import numpy as np
 
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import smaller
-from audiostream.realtime.graph.ducking import count_voices
+from audiostream.realtime.graph.ducking import forget_changes
 from audiostream.realtime.graph.strip import clear_groups, run_group, run_voice
 from audiostream.realtime.memory.atomics import (
     floats_at,
@@ -36,16 +36,47 @@ MASTER = int(STREAM.fields["master"][1])  # type: ignore[index]
 
 
 @inlined
+def begin_groups(stream: Any, plan: int) -> None:
+    """Mark the groups of this plan with the block's first frame, and count who sounds in each.
+
+    Counted in every block: a slot may be taken away while its voice sounds.
+    """
+    groups = words_at(plan, words_at(plan, 1)[0] + 1)
+    if groups[0] == 0:
+        return
+    frame = load(stream, "frames")
+    for k in range(1, groups[0] + 1):
+        group = group_at(groups[k])
+        group["frame"] = frame
+        group["voices"] = 0
+    address = stream["voices"]
+    for _ in range(load_acquire(stream, "voice_end")):
+        voice = voice_at(address)
+        if load_seq(voice, "active") != 0 and voice["group"] != 0 and voice["sounding"] != 0:
+            group = group_at(voice["group"])
+            group["voices"] += 1
+        address += VOICE_BYTES
+
+
+@inlined
+def bus_of(stream: Any, voice: Any) -> int:
+    """Address of the block that a voice plays into; 0: its group is not in this plan yet."""
+    if voice["group"] == 0:
+        return stream["mix"]
+    group = group_at(voice["group"])
+    return group["block"] if group["frame"] == load(stream, "frames") else 0
+
+
+@inlined
 def run_voices(stream: Any, frames: int) -> None:
     """Add the voices in use to the mix, or to the blocks of their groups."""
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(address)
         if load_seq(voice, "active") != 0 and voice["bus"] == 0:
-            bus = stream["mix"]
-            if voice["group"] != 0:
-                bus = group_at(voice["group"])["block"]
-            run_voice(stream, voice, bus, frames)
+            bus = bus_of(stream, voice)
+            if bus != 0:
+                run_voice(stream, voice, bus, frames)
         address += VOICE_BYTES
 
 
@@ -56,7 +87,7 @@ def run_groups(stream: Any, plan: int, frames: int) -> None:
     for k in range(1, groups[0] + 1):
         run_group(stream, group_at(groups[k]), stream["mix"], frames)
     for k in range(1, groups[0] + 1):
-        count_voices(group_at(groups[k]), frames)
+        forget_changes(group_at(groups[k]), frames)
 
 
 @inlined
@@ -98,7 +129,8 @@ def apply_master(stream: Any, frames: int) -> None:
 @inlined
 def mix_block(stream: Any, frames: int) -> int:
     """Mix the next frames of the whole graph, at most `frames`; how many these are."""
-    plan = load_acquire(stream, "plan")
+    plan = load_seq(stream, "plan")  # behind the grace period's mark, on every processor
+    begin_groups(stream, plan)
     count = clear_groups(stream, plan, frames)
     clear_buses(stream, plan, count)
     run_voices(stream, count)

@@ -74,7 +74,7 @@ def obey(stream: Any, strip: Any, frame: int, done: int, frames: int) -> int:
 @inlined
 def begin_strip(strip: Any, frame: int, frames: int) -> None:
     """Look at the strip's effects, and open the spans of its meter, for a block."""
-    strip["nodes_now"] = load_acquire(strip, "nodes")
+    strip["nodes_now"] = load_seq(strip, "nodes")
     begin_spans(strip["meter"], strip["meter_mask"], frame, frames)
 
 

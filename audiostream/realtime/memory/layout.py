@@ -269,7 +269,7 @@ RAMP: Final = np.dtype(
 """A value, and how it moves to another one (see units/automation.py)."""
 
 TIMELINE: Final = np.dtype([("version", "i8"), ("blocks", "i8")], align=True)
-"""A straight line of times (see timeline.py): how often it was moved, on how many times it is
+"""A straight line of times (see clock_sync.py): how often it was moved, on how many times it is
 based.  Behind it stand two of its points, the current one at an odd version the second."""
 
 POINT: Final = np.dtype([("anchor", "i8"), ("time", "f8"), ("drift", "f8")], align=True)
@@ -301,7 +301,7 @@ and 1 while these are the constant that it is."""
 PARAMETER_BYTES: Final = PARAMETER.itemsize
 
 NODE: Final = _record(
-    # config: address of the compiled function (see system.call_node); a number that no other
+    # config: address of the compiled function (see syscalls.call_node); a number that no other
     # node has; addresses of its state, of its buffers' addresses, of its PARAMETERs, and of the
     # addresses of their arrays (int64); how many parameters there are
     ("code", "serial", "state", "buffers", "params", "arrays", "param_count"),
@@ -318,9 +318,10 @@ GROUP: Final = _record(
     # it, 0 for none, and how: to which level, over how many frames, how many frames longer, and
     # back over how many
     ("clear_count", "clear_fade", "key", "duck:f8", "attack", "hold", "release"),
-    # audio: how many of its voices sound, 1 if that changes in this block; DUCKED and so on,
-    # and frames left of the hold; the clear under way, 0 for none
-    ("voices", "moving", "state", "hold_left", "clearing"),
+    # audio: the first frame of the block that it was mixed in last; how many of its voices
+    # sound at that block's beginning, 1 if that changes in it; DUCKED and so on, and frames left
+    # of the hold; the clear under way, 0 for none
+    ("frame", "voices", "moving", "state", "hold_left", "clearing"),
 )
 """Voices that are heard through one fader; its voice's ``read`` counts the clears done."""
 
