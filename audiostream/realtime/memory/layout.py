@@ -319,8 +319,8 @@ GROUP: Final = _record(
     # back over how many
     ("clear_count", "clear_fade", "key", "duck:f8", "attack", "hold", "release"),
     # audio: the first frame of the block that it was mixed in last; how many of its voices
-    # sound at that block's beginning, 1 if that changes in it; DUCKED and so on, and frames left
-    # of the hold; the clear under way, 0 for none
+    # sound at that block's beginning, 1 if that changes in it; DUCKED and so on; frames left of
+    # the hold; the clear under way, 0 for none
     ("frame", "voices", "moving", "state", "hold_left", "clearing"),
 )
 """Voices that are heard through one fader; its voice's ``read`` counts the clears done."""
