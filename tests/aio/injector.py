@@ -584,6 +584,7 @@ async def playing_finished(world: World) -> AsyncIterator[Act]:
 
 @covers("AudioOutput.aload")
 async def aload(world: World) -> AsyncIterator[Act]:
+    world.threads = True
     speaker = await world.speaker()
     loaded: list[aio.Sound] = []
 
@@ -599,6 +600,7 @@ async def aload(world: World) -> AsyncIterator[Act]:
 
 @covers("Sound.aprepare")
 async def aprepare(world: World) -> AsyncIterator[Act]:
+    world.threads = True
     speaker = await world.speaker()
     sound = speaker.load(ramp(0, 200))
 
