@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,31 @@ def test_import_contracts_hold() -> None:
     code = "from importlinter.cli import lint_imports_command as main; main()"
     done = run(sys.executable, "-c", code, "--no-cache", cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of ours that one imports, in its functions too, but not for types alone."""
+    found = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names & set(MODULES) or {node.module}
+        waiting += ast.iter_child_nodes(node)
+    return found & set(MODULES)
+
+
+def test_no_modules_import_one_another_in_a_circle() -> None:
+    graph = {module_name(path): imports_of(path) for path in SOURCES}
+    order = tuple(TopologicalSorter(graph).static_order())  # a CycleError names the circle
+    assert set(MODULES) <= set(order)
+    assert order.index("audiostream.errors") < order.index("audiostream.aio.sample")
 
 
 def imported(path: Path) -> Iterator[str]:
