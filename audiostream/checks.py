@@ -43,7 +43,7 @@ BYTES = ("B", "b", "c")
 
 
 def shown(value: Any) -> str:
-    """A value for a message: in one line that is not too long, whatever the value is."""
+    """Any value for a message, in one line that is not too long."""
     short = reprlib.Repr()  # looks at no more than the beginning of a list, say
     short.maxstring = short.maxother = short.maxlong = SHOWN
     if isinstance(value, bytes | bytearray):

@@ -1,7 +1,7 @@
 """Sound files, opened and read in bounded pieces, for all who play them; any thread.
 
 One thread at a time may use a file.  Blocks are C-contiguous (frames, channels), with channels
-in the order of WAV and FLAC (left, right, centre, low frequencies, rear, sides), whatever the
+in the order of WAV and FLAC (left, right, centre, low frequencies, rear, sides), not the
 file's own order.
 """
 
@@ -173,12 +173,12 @@ class SoundFile:
         if not 1000 <= self.rate <= MAX_RATE:
             raise FormatError(
                 f"{self.name} says that its rate is {self.rate} Hz, which is outside 1000 to "
-                f"{MAX_RATE}; its header may be damaged: make it anew"
+                f"{MAX_RATE}; its header may be damaged: write it again"
             )
         if self.channels > MAX_CHANNELS:
             raise FormatError(
                 f"{self.name} says that it has {self.channels} channels, which is more than "
-                f"{MAX_CHANNELS}; its header may be damaged: make it anew"
+                f"{MAX_CHANNELS}; its header may be damaged: write it again"
             )
         self.subtype = str(file.subtype)
         self.layout = _layout_of(file)
@@ -277,7 +277,7 @@ class SoundFile:
             self._failed = self._error(
                 error,
                 f"cannot be read from {place:g} seconds on",
-                "it may be cut short: make it anew",
+                "it may be cut short: write it again",
             )
             if not len(block):
                 raise self._failed from error

@@ -390,7 +390,7 @@ def _first_frame(at: At, start: int, end: int, searched: int) -> int | None:
 
 
 def _see_mpeg(view: View, at: At, start: int, searched: bool) -> None:
-    """Have it longer than it is, so that it is read to its end, whatever the estimate."""
+    """Have it longer than it is, so that it is read to its end and not to the estimate."""
     first = _first_frame(at, start, view.end, SEARCHED if searched else 1)
     if first is None:
         return

@@ -125,7 +125,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         """Hand everything queued, one buffer at a time, to :attr:`callback`, in this thread.
 
         Never blocks.  Without a callback the queue is left alone.  An exception of the
-        callback leaves it; the buffers behind it stay queued.  After :meth:`close`, in the
+        callback leaves it; the buffers after that one stay queued.  After :meth:`close`, in the
         callback or in another thread, it calls no more.
 
         Returns

@@ -26,7 +26,7 @@ RING_BYTES = 16384
 """Bytes of a sample's ring, as in the original; at least two buffers."""
 
 PATIENCE = 5.0
-"""Seconds that a write waits for a sample which does not play before that is told of."""
+"""Seconds that a write waits for a sample that does not play before it warns."""
 
 T = TypeVar("T")
 

@@ -55,7 +55,7 @@ class Controls:
         return frames
 
     def _may_tell(self, *, ending: bool = False) -> bool:
-        """False if there is nobody to tell any more; raises where that is a mistake.
+        """False if the sound is gone and cannot be told; raises where that is a mistake.
 
         `ending`: what only ends something may be told while the device is gone.
         """

@@ -160,7 +160,7 @@ class Conversion:
         return state, self._into, self._out_of
 
     def restore(self, state: tuple[Any, int, int]) -> None:
-        """Go on from where it was saved, whatever came since."""
+        """Go back to the saved state, and forget what came since."""
         if self._resampler is not None:
             self._resampler.restore(state[0])
         _, self._into, self._out_of = state

@@ -39,7 +39,7 @@ def ring(samples: int, number: int) -> np.ndarray:
     64 voices on aligned rings mix 1.2 to 1.6 times as fast as on what malloc gives.
     """
     count = 4 * samples + 2 * PAGE
-    # Of a long one, whoever writes it touches the pages: all at once, the ring of a minute
+    # The pages of a long one are touched as it is written: all at once, the ring of a minute
     # would hold up the caller for tens of milliseconds.
     raw = zeros(count, np.uint8) if count <= TOUCHED else np.zeros(count, np.uint8)
     start = -raw.ctypes.data % PAGE + CACHE_LINE * (number % (PAGE // CACHE_LINE))

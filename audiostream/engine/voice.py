@@ -354,7 +354,7 @@ class Voice(Controls):
         return written
 
     def heard_mark(self) -> Mark | None:
-        """The next mark that was heard by now; each is told of once."""
+        """Return the next mark that was heard by now; each is returned once."""
         with self.lock:
             if self._final is None:
                 heard = self._heard()

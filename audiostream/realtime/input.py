@@ -42,7 +42,7 @@ __all__ = (
 def append_block(stream: Any, source: int, frames: int) -> None:
     """Append frames to the capture ring, over the oldest ones if it is full.
 
-    ``reserve`` goes ahead of the copy and ``commit`` behind it: a reader who finds
+    ``reserve`` is advanced before the copy and ``commit`` after it: a reader who finds
     ``reserve`` more than a capacity beyond what it copied was lapped.
     """
     channels = stream["channels"]

@@ -39,7 +39,7 @@ def wake_voice(stream: Any, voice: Any) -> bool:
     """Ring if an index that somebody waits for is reached; True if somebody waits on.
 
     Tested on the level in every block.  Only the one who swaps the index for NEVER
-    rings, so that a waiter who asks anew in between is never wiped out.
+    rings, so that a waiter who asks again in between is never forgotten.
     """
     heard_at = load_seq(voice, "wake_heard")
     read_at = load_seq(voice, "wake_read")
