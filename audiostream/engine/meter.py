@@ -100,7 +100,7 @@ def warn_if_too_loud(peak: float, full_scale: float = 1.0) -> bool:
 
 
 class Meter:
-    """The memory of one meter; see realtime/meter.py.
+    """The memory of one meter; see realtime/units/meter.py.
 
     Parameters
     ----------

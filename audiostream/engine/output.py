@@ -250,7 +250,7 @@ class Output(Stream):
         self._table[slot] = np.zeros((), VOICE)
         for name, array in arrays.items():
             record[name] = array.ctypes.data
-        meter = self.new_meter(0)
+        meter = self.new_meter()
         record["address"] = self.voice_address(slot)
         record["meter"], record["meter_mask"] = meter.address, meter.mask
         self._memory[slot] = {**arrays, "meter": meter}

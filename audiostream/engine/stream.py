@@ -208,14 +208,14 @@ class Stream:
         record["bells"] = self._bell_table.ctypes.data
         record["noted"] = noted.ctypes.data
         record["one"] = one.ctypes.data
-        self.meter = self.new_meter(0)
+        self.meter = self.new_meter()
         record["meter"], record["meter_mask"] = self.meter.address, self.meter.mask
         self._keep += [noted, one]
 
-    def new_meter(self, ahead: int) -> Meter:
-        """A meter of what is written up to `ahead` frames before it is played."""
+    def new_meter(self) -> Meter:
+        """A meter for sound that is measured in the block in which it is played or captured."""
         p = self.parameters
-        return Meter(ahead + math.ceil((p.latency + 1.5 * WINDOW) * p.rate) + 2 * p.buffersize)
+        return Meter(math.ceil((p.latency + 1.5 * WINDOW) * p.rate) + 2 * p.buffersize)
 
     def _bell_count(self) -> int:
         return LOOP_BELLS
