@@ -10,11 +10,12 @@ nothing but that.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -191,13 +192,20 @@ class Code:
         self._opened = opened
         self.object_file = bytes(machine.emit_object(module))
 
+    @functools.cache  # noqa: B019 - one Code for all tests
     def reached(self, name: str) -> Found:
         """What an entry reaches in the code that is run."""
         return walk(self.module, name)
 
+    @functools.cache  # noqa: B019
     def behind(self, name: str) -> Found:
         """What numba's function behind an entry reaches, and what status it returns."""
         return walk(self._opened, self.inner[name])
+
+    @functools.cache  # noqa: B019
+    def loops(self, name: str) -> list[Loop]:
+        """The loops on vectors that an entry reaches."""
+        return list(loops_on_vectors(self.module, self.reached(name).functions))
 
 
 def called(entry: Any) -> str:
@@ -327,10 +335,9 @@ def vector_operations(block: Any) -> dict[str, int]:
     }
 
 
-def loops_on_vectors(module: Any, *names: str) -> Iterator[Loop]:
-    """The loops of one block, in these functions and those that they call."""
-    reached = {name for start in names for name in walk(module, start).functions}
-    for function in map(module.get_function, reached):
+def loops_on_vectors(module: Any, names: Iterable[str]) -> Iterator[Loop]:
+    """The loops of one block, in these functions."""
+    for function in map(module.get_function, names):
         before: dict[str, set[str]] = {}
         blocks = {block.name: block for block in function.blocks}
         for name, block in blocks.items():
@@ -373,17 +380,15 @@ MIXES = {
 
 @pytest.mark.parametrize("kernel", MIXES)
 def test_the_mix_works_on_vectors_and_looks_for_no_overlap(code: Code, kernel: str) -> None:
-    loops = loops_on_vectors(code.module, "render")
-    found = [loop for loop in loops if loop.counts == MIXES[kernel]]
+    found = [loop for loop in code.loops("render") if loop.counts == MIXES[kernel]]
     assert found
     assert not any(loop.checked for loop in found)
 
 
 def test_samples_are_encoded_on_vectors(code: Code) -> None:
     for entry in ("render", "encode_block"):
-        loops = list(loops_on_vectors(code.module, entry))
         # int8 and int16; times full scale, and the sum and difference that round.
-        found = [loop for loop in loops if loop.counts.get("to integer") == 1]
+        found = [loop for loop in code.loops(entry) if loop.counts.get("to integer") == 1]
         assert len(found) >= 2, entry
         for loop in found:
             assert (loop.counts["load"], loop.counts["fmul"]) == (1, 1)
@@ -391,8 +396,7 @@ def test_samples_are_encoded_on_vectors(code: Code) -> None:
 
 def test_samples_are_decoded_on_vectors(code: Code) -> None:
     for entry in ("capture", "put"):
-        loops = list(loops_on_vectors(code.module, entry))
-        found = [loop for loop in loops if loop.counts.get("to float") == 1]
+        found = [loop for loop in code.loops(entry) if loop.counts.get("to float") == 1]
         assert len(found) >= 2, entry
         for loop in found:
             assert (loop.counts["load"], loop.counts["fmul"]) == (1, 1)
@@ -413,14 +417,14 @@ def adds_one_by_one(target: int, source: int, count: int) -> None:
 
 def test_a_loop_that_must_look_for_overlap_is_told_from_one_that_need_not() -> None:
     code = Code({"adds": adds})
-    loops = list(loops_on_vectors(code.module, "adds"))
+    loops = code.loops("adds")
     assert {"load": 2, "fadd": 1} in [loop.counts for loop in loops]
     assert all(loop.checked for loop in loops)
 
 
 def test_a_loop_that_is_not_on_vectors_does_not_count() -> None:
     code = Code({"adds": adds_one_by_one})
-    assert list(loops_on_vectors(code.module, "adds")) == []
+    assert code.loops("adds") == []
 
 
 # --- and that the walk would see it ------------------------------------------------

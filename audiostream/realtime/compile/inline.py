@@ -2,7 +2,7 @@
 
 numba makes a library of whatever a kernel calls: optimised, turned into machine code, and
 optimised again in its caller, level by level.  That was three quarters of the time of the
-first start.  An :func:`inlined` function is lowered once into the :class:`Modules` that all
+first start.  An :func:`inlined` function is lowered once into the :class:`Module` that all
 kernels share, and LLVM sees everything in one piece.  Its return type is read from its
 annotation, so that it is also typed only once.
 """
@@ -11,34 +11,28 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numba
 from numba import types
+from numba.core.bytecode import ByteCode, FunctionIdentity
+from numba.core.callconv import create_error_model
 from numba.core.codegen import CodeLibrary
-from numba.core.compiler import CompilerBase, Flags, compile_extra
-from numba.core.compiler_machinery import PassManager
-from numba.core.typed_passes import (
-    AnnotateTypes,
-    IRLegalization,
-    NativeLowering,
-    NoPythonBackend,
-    NopythonTypeInference,
-    PreLowerStripPhis,
-)
-from numba.core.untyped_passes import (
-    FixupArgs,
-    GenericRewrites,
-    IRProcessing,
-    ReconstructSSA,
-    TranslateByteCode,
-)
+from numba.core.fastmathpass import FastFloatBinOpVisitor
+from numba.core.funcdesc import PythonFunctionDescriptor
+from numba.core.interpreter import Interpreter
+from numba.core.ir_utils import build_definitions
+from numba.core.lowering import Lower
+from numba.core.rewrites import rewrite_registry
+from numba.core.ssa import reconstruct_ssa
+from numba.core.typed_passes import PreLowerStripPhis, type_inference_stage
 
 from audiostream.realtime.memory.atomics import emits
 from audiostream.realtime.memory.layout import RAMP
 
 __all__ = (
-    "Modules",
+    "Module",
     "apart",
     "inlined",
     "lower",
@@ -66,82 +60,73 @@ REORDERED: set[Callable[..., Any]] = set()
 """The functions that :func:`reordered` was said of."""
 
 
-class Modules(CodeLibrary):  # type: ignore[misc]
-    """Collects the LLVM modules that numba makes, one for each function, and no more."""
+class Module(CodeLibrary):  # type: ignore[misc]
+    """Collects what numba makes of each function in one LLVM module, and no more."""
 
     def __init__(self, codegen: Any, name: str) -> None:
         super().__init__(codegen, name)
-        self.modules: list[Any] = []
+        self.module = super().create_ir_module(name)
         self.lowered: dict[Any, Any] = {}
 
+    def create_ir_module(self, name: str) -> Any:
+        return self.module
+
     def add_ir_module(self, ir_module: Any) -> None:
-        self.modules.append(ir_module)
+        """Nothing to do: it is the one that is here."""
 
     def add_linking_library(self, library: Any) -> None:
-        """Leave it out: numba hands over its runtime each time, which nothing here needs."""
+        """Leave it out: numba adds its runtime each time, which nothing here needs."""
 
     def finalize(self) -> None:
-        raise TypeError("only what was collected is wanted")
+        raise TypeError("a Module only collects code")
 
     get_function = get_llvm_str = get_asm_str = finalize
 
 
-class Compiler(CompilerBase):  # type: ignore[misc]
-    """numba's compiler with the passes that kernels need.
-
-    They have no closures, no `with`, no array expressions and no branches on types; the
-    passes that look for those are a fifth of its time.
-    """
-
-    def define_pipelines(self) -> list[Any]:
-        passes = PassManager("audiostream")
-        for step in (
-            TranslateByteCode,
-            FixupArgs,
-            IRProcessing,
-            GenericRewrites,
-            ReconstructSSA,
-            NopythonTypeInference,
-            PreLowerStripPhis,
-            IRLegalization,
-            AnnotateTypes,
-            NativeLowering,
-            NoPythonBackend,
-        ):
-            passes.add_pass(step, step.__name__)
-        passes.finalize()
-        return [passes]
-
-
-def _flags(function: Callable[..., Any]) -> Any:
-    flags = Flags()
-    flags.noalias = function in APART
-    if function in REORDERED:
-        flags.fastmath = {"reassoc", "contract"}
-    flags.no_compile = True
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
-    flags.error_model = "numpy"  # nothing raises
-    return flags
-
-
-def lower(context: Any, library: Modules, function: Any, signature: Any) -> Any:
+def lower(context: Any, library: Module, function: Any, signature: Any) -> Any:
     """Have a function's code in a library; numba's descriptor of it."""
     key = (function, signature.args)
     if key not in library.lowered:
-        made = compile_extra(
-            context.typing_context,
-            context,
-            function,
-            signature.args,
-            signature.return_type,
-            _flags(function),
-            {},
-            library=library,
-            pipeline_class=Compiler,
-        )
-        library.lowered[key] = made.fndesc
+        library.lowered[key] = _lower(context, library, function, signature)
     return library.lowered[key]
+
+
+def _lower(context: Any, library: Module, function: Any, signature: Any) -> Any:
+    """Translate one function: bytecode, numba's form, that in SSA, types, LLVM's form.
+
+    These are the steps of numba's own compiler that a kernel needs.  A kernel has no closure,
+    no `with`, no array expression, nothing that counts references and no branch on a type;
+    the steps that look for those take a third of the time.
+    """
+    context = context.subtarget(error_model=create_error_model("numpy", context))
+    identity = FunctionIdentity.from_function(function)
+    code = Interpreter(identity).interpret(ByteCode(identity))
+    rewrite_registry.apply(
+        "before-inference", SimpleNamespace(func_ir=code, typemap=None, calltypes=None)
+    )
+    code = reconstruct_ssa(code)
+    code._definitions = build_definitions(code.blocks)
+    kinds, returns, calls, _ = type_inference_stage(
+        context.typing_context, context, code, signature.args, signature.return_type
+    )
+    code = PreLowerStripPhis()._strip_phi_nodes(code)
+    code._definitions = build_definitions(code.blocks)
+    descriptor = PythonFunctionDescriptor.from_specialized_function(
+        code,
+        kinds,
+        returns,
+        calls,
+        mangler=context.mangler,
+        inline=False,
+        noalias=function in APART,
+        abi_tags=(),
+    )
+    with context.push_code_library(library):
+        lowering = Lower(context, library, descriptor, code)
+        lowering.lower()
+    if function in REORDERED:
+        FastFloatBinOpVisitor(["reassoc", "contract"]).visit_Function(lowering.function)
+    return descriptor
 
 
 def apart(function: Function) -> Function:

@@ -15,11 +15,13 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.compiler import Flags
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+from numba.core.targetconfig import ConfigStack
 
 from audiostream.realtime import shared, virtual_clock
-from audiostream.realtime.compile.inline import RETURNS, Modules, lower
+from audiostream.realtime.compile.inline import RETURNS, Module, lower
 from audiostream.realtime.input import capture
 from audiostream.realtime.output import render
 from audiostream.realtime.units import channel_matrix as remix
@@ -69,24 +71,19 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
     cpu_target.target_context.refresh()
     # Without numba's runtime: nothing here counts references.
     target = cpu_target.target_context.subtarget(enable_nrt=False)
-    library = Modules(target.codegen(), "audiostream")
+    library = Module(target.codegen(), "audiostream")
     with (
         global_compiler_lock,
-        _undisturbed(cpu_target.typing_context, target),
+        _undisturbed(cpu_target.typing_context),
         target.push_code_library(library),
     ):
         inner = [_add_entry(target, library, *entry) for entry in entries.items()]
-    # In the text: llvmlite before 0.48 gives an attribute to what a function returns instead.
-    for function in (one for module in library.modules for one in module.functions):
+    for function in library.module.functions:
         if function.name in inner:  # into its one caller, however large it is
             function.attributes.add("alwaysinline")
-    first, *others = [
-        llvm.parse_assembly(cgutils.normalize_ir_text(str(module)))
-        for module in library.modules
-    ]
-    for module in others:
-        first.link_in(module)
-    for thing in (*first.functions, *first.global_variables):
+    # llvmlite before 0.48 gives an attribute to what a function returns, if set after this.
+    module = llvm.parse_assembly(cgutils.normalize_ir_text(str(library.module)))
+    for thing in (*module.functions, *module.global_variables):
         if not thing.is_declaration and thing.name not in entries:
             thing.linkage = "internal"
         elif thing.is_declaration and not thing.name.startswith(KNOWN):
@@ -94,49 +91,51 @@ def translate(entries: Mapping[str, Callable[..., Any]] = ENTRIES) -> Any:
                 f"a kernel calls {thing.name}, which would crash: make it @inlined, or write "
                 "it another way"
             )
-    first.verify()
-    return first
+    module.verify()
+    return module
 
 
 @contextlib.contextmanager
-def _undisturbed(typing: Any, target: Any) -> Iterator[None]:
-    """Without what numba does again and again for nothing.
+def _undisturbed(typing: Any) -> Iterator[None]:
+    """Without what numba repeats and a kernel does not need.
 
-    All that its contexts could look for is there; what an operator returns depends on nothing
-    but the types that go in, of which there are few; and none of the millions of objects that
-    it makes is in need of the garbage collector before the end.
+    All that its contexts could load is loaded.  What a call returns depends only on the
+    types that go in, of which there are few: each is asked for once.  The millions of
+    objects that numba makes need no garbage collector before the end.
     """
     resolve, known = typing.resolve_function_type, {}
 
     def resolve_once(function: Any, args: Any, kws: Any) -> Any:
-        key = getattr(function, "typing_key", None), args
-        if kws or getattr(key[0], "__module__", "") != "_operator":
+        if kws or isinstance(function, str):
             return resolve(function, args, kws)
+        key = function, args
         if key not in known:
             known[key] = resolve(function, args, kws)
         return known[key]
 
     collected = gc.isenabled()
     gc.disable()
-    typing.refresh = target.refresh = lambda: None
+    typing.refresh = lambda: None
     typing.resolve_function_type = resolve_once
+    flags = Flags()
+    flags.error_model = "numpy"  # nothing raises
     try:
-        yield
+        with ConfigStack().enter(flags):
+            yield
     finally:
-        del typing.refresh, target.refresh, typing.resolve_function_type
+        del typing.refresh, typing.resolve_function_type
         if collected:
             gc.enable()
 
 
-def _add_entry(target: Any, library: Modules, name: str, function: Callable[..., Any]) -> str:
+def _add_entry(target: Any, library: Module, name: str, function: Callable[..., Any]) -> str:
     """Add a C function that calls numba's and hands on what it returns; numba's name."""
     count = function.__code__.co_argcount
     result = RETURNS[function.__annotations__["return"]]
     descriptor = lower(target, library, function, result(*[types.int64] * count))
-    module = library.create_ir_module(name)
-    entry = ir.Function(module, ir.FunctionType(INT64, [INT64] * count), name)
+    entry = ir.Function(library.module, ir.FunctionType(INT64, [INT64] * count), name)
     builder = ir.IRBuilder(entry.append_basic_block())
-    inner = target.declare_function(module, descriptor)
+    inner = target.declare_function(library.module, descriptor)
     # The status that it returns as well is success; a test shows that it cannot be else.
     _, value = target.call_conv.call_function(
         builder, inner, result, [types.int64] * count, entry.args
@@ -146,5 +145,4 @@ def _add_entry(target: Any, library: Modules, name: str, function: Callable[...,
     elif result is types.boolean:
         value = builder.zext(value, INT64)
     builder.ret(value)
-    library.add_ir_module(module)
     return str(descriptor.mangled_name)
