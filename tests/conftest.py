@@ -9,6 +9,37 @@ from pathlib import Path
 
 import pytest
 
+GROUPS = {
+    "real time": (
+        "compat/test_input.py",
+        "device/test_names.py",
+        "device/test_portaudio.py",
+        "device/test_servers_that_die.py",
+        "device/test_virtual.py",
+        "engine/test_clock.py",
+        "test_cli.py",
+        "test_end_to_end.py",
+    ),
+    "machine code": (
+        "realtime/test_clean.py",
+        "realtime/test_compiled.py",
+        "realtime/test_kernels.py",
+    ),
+}
+"""What one process runs, one after the other, where several share the tests (pytest -n auto):
+tests on real servers and clocks, which would disturb each other, and those that share what
+is compiled for them."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of each group."""
+    here = Path(__file__).parent
+    groups = {here / path: name for name, paths in GROUPS.items() for path in paths}
+    for item in items:
+        if item.path in groups:
+            item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
