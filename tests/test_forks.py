@@ -24,8 +24,8 @@ PACKAGE = Path(audiostream.__file__).parent
 LOCKS = ("Lock", "RLock", "Condition", "Semaphore")
 
 BY_THEMSELVES = {
-    "device/pahost.py": "looks at `forked` before it takes any",
-    "device/portaudio.py": "so does this, by its host",
+    "device/portaudio/host.py": "looks at `forked` before it takes any",
+    "device/portaudio/device.py": "so does this, by its host",
     "device/wavfile.py": "a new table of the files that are written",
     "device/virtual.py": "a new table of loopbacks; clocks are the parent's streams'",
     "engine/lifetime.py": "its own after_in_child",

@@ -505,7 +505,7 @@ import multiprocessing, sys
 
 def child(kind):
     from audiostream import AudioSample, get_input_sources, get_output
-    from audiostream.device.pahost import HOST
+    from audiostream.device.portaudio.host import HOST
     from audiostream.engine.lifetime import LIFETIME
 
     shut = HOST.shutdown

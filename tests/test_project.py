@@ -127,7 +127,7 @@ def test_pyaudio_is_imported_by_the_portaudio_device_alone() -> None:
         for name in imported(path)
         if name.partition(".")[0] in ("pyaudio", "_portaudio")
     }
-    assert importers <= {"device/callback_path.py", "device/portaudio.py"}
+    assert importers <= {"device/portaudio/callback_path.py"}
 
 
 @pytest.mark.parametrize("name", MODULES)

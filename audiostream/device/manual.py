@@ -18,7 +18,7 @@ from audiostream.checks import (
     shown,
 )
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
-from audiostream.device.callback_path import CallCompiled
+from audiostream.device.portaudio.callback_path import CallCompiled
 from audiostream.errors import DeviceError, FormatError
 from audiostream.forks import LOCKS
 from audiostream.pcm import (

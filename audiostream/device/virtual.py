@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
-from audiostream.device.callback_path import VARIABLE, callback_path, through_python
+from audiostream.device.portaudio.callback_path import VARIABLE, callback_path, through_python
 from audiostream.device.wavfile import OPEN_FILES, WavFile
 from audiostream.errors import AudioException, DeviceError, FormatError, NoDeviceError
 from audiostream.soundfiles import open_sound

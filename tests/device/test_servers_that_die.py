@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from audiostream.device.quiet import audible
+from audiostream.device.portaudio.stderr_filter import audible
 from tests.servers import JackServer, Program, PulseServer, Server
 
 ROUNDS = int(os.environ.get("AUDIOSTREAM_ROUNDS", "2"))

@@ -13,11 +13,20 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from audiostream.device.base import Callback, Direction, Parameters
-from audiostream.device.callback_path import load_pyaudio, native_library, through_python
-from audiostream.device.pacopy import Calls, copy_of
-from audiostream.device.pajack import JACK, Jack, Witness
-from audiostream.device.pastream import NativeStream, PythonStream, RawStream, os_error
-from audiostream.device.quiet import silence
+from audiostream.device.portaudio.callback_path import (
+    load_pyaudio,
+    native_library,
+    through_python,
+)
+from audiostream.device.portaudio.jack import JACK, Jack, Witness
+from audiostream.device.portaudio.raw_streams import (
+    NativeStream,
+    PythonStream,
+    RawStream,
+    os_error,
+)
+from audiostream.device.portaudio.second_copy import Calls, copy_of
+from audiostream.device.portaudio.stderr_filter import silence
 
 Path = Literal["native", "python"]
 

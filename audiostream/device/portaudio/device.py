@@ -1,9 +1,8 @@
-"""Hardware devices, by PortAudio; called on caller threads, the callback runs on PortAudio's.
+"""Hardware devices by name, and their streams; caller threads.  The callback is PortAudio's.
 
-PyAudio gives the list of devices and the lifetime (:mod:`audiostream.device.pahost`);
-a stream is opened around a compiled callback on the native or on the python path
-(:mod:`audiostream.device.pastream`).  Importing this module imports neither PyAudio
-nor numpy.
+PyAudio gives the list of devices and their lifetime (see host.py).  A stream is opened around a
+compiled callback, on the native or on the python path (see raw_streams.py).  Importing this
+module imports neither PyAudio nor numpy.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from audiostream.device.base import (
     Parameters,
     Request,
 )
-from audiostream.device.callback_path import callback_path
-from audiostream.device.pahost import HOST, Copy, PortAudioHost, TimeLimitError
-from audiostream.device.pajack import JACK
-from audiostream.device.palibrary import DeviceInfo, Devices
-from audiostream.device.pastream import RawStream, StatusError
+from audiostream.device.portaudio.callback_path import callback_path
+from audiostream.device.portaudio.host import HOST, Copy, PortAudioHost, TimeLimitError
+from audiostream.device.portaudio.jack import JACK
+from audiostream.device.portaudio.library import DeviceInfo, Devices
+from audiostream.device.portaudio.raw_streams import RawStream, StatusError
 from audiostream.errors import DeviceError, NoDeviceError, StreamClosedError
 from audiostream.pcm import MAX_CHANNELS
 

@@ -7,8 +7,8 @@ is left to itself, all that it or the audio thread may touch is kept until the c
 returns, if it ever does, and a new worker takes over.
 
 Nor is it trusted with JACK: it aborts the process where it calls a server that has ended
-(:mod:`audiostream.device.pajack`).  A copy of PortAudio that has lost its server is left
-alone for good, and another copy takes over.
+(see jack.py).  A copy of PortAudio that has lost its server is left alone for good, and another
+copy takes over.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
-from audiostream.device.palibrary import Devices, Library, PyAudioLibrary
-from audiostream.device.quiet import StderrFilter
+from audiostream.device.portaudio.library import Devices, Library, PyAudioLibrary
+from audiostream.device.portaudio.stderr_filter import StderrFilter
 from audiostream.errors import DeviceError
 
 __all__ = ("HOST", "Held", "PortAudioHost", "TimeLimitError")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from audiostream.device.base import Callback, Direction, Parameters
-from audiostream.device.callback_path import ARGUMENTS, report_unraisable
+from audiostream.device.portaudio.callback_path import ARGUMENTS, report_unraisable
 from audiostream.errors import DeviceError
 
 __all__ = (

@@ -1,0 +1,6 @@
+"""Hardware devices, by PortAudio as PyAudio links it; caller threads and PortAudio's own."""
+
+from audiostream.device.portaudio.device import PortAudioDevice, find, input_names, output_names
+from audiostream.device.portaudio.host import HOST
+
+__all__ = ("HOST", "PortAudioDevice", "find", "input_names", "output_names")
