@@ -20,17 +20,14 @@ from audiostream.device.base import Callback, Parameters, Request
 from audiostream.device.portaudio import callback_path as paths
 from audiostream.device.portaudio import host as portaudio_host
 from audiostream.device.portaudio import second_copy
-from audiostream.device.portaudio.device import (
-    PortAudioStream,
-    choose_buffersize,
-    match,
-    unique_names,
-)
-from audiostream.device.portaudio.host import Job, PortAudioHost, TimeLimitError
+from audiostream.device.portaudio.device import PortAudioStream, choose_buffersize
+from audiostream.device.portaudio.host import PortAudioHost
 from audiostream.device.portaudio.library import DeviceInfo, Devices, PyAudioLibrary
+from audiostream.device.portaudio.lookup import match, unique_names
 from audiostream.device.portaudio.raw_streams import TimeInfo, python_callback, status_error
 from audiostream.device.portaudio.second_copy import Calls, copy_of
 from audiostream.device.portaudio.stderr_filter import StderrFilter, audible
+from audiostream.device.portaudio.worker import Job, TimeLimitError
 from audiostream.errors import DeviceError, NoDeviceError, StreamClosedError
 from tests.servers import JackServer, Program, PulseServer, silent_environment
 
