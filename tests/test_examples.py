@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from audiostream.errors import NoLibpdError
-from audiostream.libpd.carriers import CARRIERS
+from audiostream.libpd.backends import BACKENDS
 from tests.test_cli import ROOT, SPEECH, run, spectrum, speech_at
 
 EXAMPLES = ROOT / "examples"
@@ -83,7 +83,7 @@ def has_gaps(played: np.ndarray) -> bool:
 def needs_libpd() -> None:
     """Skip where there is none at all."""
     try:
-        CARRIERS.choose()
+        BACKENDS.choose()
     except NoLibpdError as error:
         pytest.skip(str(error))
 

@@ -148,7 +148,7 @@ def test_a_patch_whose_engine_is_lost_is_closed_without_a_word() -> None:
         patch.close()
         patch.close()
         assert patch.closed
-        assert engine not in patch._session.hold.carrier._idle  # type: ignore[attr-defined]
+        assert engine not in patch._session.hold.backend._idle  # type: ignore[attr-defined]
     finally:
         engine.lock = free
         patch._session.hold.closed = False

@@ -43,7 +43,7 @@ from audiostream.libpd.protocol import (
     Sink,
 )
 
-__all__ = ("BindingCarrier", "BindingEngine")
+__all__ = ("BindingBackend", "BindingEngine")
 
 FRAGMENTS = 1 << 16
 """Printed fragments that wait at most, for a call of the engine's or through its lock."""
@@ -179,7 +179,7 @@ class BindingEngine(Hooks):
         self._pd.libpd_resize_array(name, size)
 
 
-class BindingCarrier(Pool):
+class BindingBackend(Pool):
     """Lends the one engine that pylibpd has.
 
     Parameters

@@ -30,7 +30,7 @@ from audiostream.libpd.protocol import (
     Floats,
 )
 
-__all__ = ("HOLD", "NativeCarrier", "NativeEngine")
+__all__ = ("HOLD", "NativeBackend", "NativeEngine")
 
 HOLD = 500e-6
 """Seconds of computing for which the interpreter lock is kept.
@@ -248,7 +248,7 @@ def _decode(text: bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
-class NativeCarrier(Pool):
+class NativeBackend(Pool):
     """Engines on private copies of one library; copies without a patch are used again.
 
     Parameters

@@ -18,8 +18,8 @@ from audiostream.checks import check_flag, check_integer, check_number, shown
 from audiostream.errors import FormatError, PatchClosedError, PatchError, PatchWarning
 from audiostream.forks import LOCKS
 from audiostream.libpd.arrays import Arrays
-from audiostream.libpd.carriers import CARRIERS
-from audiostream.libpd.inbox import Inbox
+from audiostream.libpd.backends import BACKENDS
+from audiostream.libpd.message_router import MessageRouter
 from audiostream.libpd.midi import MidiIn
 from audiostream.libpd.patchfile import Seen, check, look_into, missing_objects
 from audiostream.libpd.protocol import (
@@ -56,10 +56,10 @@ class _Hold:
     either, whose owners may know it.
     """
 
-    def __init__(self, carrier: Carrier, inbox: Inbox) -> None:
-        self.carrier = carrier
-        self.engine: Engine = carrier.acquire()
-        self.inbox = weakref.ref(inbox)
+    def __init__(self, backend: Carrier, router: MessageRouter) -> None:
+        self.backend = backend
+        self.engine: Engine = backend.acquire()
+        self.router = weakref.ref(router)
         self.patch: Any = None
         self.bound: dict[str, Any] = {}
         self.closed = False
@@ -79,19 +79,19 @@ class _Hold:
         except PatchClosedError:  # a forked child has lost the engine
             self.closed = True
         else:
-            self.carrier.release(self.engine)
-        inbox = self.inbox()
-        if inbox is not None:
-            inbox.finish()
-            inbox.tell()
+            self.backend.release(self.engine)
+        router = self.router()
+        if router is not None:
+            router.finish()
+            router.notify()
 
 
 class _Session:
     """An open patch's engine and queues, for whatever belongs to the patch."""
 
-    def __init__(self, carrier: Carrier) -> None:
-        self.inbox = Inbox()
-        self.hold = _Hold(carrier, self.inbox)
+    def __init__(self, backend: Carrier) -> None:
+        self.router = MessageRouter()
+        self.hold = _Hold(backend, self.router)
 
     def run(self, function: Callable[[Engine], T]) -> T:
         """Call `function` with the engine locked, then tell what the patch said.
@@ -105,7 +105,7 @@ class _Session:
             if self.hold.closed:
                 raise PatchClosedError("the patch is closed; open it again with Patch(...)")
             result = function(self.hold.engine)
-        self.inbox.tell()
+        self.router.notify()
         return result
 
     def run_if_open(self, function: Callable[[Engine], None]) -> None:
@@ -117,11 +117,11 @@ class _Session:
 
     def subscribe(self, receiver: str, size: int, notify: Notify | None) -> Queue[Message]:
         def bind(engine: Engine) -> None:
-            if self.inbox.subscribe(queue, receiver):
+            if self.router.subscribe(queue, receiver):
                 self.hold.bound[receiver] = engine.bind(receiver)
 
         def unbind(engine: Engine) -> None:
-            if self.inbox.unsubscribe(queue, receiver):
+            if self.router.unsubscribe(queue, receiver):
                 engine.unbind(self.hold.bound.pop(receiver))
 
         queue: Queue[Message] = Queue(size, notify, lambda: self.run_if_open(unbind))
@@ -131,10 +131,10 @@ class _Session:
     def subscribe_midi(self, size: int, notify: Notify | None) -> Queue[Midi]:
         def bind(engine: Engine) -> None:
             engine.bind_midi()
-            self.inbox.subscribe_midi(queue)
+            self.router.subscribe_midi(queue)
 
         def unbind(engine: Engine) -> None:
-            self.inbox.unsubscribe_midi(queue)
+            self.router.unsubscribe_midi(queue)
 
         queue: Queue[Midi] = Queue(size, notify, lambda: self.run_if_open(unbind))
         self.run(bind)
@@ -187,7 +187,7 @@ class Patch(MidiIn):
     dollar_zero : int
         What ``$0`` is in the patch, for names that begin with it.
     carrier : str
-        The name of the carrier that plays it.
+        The name of the backend that plays it.
     input_latency : int
         Frames from `adc` in :meth:`process` to what [adc~] hears at the same place of the
         output: 63 with inputs, whatever the size of the blocks.
@@ -224,7 +224,7 @@ class Patch(MidiIn):
         strict = check_flag(strict, "strict")
         self.path: Path = check(patchfile)
         seen = look_into(self.path)
-        lender = CARRIERS.choose(carrier)
+        lender = BACKENDS.choose(carrier)
         if lender.utf8_only and not seen.utf8:
             raise PatchError(
                 f"{self.path}, or an abstraction that it names, is not UTF-8, which crashes "
@@ -252,16 +252,16 @@ class Patch(MidiIn):
         session = self._session
 
         def open_patch(engine: Engine) -> int:
-            engine.listen(session.inbox)
+            engine.listen(session.router)
             engine.start(self.inputs, self.channels, self.rate)
             session.hold.patch = patch = engine.open(self.path)
             return 0 if patch is None else engine.dollar_zero(patch)
 
         self.dollar_zero = session.run(open_patch)
         if session.hold.patch is None:
-            said = "; ".join(session.inbox.prints) or "it does not say why"
+            said = "; ".join(session.router.prints) or "it does not say why"
             raise PatchError(f"libpd cannot open {self.path} ({said}); save it again with Pd")
-        missing = missing_objects(session.inbox.prints)
+        missing = missing_objects(session.router.prints)
         if missing:
             message = (
                 f"{self.path} needs what libpd does not have: {', '.join(missing)}. Put "
@@ -445,7 +445,7 @@ class Patch(MidiIn):
         They also go to the logger ``audiostream.puredata``: errors as warnings, the rest as
         information.
         """
-        return self._session.inbox.prints
+        return self._session.router.prints
 
     def _midi(self, kind: str, *values: int) -> None:
         if not self._session.run(lambda engine: engine.midi(kind, values)):

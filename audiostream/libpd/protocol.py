@@ -1,7 +1,7 @@
-"""What a patch needs of libpd: one protocol, three carriers; any thread, under a lock.
+"""What a patch needs of libpd: one protocol, three backends; any thread, under a lock.
 
-A *carrier* is a way to get at libpd: the ``pylibpd`` module, a system library, or the one
-in the ``cypd`` wheel.  It lends *engines*, each a libpd of its own with one patch in it.
+A *backend* (:class:`Carrier`) is a way to load libpd: the ``pylibpd`` module, a system library,
+or the one in the ``cypd`` wheel.  It lends *engines*, each a libpd of its own with one patch.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Engine(Protocol):
 
 
 class Carrier(Protocol):
-    """A way to get at libpd, which lends engines; any thread.
+    """A backend: a way to load libpd, which lends engines; any thread.
 
     Attributes
     ----------
