@@ -19,14 +19,8 @@ import pytest
 import soundfile
 
 from audiostream.errors import AudioException, FormatError
-from audiostream.soundfiles import (
-    LAYOUTS,
-    SIDES,
-    SoundFile,
-    _layout_of,
-    downmix,
-    open_sound,
-)
+from audiostream.soundfiles import SoundFile, downmix, open_sound
+from audiostream.soundfiles.surround import LAYOUTS, SIDES, layout_of
 
 RATE = 44100
 FRAMES = 12345
@@ -786,7 +780,7 @@ def test_without_soundfiles_innards_the_count_says_the_speakers(
     assert open_sound(masked(0x10B, 4)).layout == (2, 3, 11, 8)
     monkeypatch.delattr(soundfile, "_ffi")
     file = SimpleNamespace(channels=4, format="WAV")
-    assert _layout_of(file) == LAYOUTS[4]
+    assert layout_of(file) == LAYOUTS[4]
 
 
 def rows(layout: tuple[int, ...], channels: int) -> np.ndarray:
