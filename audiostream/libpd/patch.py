@@ -6,139 +6,42 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from audiostream.checks import check_flag, check_integer, check_number, shown
-from audiostream.errors import FormatError, PatchClosedError, PatchError, PatchWarning
+from audiostream.errors import FormatError, PatchError, PatchWarning
 from audiostream.forks import LOCKS
 from audiostream.libpd.arrays import Arrays
 from audiostream.libpd.backends import BACKENDS
-from audiostream.libpd.message_router import MessageRouter
 from audiostream.libpd.midi import MidiIn
 from audiostream.libpd.patchfile import Seen, check, look_into, missing_objects
 from audiostream.libpd.protocol import (
     BLOCK,
     Atom,
-    Carrier,
     Engine,
     Floats,
     Message,
     Midi,
 )
 from audiostream.libpd.queues import Queue
+from audiostream.libpd.session import Notify, Session
 from audiostream.pcm import MAX_CHANNELS, check_channels, check_rate
 
 __all__ = ("Patch",)
 
-T = TypeVar("T")
-Notify = Callable[[], object]
 
 CHUNK = 256
-"""Ticks computed with the engine locked at a stretch; others may send in between."""
+"""Ticks that are computed while the engine is locked; other threads may send in between."""
 
 MAX_FRAMES = 1 << 28
 """Frames that are computed in one call, and returned in one array."""
 
 QUEUE = 1024
 """Items that a subscription keeps by default."""
-
-
-class _Hold:
-    """An open patch's hold on its engine; all that is needed to let go of it.
-
-    Kept by the patch's finalizer, so it must not lead to the patch: not to its queues
-    either, whose owners may know it.
-    """
-
-    def __init__(self, backend: Carrier, router: MessageRouter) -> None:
-        self.backend = backend
-        self.engine: Engine = backend.acquire()
-        self.router = weakref.ref(router)
-        self.patch: Any = None
-        self.bound: dict[str, Any] = {}
-        self.closed = False
-
-    def end(self) -> None:
-        """Close the patch and give the engine back; once."""
-        try:
-            with self.engine.lock:
-                if self.closed:
-                    return
-                self.closed = True
-                if self.patch is not None:
-                    self.engine.close(self.patch)
-                for bound in self.bound.values():
-                    self.engine.unbind(bound)
-                self.engine.listen(None)
-        except PatchClosedError:  # a forked child has lost the engine
-            self.closed = True
-        else:
-            self.backend.release(self.engine)
-        router = self.router()
-        if router is not None:
-            router.finish()
-            router.notify()
-
-
-class _Session:
-    """An open patch's engine and queues, for whatever belongs to the patch."""
-
-    def __init__(self, backend: Carrier) -> None:
-        self.router = MessageRouter()
-        self.hold = _Hold(backend, self.router)
-
-    def run(self, function: Callable[[Engine], T]) -> T:
-        """Call `function` with the engine locked, then tell what the patch said.
-
-        Raises
-        ------
-        PatchClosedError
-            If the patch is closed.
-        """
-        with self.hold.engine.lock:
-            if self.hold.closed:
-                raise PatchClosedError("the patch is closed; open it again with Patch(...)")
-            result = function(self.hold.engine)
-        self.router.notify()
-        return result
-
-    def run_if_open(self, function: Callable[[Engine], None]) -> None:
-        """Call `function` as :meth:`run` does, or not at all."""
-        try:
-            self.run(function)
-        except PatchClosedError:
-            return
-
-    def subscribe(self, receiver: str, size: int, notify: Notify | None) -> Queue[Message]:
-        def bind(engine: Engine) -> None:
-            if self.router.subscribe(queue, receiver):
-                self.hold.bound[receiver] = engine.bind(receiver)
-
-        def unbind(engine: Engine) -> None:
-            if self.router.unsubscribe(queue, receiver):
-                engine.unbind(self.hold.bound.pop(receiver))
-
-        queue: Queue[Message] = Queue(size, notify, lambda: self.run_if_open(unbind))
-        self.run(bind)
-        return queue
-
-    def subscribe_midi(self, size: int, notify: Notify | None) -> Queue[Midi]:
-        def bind(engine: Engine) -> None:
-            engine.bind_midi()
-            self.router.subscribe_midi(queue)
-
-        def unbind(engine: Engine) -> None:
-            self.router.unsubscribe_midi(queue)
-
-        queue: Queue[Midi] = Queue(size, notify, lambda: self.run_if_open(unbind))
-        self.run(bind)
-        return queue
 
 
 class Patch(MidiIn):
@@ -236,9 +139,11 @@ class Patch(MidiIn):
         # Output that was computed and not handed out yet, and input that waits to be heard.
         self._ahead = np.zeros((0, self.channels), np.float32)
         self._behind = np.zeros((self.input_latency, self.inputs), np.float32)
-        self._flow = threading.Lock()  # one process() at a time; taken before the engine's
-        LOCKS.add(self, _flow=threading.Lock)
-        self._session = session = _Session(lender)
+        self._process_lock = (
+            threading.Lock()
+        )  # one process() at a time; taken before the engine's
+        LOCKS.add(self, _process_lock=threading.Lock)
+        self._session = session = Session(lender)
         self._finalizer = weakref.finalize(self, lender.abandon, session.hold.end)
         self._finalizer.atexit = False
         self.arrays = Arrays(session.run)
@@ -316,7 +221,7 @@ class Patch(MidiIn):
         """
         frames = check_integer(frames, "frames", "frames", least=0, most=MAX_FRAMES)
         heard = self._input(frames, adc)
-        with self._flow:
+        with self._process_lock:
             ready = len(self._ahead)
             ticks = max(0, -(-(frames - ready) // BLOCK))
             out = np.empty((ready + ticks * BLOCK, self.channels), np.float32)
