@@ -168,9 +168,9 @@ def since_complete(mic: aio.AudioInput, frames: int) -> float:
     """Seconds since the start of the callback that brought a microphone's frames up to this.
 
     The stream's heartbeat is the time (CLOCK_MONOTONIC, in nanoseconds) at which its latest
-    callback started.  What has come in beyond `frames` tells how many blocks earlier the
-    one was that we ask for.  Where the rate is converted that cannot be told, since the
-    converter holds some frames back, and the latest callback is taken.
+    callback started.  The frames that came in beyond `frames` say how many blocks earlier the
+    callback was.  Where the rate is converted that is not known, since the converter holds some
+    frames back, and the latest callback is taken.
     """
     heartbeat = mic.engine.word("heartbeat")
     since = time.monotonic_ns() - heartbeat

@@ -39,7 +39,7 @@ class Backends:
         ----------
         name : str, optional
             One of :data:`NAMES`, or the path of a shared library that is libpd.  None
-            takes what ``AUDIOSTREAM_LIBPD`` says, and without that tries them all.
+            takes the one that ``AUDIOSTREAM_LIBPD`` names, and without that tries them all.
 
         Raises
         ------

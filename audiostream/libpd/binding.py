@@ -122,7 +122,7 @@ class BindingEngine(Hooks):
 
     def close(self, patch: Any) -> None:
         self._pd.libpd_close_patch(patch)
-        # See GUARD.  Here opening it anew is the only way to have it asked for its $0.
+        # See GUARD.  Here the only way to learn its $0 is to open it again.
         last, self._guard = self._guard, self._open_guard()
         self._pd.libpd_close_patch(last)
 

@@ -93,7 +93,7 @@ class Patch(MidiIn):
         The name of the backend that plays it.
     input_latency : int
         Frames from `adc` in :meth:`process` to what [adc~] hears at the same place of the
-        output: 63 with inputs, whatever the size of the blocks.
+        output: 63 with inputs, for every size of the blocks.
 
     Raises
     ------
@@ -284,7 +284,7 @@ class Patch(MidiIn):
         ``send("r", 440)``               a float; numpy's scalars and bool, too
         ``send("r", "word")``            the symbol ``word``
         ``send("r", 1, "a", 2)``         a list, since it begins with a number
-        ``send("r", ["a", 1])``          a list, whatever it begins with; of a list,
+        ``send("r", ["a", 1])``          a list, with any first item; of a list,
                                          a tuple or a numpy array of one dimension
         ``send("r", "set", 1, 2)``       the message ``set 1 2``, as in
                                          ``pylibpd.libpd_message("r", "set", 1, 2)``

@@ -109,7 +109,7 @@ class Midi(NamedTuple):
 
 
 class Sink(Protocol):
-    """Where an engine's hooks put what the patch says.
+    """Where an engine's hooks put the patch's messages.
 
     Called inside libpd, whose lock is taken and is not re-entrant: implementations append
     to a queue, and never call an engine, wait or raise.
@@ -126,7 +126,7 @@ class Sink(Protocol):
 
 
 class Engine(Protocol):
-    """One libpd.  Whoever calls a method holds :attr:`lock`.
+    """One libpd.  The caller of a method holds :attr:`lock`.
 
     Attributes
     ----------

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = ("SoundFile", "is_sound_file", "open_sound")
 
 UNTOUCHED = {"float32": 0x7FC0A5C3, "int16": -0x5A3D}
-"""What stands in a block before it is read: bits that sound hardly has, of float32 a NaN."""
+"""The content of a block before it is read: bits that sound hardly has, of float32 a NaN."""
 
 PIECE = 1 << 16
-"""Samples that are read at a time: no header says what is allocated."""
+"""Values that are read at a time, so that no header decides how much memory is allocated."""
 
 log = logging.getLogger("audiostream")
 
@@ -235,7 +235,7 @@ class SoundFile:
         return pieces[0] if len(pieces) == 1 else self._joined(pieces)
 
     def read_all(self, dtype: str = "float32") -> tuple[np.ndarray, AudioException | None]:
-        """Read to the end, or to what is damaged, and then tell the error, too.
+        """Read to the end, or to the damage; return the error, too.
 
         Parameters
         ----------

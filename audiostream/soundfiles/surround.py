@@ -48,13 +48,13 @@ LAYOUTS = {
     7: (2, 3, 4, 11, 8, 14, 15),
     8: (2, 3, 4, 11, 9, 10, 14, 15),
 }
-"""Channels -> their speakers, where the file does not tell; as in FLAC (RFC 9639, 9.1.3)."""
+"""Channels -> their speakers, if the file does not name them; as in FLAC (RFC 9639, 9.1.3)."""
 
 CHANNEL_MAP = 0x1100
 """libsndfile's SFC_GET_CHANNEL_MAP_INFO."""
 
 MAPPED = ("WAV", "WAVEX", "RF64", "W64", "CAF")
-"""Formats of which libsndfile tells the speakers; of AIFF it hands out freed memory."""
+"""Formats whose speakers libsndfile names; for AIFF it returns freed memory."""
 
 
 def layout_of(file: Any) -> tuple[int, ...] | None:

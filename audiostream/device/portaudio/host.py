@@ -86,7 +86,7 @@ class PortAudioHost:
     """The process's one PortAudio: initialisation, the worker, and what must be kept.
 
     Nothing is imported or started before the first use.  With no stream open,
-    PortAudio is started anew for each list of devices, since it reads the list only
+    PortAudio is started again for each list of devices, since it reads the list only
     then.  While a stream is abandoned it is not ended: that would hang too.
 
     Parameters
@@ -365,7 +365,7 @@ class PortAudioHost:
             copy = self._copy
             if copy is None or not copy.running or copy.stuck:
                 return
-            with contextlib.suppress(DeviceError):  # nobody is left to tell
+            with contextlib.suppress(DeviceError):  # the process ends
                 self.ask_jack(copy, limit)
                 for stream in tuple(copy.streams.values()):
                     stream.detach()

@@ -38,7 +38,7 @@ def match(devices: Devices, query: str | int, direction: Direction) -> DeviceInf
 
     In this order: an index; ``"default"``, the system's default (or the first device,
     where the system names none); a whole name; a string of digits as an index; part
-    of a name, whatever its case: the first device whose name begins with it, else
+    of a name, in upper or lower case: the first device whose name begins with it, else
     the first whose name contains it.
 
     Raises

@@ -41,7 +41,7 @@ class Job(Generic[T]):
 
 
 class Worker:
-    """One daemon thread that runs jobs in order until it is told to end."""
+    """One daemon thread that runs jobs in order, until :meth:`end`."""
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
