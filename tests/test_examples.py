@@ -283,7 +283,7 @@ def test_patch_asyncio(anyio_backend: str, tmp_path: Path) -> None:
 
 
 def someone_interrupts(folder: Path) -> dict[str, str]:
-    """Devices that are files: somebody is silent, speaks for a second, and is silent again."""
+    """Devices that are files: silence, a second of speech, and silence again."""
     silence = np.zeros(16000, np.int16)
     words = soundfile.read(SPEECH, dtype="int16")[0][:16000]
     said = np.concatenate([silence, words, silence])

@@ -61,7 +61,7 @@ def test_import_contracts_hold() -> None:
 
 
 def imports_of(path: Path) -> set[str]:
-    """The modules of ours that one imports, in its functions too, but not for types alone."""
+    """The library's modules that one imports, in its functions too, but not for types alone."""
     found = set()
     waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while waiting:
@@ -148,7 +148,7 @@ def test_version_is_the_packages() -> None:
 
 
 def test_pure_data_is_an_extra_of_its_own() -> None:
-    """`cypd` is GPL: nobody gets it who did not ask for `puredata`, or is to run the tests."""
+    """`cypd` is GPL: only `puredata` and the tests install it."""
     requirements = importlib.metadata.requires("audiostream") or []
     gpl = [line for line in requirements if re.match(r"cypd\b", line)]
     extras = [re.findall(r"""extra == ['"](\w+)['"]""", line) for line in gpl]

@@ -434,7 +434,7 @@ def test_an_mp3_without_its_header_is_read_to_its_end(warnings: list[str]) -> No
         heard = in_pieces(file)
         assert (file.frames, file.is_estimate) == (len(heard), False)
     assert len(heard) == 1152 * 126
-    # What the encoder needs before the first frame is told in the header.
+    # The header says how much the encoder needs before the first frame.
     assert np.array_equal(
         heard[1105 + 1152 : len(expected)], expected[1152 : len(expected) - 1105]
     )

@@ -1,4 +1,4 @@
-"""The manual device: a device's contract in virtual time, and what it is told to break."""
+"""The manual device: a device's contract in virtual time, and simulated faults."""
 
 from __future__ import annotations
 

@@ -265,7 +265,7 @@ def test_every_name_is_unique_and_is_found_again() -> None:
         ("default", "input", 1),
         ("Speaker", "output", 3),  # a whole name, the first of two
         ("speak", "output", 3),  # the first that begins with it, not "My Speaker"
-        ("INTEL", "output", 0),  # part of a name, whatever its case
+        ("INTEL", "output", 0),  # part of a name, in any case
         ("[jack]", "output", 5),
         (2, "output", 2),
         ("2", "output", 2),  # digits are an index and not a part of "hw:0,0"
@@ -597,7 +597,7 @@ def test_a_device_that_does_not_open_says_why(fake: FakeLibrary, host: PortAudio
     assert caught.value.code == -9999
     for part in ("'one'", "ALSA", "48000 Hz", "2 channel", "-9999", "44100 Hz", '"null"'):
         assert part in str(caught.value)
-    # and the list is read anew at once, since it may be out of date
+    # and the list is read again at once, since it may be out of date
     portaudio.output_names(host)
     assert fake.calls[-2:] == ["terminate", "initialise"]
 
@@ -668,7 +668,7 @@ def test_an_abandoned_stream_is_given_back_once_its_call_returns(
     host.shutdown(1.0)
     assert fake.calls[-3:] == ["terminate", "initialise", "terminate"]
     if stream is not None:
-        assert stream.close() is False  # as it was told before
+        assert stream.close() is False  # as before
         assert closed.wait(5)
         late = threading.Event()
         stream.when_closed(late.set)
@@ -715,7 +715,7 @@ def test_a_stream_that_hangs_and_then_fails_is_kept(
     fake.thaw.set()
     reaped(host)
     assert id(stream) in host._kept
-    portaudio.output_names(host)  # nothing hangs: PortAudio may be started anew
+    portaudio.output_names(host)  # nothing hangs: PortAudio may be started again
     assert fake.calls[-2:] == ["terminate", "initialise"]
 
 
@@ -786,7 +786,7 @@ def test_a_stream_that_fails_to_close_is_kept(fake: FakeLibrary, host: PortAudio
     assert stream.close() is False
     fake.fails = {}
     host.outdated()
-    portaudio.output_names(host)  # nothing hangs: PortAudio may be started anew
+    portaudio.output_names(host)  # nothing hangs: PortAudio may be started again
     assert fake.calls[-2:] == ["terminate", "initialise"]
 
 
@@ -826,15 +826,15 @@ def test_only_what_can_abort_asks_jack(jack_fake: FakeLibrary, host: PortAudioHo
     assert jack_fake.calls == ["initialise", "open", "close"]
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["JACK has told", "JACK is asked"])
+@pytest.mark.parametrize("reported", [True, False], ids=["JACK has reported", "JACK is asked"])
 def test_a_copy_that_has_lost_jack_is_left_alone(
-    jack_fake: FakeLibrary, host: PortAudioHost, told: bool
+    jack_fake: FakeLibrary, host: PortAudioHost, reported: bool
 ) -> None:
     portaudio.output_names(host)
-    jack_fake.lost, jack_fake.jack = told, False
+    jack_fake.lost, jack_fake.jack = reported, False
     host.outdated()
     assert portaudio.output_names(host) == ["one", "two"]  # the copy's
-    assert jack_fake.calls == ["initialise"] + ["ask"] * (not told)
+    assert jack_fake.calls == ["initialise"] + ["ask"] * (not reported)
     assert jack_fake.next is not None
     assert jack_fake.next.calls == ["initialise"]
     assert opened(host).close() is True
@@ -866,7 +866,7 @@ def test_a_killed_jack_is_not_touched(
     before = list(jack_fake.calls)
     kill(jack_fake)
     assert not stream.alive()
-    assert stream.time() == 7.0 * started  # the last that was told
+    assert stream.time() == 7.0 * started  # the last that was known
     if not started:
         with pytest.raises(DeviceError, match="JACK server is gone"):
             stream.start()
@@ -926,7 +926,7 @@ def test_other_streams_of_a_copy_that_has_lost_jack_go_on(
 def test_stopping_a_killed_jack_says_so(jack_fake: FakeLibrary, host: PortAudioHost) -> None:
     stream = opened(host)
     stream.start()
-    jack_fake.streams[0].running = False  # before JACK itself has told
+    jack_fake.streams[0].running = False  # before JACK itself reports it
     with pytest.raises(DeviceError, match="JACK server is gone"):
         stream.stop()
     assert stream.close() is False

@@ -23,7 +23,7 @@ from tests.libpd.support import KINDS, PATCHES, Unavailable
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Backends:
-    """Backends on a machine that has none, as far as they are told."""
+    """Backends on a machine that seems to have none."""
 
     def none() -> Path:
         raise Missing("not on this machine")
