@@ -216,7 +216,7 @@ def test_what_ffmpeg_writes_is_read_in_pieces_as_in_one_go(
     whole = read(path)
     heard = read(path.with_suffix(f".piped.{suffix}"))
     assert warnings == []
-    if suffix == "mp3":  # what the encoder adds in front and at the end is told only there
+    if suffix == "mp3":  # only its header says what the encoder adds in front and at the end
         assert len(whole) + 1105 <= len(heard) <= len(whole) + 3 * 1152
         assert np.array_equal(heard[1105 + 1152 : len(whole)], whole[1152:-1105])
     elif suffix == "w64":  # it counts what it fills up to eight bytes
