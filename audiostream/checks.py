@@ -39,7 +39,7 @@ SHOWN = 80
 """Characters of a value that a message shows."""
 
 BYTES = ("B", "b", "c")
-"""Formats of buffers, in the struct module's letters, that are raw bytes and say no more."""
+"""Formats of buffers, in the struct module's letters, that are raw bytes."""
 
 
 def shown(value: Any) -> str:

@@ -70,7 +70,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _errors_as_lines() -> Iterator[None]:
     """Turn Ctrl-C and this library's errors into a line and an exit code."""
     try:
         yield
@@ -145,7 +145,7 @@ def demo(
     if backend is Backend.trio and importlib.util.find_spec("trio") is None:
         raise typer.BadParameter("trio is not installed; try python -m pip install trio")
     console = Console()
-    with _told():
+    with _errors_as_lines():
         from audiostream import demo as job  # matplotlib takes its time
 
         performance = anyio.run(
@@ -174,7 +174,7 @@ def demo(
 @app.command()
 def devices() -> None:
     """List what can be played to and recorded from."""
-    with _told():
+    with _errors_as_lines():
         outputs = anyio.run(aio.get_output_devices)
         inputs = anyio.run(aio.get_input_sources)
     for title, option, names, file in (

@@ -41,7 +41,7 @@ class BusyError(AudioException):
 
 
 class WouldBlock(AudioException):
-    """There is no room now for what is not to wait."""
+    """There is no room now, and the call must not wait."""
 
 
 class EndOfStream(AudioException):
@@ -83,4 +83,4 @@ class PatchIndexError(PatchError, IndexError):
 
 
 class PatchWarning(UserWarning):
-    """A patch was opened, but will not sound as its author meant it."""
+    """A patch was opened, but will not sound as intended."""

@@ -1,8 +1,8 @@
 """For tests: the manual device, and the conformance suite of devices; caller thread.
 
 :class:`ManualDevice` is a speaker and a microphone in virtual time, so that a test steps
-where it would have slept.  :class:`DeviceConformance` is what every device of this library
-passes, hardware, virtual and manual alike; a device of your own should, too.
+where it would have slept.  :class:`DeviceConformance` is the suite that every device of
+this library passes: hardware, virtual and manual.  Run it on a device of your own, too.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class DeviceConformance:
     output, input : bool
         Whether it can play, and record.
     echo : bool
-        Whether its input hears, bit for bit, what its output plays.
+        Whether its input captures, bit for bit, what its output plays.
     advance : callable, optional
-        Moves the device's time a little; sleeps for 5 ms if not given.
+        Moves the device's time by a few periods; by default it sleeps for 5 ms.
     limit : float
         Seconds of real time that anything may take.
 
@@ -125,7 +125,7 @@ class DeviceConformance:
     # --- checks ------------------------------------------------------------------
 
     def check_parameters(self) -> None:
-        """An open stream tells what it runs at, and has not begun to run."""
+        """An open stream has its parameters, and does not run yet."""
         for make in self._streams():
             with self._opened() as streams:
                 stream = make()
@@ -203,7 +203,7 @@ class DeviceConformance:
                 stream.check()
 
     def check_heard(self) -> None:
-        """What is written is heard: the position arrives, and all is accounted for."""
+        """All that is written is heard: the position arrives, and the counts agree."""
         if not self.output:
             return
         with self._opened() as streams:
@@ -222,7 +222,7 @@ class DeviceConformance:
             assert (counts.written, counts.buffered, counts.cleared) == (frames, 0, 0)
 
     def check_echo(self) -> None:
-        """What the output plays, the input hears, bit for bit."""
+        """The input captures, bit for bit, what the output plays."""
         if not self.echo:
             return
         dtype = np.dtype(self.format.dtype)

@@ -38,7 +38,7 @@ import trio
 
 from audiostream import aio
 from audiostream.device.base import Callback, Device, Request
-from audiostream.device.callback_path import ARGUMENTS
+from audiostream.device.portaudio.callback_path import ARGUMENTS
 from audiostream.device.virtual import NullDevice
 from audiostream.engine.bell import Bell
 from audiostream.realtime.compile import kernels as compiled

@@ -34,7 +34,7 @@ from tests.libpd.support import PATCHES
 
 
 class Index:
-    """An integer of somebody's own."""
+    """An integer type of a user's own."""
 
     def __index__(self) -> int:
         return 5

@@ -39,7 +39,7 @@ def find(name, direction):
 portaudio.find = find
 main()
 """
-"""The command line on a machine without sound hardware, whatever this one has."""
+"""The command line on a machine without sound hardware, even if this one has some."""
 
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and ttys")
 

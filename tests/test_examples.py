@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from audiostream.errors import NoLibpdError
-from audiostream.libpd.carriers import CARRIERS
+from audiostream.libpd.backends import BACKENDS
 from tests.test_cli import ROOT, SPEECH, run, spectrum, speech_at
 
 EXAMPLES = ROOT / "examples"
@@ -83,7 +83,7 @@ def has_gaps(played: np.ndarray) -> bool:
 def needs_libpd() -> None:
     """Skip where there is none at all."""
     try:
-        CARRIERS.choose()
+        BACKENDS.choose()
     except NoLibpdError as error:
         pytest.skip(str(error))
 
@@ -283,7 +283,7 @@ def test_patch_asyncio(anyio_backend: str, tmp_path: Path) -> None:
 
 
 def someone_interrupts(folder: Path) -> dict[str, str]:
-    """Devices that are files: somebody is silent, speaks for a second, and is silent again."""
+    """Devices that are files: silence, a second of speech, and silence again."""
     silence = np.zeros(16000, np.int16)
     words = soundfile.read(SPEECH, dtype="int16")[0][:16000]
     said = np.concatenate([silence, words, silence])

@@ -24,8 +24,8 @@ PACKAGE = Path(audiostream.__file__).parent
 LOCKS = ("Lock", "RLock", "Condition", "Semaphore")
 
 BY_THEMSELVES = {
-    "device/pahost.py": "looks at `forked` before it takes any",
-    "device/portaudio.py": "so does this, by its host",
+    "device/portaudio/host.py": "looks at `forked` before it takes any",
+    "device/portaudio/device.py": "so does this, by its host",
     "device/wavfile.py": "a new table of the files that are written",
     "device/virtual.py": "a new table of loopbacks; clocks are the parent's streams'",
     "engine/lifetime.py": "its own after_in_child",
@@ -148,7 +148,7 @@ def test_a_patch_whose_engine_is_lost_is_closed_without_a_word() -> None:
         patch.close()
         patch.close()
         assert patch.closed
-        assert engine not in patch._session.hold.carrier._idle  # type: ignore[attr-defined]
+        assert engine not in patch._session.hold.backend._idle  # type: ignore[attr-defined]
     finally:
         engine.lock = free
         patch._session.hold.closed = False

@@ -1,4 +1,4 @@
-"""Streams that nobody closes: the interpreter's exit, garbage, forks, devices that die.
+"""Streams that are not closed: the interpreter's exit, garbage, forks, devices that die.
 
 What happens at the exit of an interpreter is seen from outside: in programs that must end
 by themselves, with exit code 0 and nothing on stderr.
@@ -333,7 +333,7 @@ status = child_ended(pid)
 before = speaker.stats.callbacks, mic.stats.callbacks
 while not (speaker.stats.callbacks > before[0] + 3 and mic.stats.callbacks > before[1] + 3):
     time.sleep(0.001)  # ours go on
-sample.write(bytes(40_000))  # more than a ring: somebody plays it
+sample.write(bytes(40_000))  # more than a ring: it plays
 mic.poll()
 speaker.close()
 mic.close()
@@ -505,7 +505,7 @@ import multiprocessing, sys
 
 def child(kind):
     from audiostream import AudioSample, get_input_sources, get_output
-    from audiostream.device.pahost import HOST
+    from audiostream.device.portaudio.host import HOST
     from audiostream.engine.lifetime import LIFETIME
 
     shut = HOST.shutdown
@@ -867,7 +867,7 @@ def test_a_child_of_multiprocessing_is_told_to_leave_when_it_ends(
     function(owner)
     assert at_end == [((None, life.at_exit), {"exitpriority": 0})] * 2 * is_child
     monkeypatch.delitem(sys.modules, "multiprocessing.util")
-    life._forked()  # it is not loaded: there is nothing to be told
+    life._forked()  # it is not loaded: there is nothing to do
     assert len(after_fork) == 1
 
 

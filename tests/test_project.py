@@ -61,7 +61,7 @@ def test_import_contracts_hold() -> None:
 
 
 def imports_of(path: Path) -> set[str]:
-    """The modules of ours that one imports, in its functions too, but not for types alone."""
+    """The library's modules that one imports, in its functions too, but not for types alone."""
     found = set()
     waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while waiting:
@@ -127,7 +127,7 @@ def test_pyaudio_is_imported_by_the_portaudio_device_alone() -> None:
         for name in imported(path)
         if name.partition(".")[0] in ("pyaudio", "_portaudio")
     }
-    assert importers <= {"device/callback_path.py", "device/portaudio.py"}
+    assert importers <= {"device/portaudio/callback_path.py"}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -148,7 +148,7 @@ def test_version_is_the_packages() -> None:
 
 
 def test_pure_data_is_an_extra_of_its_own() -> None:
-    """`cypd` is GPL: nobody gets it who did not ask for `puredata`, or is to run the tests."""
+    """`cypd` is GPL: only `puredata` and the tests install it."""
     requirements = importlib.metadata.requires("audiostream") or []
     gpl = [line for line in requirements if re.match(r"cypd\b", line)]
     extras = [re.findall(r"""extra == ['"](\w+)['"]""", line) for line in gpl]

@@ -87,7 +87,7 @@ def test_a_few_by_name(shown: set[str]) -> None:
 
 
 def expected() -> set[str]:
-    """The full names of all public classes and functions, and of their members of ours."""
+    """The full names of all public classes and functions, and of their own members."""
     names = set()
     seen = set()
     for where in MODULES:

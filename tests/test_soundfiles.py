@@ -19,14 +19,8 @@ import pytest
 import soundfile
 
 from audiostream.errors import AudioException, FormatError
-from audiostream.soundfiles import (
-    LAYOUTS,
-    SIDES,
-    SoundFile,
-    _layout_of,
-    downmix,
-    open_sound,
-)
+from audiostream.soundfiles import SoundFile, downmix, open_sound
+from audiostream.soundfiles.surround import LAYOUTS, SIDES, layout_of
 
 RATE = 44100
 FRAMES = 12345
@@ -222,7 +216,7 @@ def test_what_ffmpeg_writes_is_read_in_pieces_as_in_one_go(
     whole = read(path)
     heard = read(path.with_suffix(f".piped.{suffix}"))
     assert warnings == []
-    if suffix == "mp3":  # what the encoder adds in front and at the end is told only there
+    if suffix == "mp3":  # only its header says what the encoder adds in front and at the end
         assert len(whole) + 1105 <= len(heard) <= len(whole) + 3 * 1152
         assert np.array_equal(heard[1105 + 1152 : len(whole)], whole[1152:-1105])
     elif suffix == "w64":  # it counts what it fills up to eight bytes
@@ -440,7 +434,7 @@ def test_an_mp3_without_its_header_is_read_to_its_end(warnings: list[str]) -> No
         heard = in_pieces(file)
         assert (file.frames, file.is_estimate) == (len(heard), False)
     assert len(heard) == 1152 * 126
-    # What the encoder needs before the first frame is told in the header.
+    # The header says how much the encoder needs before the first frame.
     assert np.array_equal(
         heard[1105 + 1152 : len(expected)], expected[1152 : len(expected) - 1105]
     )
@@ -786,7 +780,7 @@ def test_without_soundfiles_innards_the_count_says_the_speakers(
     assert open_sound(masked(0x10B, 4)).layout == (2, 3, 11, 8)
     monkeypatch.delattr(soundfile, "_ffi")
     file = SimpleNamespace(channels=4, format="WAV")
-    assert _layout_of(file) == LAYOUTS[4]
+    assert layout_of(file) == LAYOUTS[4]
 
 
 def rows(layout: tuple[int, ...], channels: int) -> np.ndarray:

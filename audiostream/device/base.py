@@ -12,7 +12,7 @@ enters the interpreter, and always fills the whole output.
 Additions to PortAudio's contract, for virtual devices: ``time_info`` is never NULL; an
 input device whose material has come to its end calls once with ``frames == 0`` and then
 no more; an output device may call with ``frames == 0`` when its time has moved, so that
-what was heard meanwhile is known; and a device may call with fewer frames than its
+the engine knows what was heard meanwhile; and a device may call with fewer frames than its
 period.
 """
 
@@ -81,8 +81,8 @@ class Callback:
 class DeviceStream(ABC):
     """One open stream of a device.
 
-    Methods may block for a bounded time; none of them may be called on an event loop's
-    thread except those that say so.
+    Methods may block for a bounded time; an event loop's thread may call only those whose
+    description allows it.
 
     Attributes
     ----------
@@ -90,12 +90,12 @@ class DeviceStream(ABC):
         What the stream runs at; known as soon as it is open.
     realtime : bool
         False where time stands still between steps (the manual device), so that
-        a heartbeat says nothing.
+        the engine does not watch its heartbeat.
     epoch : float
         What the callback's times are ahead of :meth:`time` (seconds).
     smooth : bool
-        True where :meth:`time` is cheap, even and never goes back, and is what its callbacks
-        say without jitter.  Elsewhere the engine makes a smooth clock of what they say.
+        True where :meth:`time` is cheap, even, never goes back, and agrees with the times of
+        the callbacks without jitter.  Elsewhere the engine smooths the callbacks' times.
     """
 
     parameters: Parameters
@@ -123,8 +123,8 @@ class DeviceStream(ABC):
         bool
             True if no callback will ever run again.  False if the device hangs and
             its stream was abandoned: what the callback touches must then be kept
-            until :meth:`when_closed` tells that it is closed after all, or else for
-            the life of the process.
+            until the function of :meth:`when_closed` is called, or else for the life of
+            the process.
         """
 
     def when_closed(self, function: Callable[[], None]) -> None:  # noqa: B027 - see below
@@ -159,8 +159,8 @@ class Device(ABC):
         """Open, but do not start, a stream as close to `request` as the device can.
 
         The rate, the channels and the encoding of the request are tried first; where
-        the device refuses them the stream is opened at the device's own, which
-        ``parameters`` tells, and the engine converts.
+        the device refuses them the stream is opened at the device's own (see
+        ``parameters``), and the engine converts.
 
         Raises
         ------

@@ -1,6 +1,6 @@
 """The manual device: an audio device in virtual time, moved by hand; caller threads.
 
-Whoever calls :meth:`ManualDevice.step` is the audio thread: the compiled callbacks run
+The thread that calls :meth:`ManualDevice.step` is the audio thread: the compiled callbacks run
 inside the call.
 """
 
@@ -18,7 +18,7 @@ from audiostream.checks import (
     shown,
 )
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
-from audiostream.device.callback_path import CallCompiled
+from audiostream.device.portaudio.callback_path import CallCompiled
 from audiostream.errors import DeviceError, FormatError
 from audiostream.forks import LOCKS
 from audiostream.pcm import (
@@ -44,7 +44,7 @@ MAX_STEP = 1 << 28
 
 
 class ManualDevice(Device):
-    """A speaker and a microphone whose time moves only when you say so.
+    """A speaker and a microphone in virtual time, which moves only when you step it.
 
     Pass it as ``device=`` or ``source=``.  One output and one input may be open on it at
     a time; both move together.
@@ -52,15 +52,15 @@ class ManualDevice(Device):
     Parameters
     ----------
     rate : int, optional
-        The only rate (Hz) that the device does; None: whatever the first stream asks for.
+        The only rate (Hz) that the device supports; None: the rate of the first stream.
     channels : int, optional
-        The only number of channels; None: whatever each stream asks for.
+        The only number of channels; None: as each stream asks.
     buffersize : int, optional
-        Frames of a period; None: whatever the first stream asks for, or 256.
+        Frames of a period; None: as the first stream asks, or 256.
     latency : float
         Seconds from a callback to the speaker, and from the microphone to a callback.
     encoding : int, optional
-        The only encoding (8, 16, 32); None: whatever each stream asks for.
+        The only encoding (8, 16, 32); None: as each stream asks.
 
     Raises
     ------
@@ -97,7 +97,7 @@ class ManualDevice(Device):
         self._streams: dict[str, ManualStream] = {}
         self._feed: list[np.ndarray] = []
         self._end = False
-        # Re-entrant: a callback's bell may lead to code that steps again.
+        # Re-entrant: a callback's wake-up may lead to code that steps again.
         self._lock = threading.RLock()
         LOCKS.add(self, _lock=threading.RLock)
 
@@ -213,7 +213,7 @@ class ManualDevice(Device):
         return flags
 
     def _hear(self, count: int, parameters: Parameters) -> np.ndarray:
-        """The next frames that were fed, silence behind them unless that is the end."""
+        """The next frames that were fed, then silence, unless the input ends there."""
         import numpy as np
 
         dtype = ENCODINGS[parameters.encoding]
@@ -231,7 +231,7 @@ class ManualDevice(Device):
         return heard[:done] if self._end else heard
 
     def feed(self, array: Any) -> None:
-        """Append what the microphone will hear, in the course of later steps.
+        """Append frames that the microphone will capture in later steps.
 
         Parameters
         ----------
@@ -306,10 +306,10 @@ class ManualDevice(Device):
         Parameters
         ----------
         kind : str
-            * ``"underrun"``: the next output callback is told that it came too late;
-            * ``"overrun"``: the next input callback is told that frames were lost;
+            * ``"underrun"``: the next output callback has the flag of an underrun;
+            * ``"overrun"``: the next input callback has the flag of lost frames;
             * ``"jitter"``: from now on callbacks come late, by up to their block and by no
-              more than the latency; what they play is heard in time all the same;
+              more than the latency; the sound that they play is still heard in time;
             * ``"stall"``: time passes but no callback comes, until ``"resume"``;
             * ``"die"``: the device ends by itself, for good;
             * ``"end"``: the microphone's material ends with what has been fed.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
-from audiostream.device.callback_path import VARIABLE, callback_path, through_python
+from audiostream.device.portaudio.callback_path import VARIABLE, callback_path, through_python
 from audiostream.device.wavfile import OPEN_FILES, WavFile
 from audiostream.errors import AudioException, DeviceError, FormatError, NoDeviceError
 from audiostream.soundfiles import open_sound
@@ -111,7 +111,7 @@ class Clock:
                 try:
                     thread.start()
                     self._thread = thread
-                except RuntimeError:  # the interpreter ends: nobody is left to hear it
+                except RuntimeError:  # the interpreter ends
                     self._thread = None
 
     def plug_output(self, callback: Callback | None) -> None:
@@ -122,12 +122,12 @@ class Clock:
             record["render_user"] = callback.user if callback else 0
 
     def plug_input(self, callback: Callback) -> None:
-        """Have one more callback hear the blocks."""
+        """Give the blocks to one more callback."""
         with self._halted() as record:
             self._hear_with(record, [*self._inputs, callback])
 
     def unplug_input(self, callback: Callback) -> None:
-        """Have it hear them no longer."""
+        """Give it the blocks no longer."""
         with self._halted() as record:
             self._hear_with(record, [c for c in self._inputs if c is not callback])
 
@@ -204,7 +204,7 @@ class VirtualStream(DeviceStream):
 
 
 def _as_asked(request: Request) -> Parameters:
-    """Whatever the request says; a block is heard during the period after."""
+    """What the request asks for; a block is heard during the period after it."""
     period = period_of(request)
     return Parameters(
         request.rate, request.channels, request.encoding, period, period / request.rate
@@ -319,7 +319,7 @@ class FileDevice(Device):
 
 
 class _Hub:
-    """A loopback's clock and its users; whoever comes first says what it runs at."""
+    """A loopback's clock and its users; the first of them decides its rate and format."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -333,11 +333,11 @@ class Hubs:
     def __init__(self) -> None:
         self.forget()
         if hasattr(os, "register_at_fork"):
-            # The parent's are not ours: their callbacks are its streams'.
+            # The parent's are left out: their callbacks belong to its streams.
             os.register_at_fork(after_in_child=self.forget)
 
     def forget(self) -> None:
-        """Begin with none; in a forked child, whose locks nobody may ever give back."""
+        """Begin with none; also in a forked child, where no thread would release the locks."""
         self._hubs: dict[str, _Hub] = {}
         self._lock = threading.Lock()
 
@@ -384,7 +384,7 @@ class _LoopbackStream(VirtualStream):
 
 
 class LoopbackDevice(Device):
-    """``loopback:NAME``: what its output plays, its inputs hear, bit for bit.
+    """``loopback:NAME``: its inputs capture, bit for bit, what its output plays.
 
     Whichever side opens first decides the rate, channels, encoding and period; the
     others convert.  One output, up to 64 inputs; silence while there is no output.

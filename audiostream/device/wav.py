@@ -13,7 +13,7 @@ import struct
 __all__ = ("UNKNOWN", "header")
 
 UNKNOWN = 0xFFFFFFFF
-"""A 32-bit size that is not known yet, or that a ``ds64`` chunk tells."""
+"""A 32-bit size that is not known yet, or that is in a ``ds64`` chunk."""
 
 DS64 = "<QQQI"
 """Bytes of the file less 8, bytes of samples, frames, entries of a table: there are none."""
@@ -46,8 +46,8 @@ def header(rate: int, channels: int, encoding: int, data_bytes: int | None) -> b
     else:
         file_bytes, frames = length - 8 + data_bytes, data_bytes // frame_bytes
         if file_bytes >= UNKNOWN:
-            told = struct.pack(DS64, file_bytes, data_bytes, frames, 0)
-            riff, junk = b"RF64", b"ds64" + struct.pack("<I", sizes) + told
+            sizes64 = struct.pack(DS64, file_bytes, data_bytes, frames, 0)
+            riff, junk = b"RF64", b"ds64" + struct.pack("<I", sizes) + sizes64
             file_bytes = data_bytes = frames = UNKNOWN
     chunks = junk + b"fmt " + struct.pack("<I", len(fmt)) + fmt
     if kind == 3:

@@ -156,7 +156,7 @@ class WavFile:
         Parameters
         ----------
         written : callable
-            Tells how many bytes of samples there are.
+            Returns how many bytes of audio there are.
         """
         self._refreshing = threading.Thread(
             target=self._refresh, args=(written,), name="audiostream file", daemon=True
@@ -164,15 +164,15 @@ class WavFile:
         self._refreshing.start()
 
     def _refresh(self, written: Callable[[], int]) -> None:
-        told = 0
+        claimed = 0
         while not self._ended.wait(REFRESH):
             count = self.whole(written())
-            if count != told:
+            if count != claimed:
                 try:
                     self.write_header(count)
                 except OSError:
                     continue  # it is tried again; the last one, by complete(), must be written
-                told = count
+                claimed = count
 
     def complete(self, data_bytes: int) -> None:
         """Write the last header, cut off what is no whole frame, and close.

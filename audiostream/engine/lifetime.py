@@ -18,7 +18,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from audiostream.device.pahost import HOST
+from audiostream.device.portaudio.host import HOST
 from audiostream.errors import AudioException
 
 if TYPE_CHECKING:

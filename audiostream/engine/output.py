@@ -12,7 +12,7 @@ import numpy as np
 
 from audiostream.checks import check_integer, check_number
 from audiostream.device.base import Callback, Device
-from audiostream.device.callback_path import CallCompiled
+from audiostream.device.portaudio.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.commands import Commands
 from audiostream.engine.memory import field_offsets, power_of_two, records, ring, zeros

@@ -21,7 +21,7 @@ Run = Callable[[Callable[[Engine], T]], T]
 
 
 class Arrays:
-    """The patch's arrays by name; ``name in arrays`` tells whether there is one.
+    """The patch's arrays by name; ``name in arrays`` is True if there is one.
 
     libpd cannot list them, so this is no mapping to iterate over.
     """

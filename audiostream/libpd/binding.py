@@ -43,7 +43,7 @@ from audiostream.libpd.protocol import (
     Sink,
 )
 
-__all__ = ("BindingCarrier", "BindingEngine")
+__all__ = ("BindingBackend", "BindingEngine")
 
 FRAGMENTS = 1 << 16
 """Printed fragments that wait at most, for a call of the engine's or through its lock."""
@@ -122,7 +122,7 @@ class BindingEngine(Hooks):
 
     def close(self, patch: Any) -> None:
         self._pd.libpd_close_patch(patch)
-        # See GUARD.  Here opening it anew is the only way to have it asked for its $0.
+        # See GUARD.  Here the only way to learn its $0 is to open it again.
         last, self._guard = self._guard, self._open_guard()
         self._pd.libpd_close_patch(last)
 
@@ -179,7 +179,7 @@ class BindingEngine(Hooks):
         self._pd.libpd_resize_array(name, size)
 
 
-class BindingCarrier(Pool):
+class BindingBackend(Pool):
     """Lends the one engine that pylibpd has.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What an engine's hooks do with what libpd tells them; inside libpd, in any thread."""
+"""The hooks that libpd calls for messages, prints and MIDI; inside libpd, in any thread."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ __all__ = ("Missing", "copy_of", "cypd_library", "system_library")
 
 
 class Missing(NoLibpdError):
-    """One way to get at libpd is not there; the message says why."""
+    """A backend is not there; the message says why."""
 
 
 class _DlInfo(ctypes.Structure):

@@ -30,12 +30,12 @@ from audiostream.libpd.protocol import (
     Floats,
 )
 
-__all__ = ("HOLD", "NativeCarrier", "NativeEngine")
+__all__ = ("HOLD", "NativeBackend", "NativeEngine")
 
 HOLD = 500e-6
 """Seconds of computing for which the interpreter lock is kept.
 
-Whoever gives it up waits for as long as Python's switch interval, 5 ms, to get it back
+A thread that gives it up waits for up to Python's switch interval, 5 ms, to get it back
 beside a busy thread: 1,024 frames of a sine then took 5.3 ms (p50, 2 cores) instead of
 0.16 ms.  Keeping it holds up the other threads for the time of the call: a tenth of what
 they hold up each other.
@@ -122,7 +122,7 @@ class NativeEngine(Hooks):
             self._hooks.append(self._hook(loaded, MIDI_IN[kind], hook, *[_int] * count))
         self._call("init")
         if self._call("new_instance"):
-            # Each thread must then choose its instance; nobody has asked for that yet.
+            # Each thread must then choose its instance; no caller has needed that yet.
             raise Missing(f"{library} is built with PDINSTANCE, which is not supported")
         with tempfile.TemporaryDirectory(prefix="audiostream-libpd-") as folder:
             path = Path(folder) / "guard.pd"
@@ -226,7 +226,7 @@ class NativeEngine(Hooks):
         self._call("unbind", bound)
 
     def bind_midi(self) -> None:
-        """Do nothing: the hooks of a private copy are ours from the start."""
+        """Do nothing: a private copy has its hooks from the start."""
 
     def midi(self, kind: str, values: tuple[int, ...]) -> bool:
         return bool(self._call(MIDI_IN[kind], *values) == 0)
@@ -248,7 +248,7 @@ def _decode(text: bytes) -> str:
     return text.decode("utf-8", "replace")
 
 
-class NativeCarrier(Pool):
+class NativeBackend(Pool):
     """Engines on private copies of one library; copies without a patch are used again.
 
     Parameters

@@ -6,139 +6,42 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from audiostream.checks import check_flag, check_integer, check_number, shown
-from audiostream.errors import FormatError, PatchClosedError, PatchError, PatchWarning
+from audiostream.errors import FormatError, PatchError, PatchWarning
 from audiostream.forks import LOCKS
 from audiostream.libpd.arrays import Arrays
-from audiostream.libpd.carriers import CARRIERS
-from audiostream.libpd.inbox import Inbox
+from audiostream.libpd.backends import BACKENDS
 from audiostream.libpd.midi import MidiIn
 from audiostream.libpd.patchfile import Seen, check, look_into, missing_objects
 from audiostream.libpd.protocol import (
     BLOCK,
     Atom,
-    Carrier,
     Engine,
     Floats,
     Message,
     Midi,
 )
 from audiostream.libpd.queues import Queue
+from audiostream.libpd.session import Notify, Session
 from audiostream.pcm import MAX_CHANNELS, check_channels, check_rate
 
 __all__ = ("Patch",)
 
-T = TypeVar("T")
-Notify = Callable[[], object]
 
 CHUNK = 256
-"""Ticks computed with the engine locked at a stretch; others may send in between."""
+"""Ticks that are computed while the engine is locked; other threads may send in between."""
 
 MAX_FRAMES = 1 << 28
 """Frames that are computed in one call, and returned in one array."""
 
 QUEUE = 1024
 """Items that a subscription keeps by default."""
-
-
-class _Hold:
-    """An open patch's hold on its engine; all that is needed to let go of it.
-
-    Kept by the patch's finalizer, so it must not lead to the patch: not to its queues
-    either, whose owners may know it.
-    """
-
-    def __init__(self, carrier: Carrier, inbox: Inbox) -> None:
-        self.carrier = carrier
-        self.engine: Engine = carrier.acquire()
-        self.inbox = weakref.ref(inbox)
-        self.patch: Any = None
-        self.bound: dict[str, Any] = {}
-        self.closed = False
-
-    def end(self) -> None:
-        """Close the patch and give the engine back; once."""
-        try:
-            with self.engine.lock:
-                if self.closed:
-                    return
-                self.closed = True
-                if self.patch is not None:
-                    self.engine.close(self.patch)
-                for bound in self.bound.values():
-                    self.engine.unbind(bound)
-                self.engine.listen(None)
-        except PatchClosedError:  # a forked child has lost the engine
-            self.closed = True
-        else:
-            self.carrier.release(self.engine)
-        inbox = self.inbox()
-        if inbox is not None:
-            inbox.finish()
-            inbox.tell()
-
-
-class _Session:
-    """An open patch's engine and queues, for whatever belongs to the patch."""
-
-    def __init__(self, carrier: Carrier) -> None:
-        self.inbox = Inbox()
-        self.hold = _Hold(carrier, self.inbox)
-
-    def run(self, function: Callable[[Engine], T]) -> T:
-        """Call `function` with the engine locked, then tell what the patch said.
-
-        Raises
-        ------
-        PatchClosedError
-            If the patch is closed.
-        """
-        with self.hold.engine.lock:
-            if self.hold.closed:
-                raise PatchClosedError("the patch is closed; open it again with Patch(...)")
-            result = function(self.hold.engine)
-        self.inbox.tell()
-        return result
-
-    def run_if_open(self, function: Callable[[Engine], None]) -> None:
-        """Call `function` as :meth:`run` does, or not at all."""
-        try:
-            self.run(function)
-        except PatchClosedError:
-            return
-
-    def subscribe(self, receiver: str, size: int, notify: Notify | None) -> Queue[Message]:
-        def bind(engine: Engine) -> None:
-            if self.inbox.subscribe(queue, receiver):
-                self.hold.bound[receiver] = engine.bind(receiver)
-
-        def unbind(engine: Engine) -> None:
-            if self.inbox.unsubscribe(queue, receiver):
-                engine.unbind(self.hold.bound.pop(receiver))
-
-        queue: Queue[Message] = Queue(size, notify, lambda: self.run_if_open(unbind))
-        self.run(bind)
-        return queue
-
-    def subscribe_midi(self, size: int, notify: Notify | None) -> Queue[Midi]:
-        def bind(engine: Engine) -> None:
-            engine.bind_midi()
-            self.inbox.subscribe_midi(queue)
-
-        def unbind(engine: Engine) -> None:
-            self.inbox.unsubscribe_midi(queue)
-
-        queue: Queue[Midi] = Queue(size, notify, lambda: self.run_if_open(unbind))
-        self.run(bind)
-        return queue
 
 
 class Patch(MidiIn):
@@ -187,10 +90,10 @@ class Patch(MidiIn):
     dollar_zero : int
         What ``$0`` is in the patch, for names that begin with it.
     carrier : str
-        The name of the carrier that plays it.
+        The name of the backend that plays it.
     input_latency : int
         Frames from `adc` in :meth:`process` to what [adc~] hears at the same place of the
-        output: 63 with inputs, whatever the size of the blocks.
+        output: 63 with inputs, for every size of the blocks.
 
     Raises
     ------
@@ -224,7 +127,7 @@ class Patch(MidiIn):
         strict = check_flag(strict, "strict")
         self.path: Path = check(patchfile)
         seen = look_into(self.path)
-        lender = CARRIERS.choose(carrier)
+        lender = BACKENDS.choose(carrier)
         if lender.utf8_only and not seen.utf8:
             raise PatchError(
                 f"{self.path}, or an abstraction that it names, is not UTF-8, which crashes "
@@ -236,9 +139,11 @@ class Patch(MidiIn):
         # Output that was computed and not handed out yet, and input that waits to be heard.
         self._ahead = np.zeros((0, self.channels), np.float32)
         self._behind = np.zeros((self.input_latency, self.inputs), np.float32)
-        self._flow = threading.Lock()  # one process() at a time; taken before the engine's
-        LOCKS.add(self, _flow=threading.Lock)
-        self._session = session = _Session(lender)
+        self._process_lock = (
+            threading.Lock()
+        )  # one process() at a time; taken before the engine's
+        LOCKS.add(self, _process_lock=threading.Lock)
+        self._session = session = Session(lender)
         self._finalizer = weakref.finalize(self, lender.abandon, session.hold.end)
         self._finalizer.atexit = False
         self.arrays = Arrays(session.run)
@@ -252,16 +157,16 @@ class Patch(MidiIn):
         session = self._session
 
         def open_patch(engine: Engine) -> int:
-            engine.listen(session.inbox)
+            engine.listen(session.router)
             engine.start(self.inputs, self.channels, self.rate)
             session.hold.patch = patch = engine.open(self.path)
             return 0 if patch is None else engine.dollar_zero(patch)
 
         self.dollar_zero = session.run(open_patch)
         if session.hold.patch is None:
-            said = "; ".join(session.inbox.prints) or "it does not say why"
+            said = "; ".join(session.router.prints) or "it does not say why"
             raise PatchError(f"libpd cannot open {self.path} ({said}); save it again with Pd")
-        missing = missing_objects(session.inbox.prints)
+        missing = missing_objects(session.router.prints)
         if missing:
             message = (
                 f"{self.path} needs what libpd does not have: {', '.join(missing)}. Put "
@@ -316,7 +221,7 @@ class Patch(MidiIn):
         """
         frames = check_integer(frames, "frames", "frames", least=0, most=MAX_FRAMES)
         heard = self._input(frames, adc)
-        with self._flow:
+        with self._process_lock:
             ready = len(self._ahead)
             ticks = max(0, -(-(frames - ready) // BLOCK))
             out = np.empty((ready + ticks * BLOCK, self.channels), np.float32)
@@ -379,7 +284,7 @@ class Patch(MidiIn):
         ``send("r", 440)``               a float; numpy's scalars and bool, too
         ``send("r", "word")``            the symbol ``word``
         ``send("r", 1, "a", 2)``         a list, since it begins with a number
-        ``send("r", ["a", 1])``          a list, whatever it begins with; of a list,
+        ``send("r", ["a", 1])``          a list, with any first item; of a list,
                                          a tuple or a numpy array of one dimension
         ``send("r", "set", 1, 2)``       the message ``set 1 2``, as in
                                          ``pylibpd.libpd_message("r", "set", 1, 2)``
@@ -445,7 +350,7 @@ class Patch(MidiIn):
         They also go to the logger ``audiostream.puredata``: errors as warnings, the rest as
         information.
         """
-        return self._session.inbox.prints
+        return self._session.router.prints
 
     def _midi(self, kind: str, *values: int) -> None:
         if not self._session.run(lambda engine: engine.midi(kind, values)):

@@ -1,4 +1,4 @@
-"""The engines of a carrier that have no patch now, lent again; any thread."""
+"""The engines of a backend that have no patch now, lent again; any thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ("Pool",)
 
 
 class Pool:
-    """What all carriers share of :class:`~audiostream.libpd.Carrier`.
+    """What all backends share of :class:`~audiostream.libpd.Carrier`.
 
     Takes no lock: its two queues are deques, whose methods are atomic.
     """

@@ -1,7 +1,7 @@
-"""What a patch needs of libpd: one protocol, three carriers; any thread, under a lock.
+"""What a patch needs of libpd: one protocol, three backends; any thread, under a lock.
 
-A *carrier* is a way to get at libpd: the ``pylibpd`` module, a system library, or the one
-in the ``cypd`` wheel.  It lends *engines*, each a libpd of its own with one patch in it.
+A *backend* (:class:`Carrier`) is a way to load libpd: the ``pylibpd`` module, a system library,
+or the one in the ``cypd`` wheel.  It lends *engines*, each a libpd of its own with one patch.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Midi(NamedTuple):
 
 
 class Sink(Protocol):
-    """Where an engine's hooks put what the patch says.
+    """Where an engine's hooks put the patch's messages.
 
     Called inside libpd, whose lock is taken and is not re-entrant: implementations append
     to a queue, and never call an engine, wait or raise.
@@ -126,7 +126,7 @@ class Sink(Protocol):
 
 
 class Engine(Protocol):
-    """One libpd.  Whoever calls a method holds :attr:`lock`.
+    """One libpd.  The caller of a method holds :attr:`lock`.
 
     Attributes
     ----------
@@ -186,7 +186,7 @@ class Engine(Protocol):
 
 
 class Carrier(Protocol):
-    """A way to get at libpd, which lends engines; any thread.
+    """A backend: a way to load libpd, which lends engines; any thread.
 
     Attributes
     ----------

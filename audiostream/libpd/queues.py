@@ -1,4 +1,4 @@
-"""Bounded queues from a patch to whoever listens; filled in libpd, drained in any thread."""
+"""Bounded queues from a patch to its listeners; filled in libpd, drained in any thread."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ("Queue",)
 T = TypeVar("T")
 
 MAX_ITEMS = 1 << 30
-"""Most that a queue may be told to keep."""
+"""The largest size of a queue."""
 
 
 class Queue(Generic[T]):
-    """What a patch said and nobody has taken yet, oldest first; it never waits.
+    """Items that a patch sent and that are not taken yet, oldest first; it never waits.
 
     When it is full, the oldest item makes room for the newest and is counted in
     :attr:`dropped`.  Methods may be called from any thread; iterating goes over a copy and
@@ -39,7 +39,7 @@ class Queue(Generic[T]):
     ----------
     notify : callable or None
         Called without arguments when something has come since the last time, once for any
-        number of items, in the thread whose call made the patch speak (`process`, `send`
+        number of items, in the thread whose call made the patch send them (`process`, `send`
         and so on), after libpd's lock is released.  It may use the patch.  What it raises
         is logged.
     closed : bool
@@ -93,7 +93,7 @@ class Queue(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """How many items were lost because nobody took them in time."""
+        """How many items were lost because they were not taken in time."""
         with self._lock:
             return max(0, self._put - self._taken - len(self._items))
 

@@ -1,4 +1,4 @@
-"""The manual device: a device's contract in virtual time, and what it is told to break."""
+"""The manual device: a device's contract in virtual time, and simulated faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from audiostream import AudioException, AudioInput, AudioOutput, get_input, get_output
 from audiostream.device.base import Callback, Request
-from audiostream.device.callback_path import ARGUMENTS
+from audiostream.device.portaudio.callback_path import ARGUMENTS
 from audiostream.errors import DeviceError, FormatError
 from audiostream.pcm import ENCODINGS
 from audiostream.testing import ManualDevice

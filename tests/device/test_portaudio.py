@@ -15,14 +15,19 @@ from typing import Any
 
 import pytest
 
-from audiostream.device import callback_path as paths
-from audiostream.device import pacopy, pahost, portaudio
+from audiostream.device import portaudio
 from audiostream.device.base import Callback, Parameters, Request
-from audiostream.device.pacopy import Calls, copy_of
-from audiostream.device.pahost import Job, PortAudioHost, TimeLimitError
-from audiostream.device.palibrary import DeviceInfo, Devices, PyAudioLibrary
-from audiostream.device.pastream import TimeInfo, python_callback, status_error
-from audiostream.device.quiet import StderrFilter, audible
+from audiostream.device.portaudio import callback_path as paths
+from audiostream.device.portaudio import host as portaudio_host
+from audiostream.device.portaudio import second_copy
+from audiostream.device.portaudio.device import PortAudioStream, choose_buffersize
+from audiostream.device.portaudio.host import PortAudioHost
+from audiostream.device.portaudio.library import DeviceInfo, Devices, PyAudioLibrary
+from audiostream.device.portaudio.lookup import match, unique_names
+from audiostream.device.portaudio.raw_streams import TimeInfo, python_callback, status_error
+from audiostream.device.portaudio.second_copy import Calls, copy_of
+from audiostream.device.portaudio.stderr_filter import StderrFilter, audible
+from audiostream.device.portaudio.worker import Job, TimeLimitError
 from audiostream.errors import DeviceError, NoDeviceError, StreamClosedError
 from tests.servers import JackServer, Program, PulseServer, silent_environment
 
@@ -238,7 +243,7 @@ DEVICES = Devices(
 
 
 def test_every_name_is_unique_and_is_found_again() -> None:
-    names = portaudio.unique_names(DEVICES, "output")
+    names = unique_names(DEVICES, "output")
     assert list(names) == [
         "HDA Intel: ALC (hw:0,0)",
         "My Speaker",
@@ -250,7 +255,7 @@ def test_every_name_is_unique_and_is_found_again() -> None:
         "3",
     ]
     for name, info in names.items():
-        assert portaudio.match(DEVICES, name, "output") is info
+        assert match(DEVICES, name, "output") is info
 
 
 @pytest.mark.parametrize(
@@ -260,7 +265,7 @@ def test_every_name_is_unique_and_is_found_again() -> None:
         ("default", "input", 1),
         ("Speaker", "output", 3),  # a whole name, the first of two
         ("speak", "output", 3),  # the first that begins with it, not "My Speaker"
-        ("INTEL", "output", 0),  # part of a name, whatever its case
+        ("INTEL", "output", 0),  # part of a name, in any case
         ("[jack]", "output", 5),
         (2, "output", 2),
         ("2", "output", 2),  # digits are an index and not a part of "hw:0,0"
@@ -269,13 +274,13 @@ def test_every_name_is_unique_and_is_found_again() -> None:
     ],
 )
 def test_match(query: str | int, direction: Any, index: int) -> None:
-    assert portaudio.match(DEVICES, query, direction).index == index
+    assert match(DEVICES, query, direction).index == index
 
 
 @pytest.mark.parametrize("query", ["nonesuch", "", "99", 99, 1, -1, "mic"])
 def test_no_such_output(query: str | int) -> None:
     with pytest.raises(NoDeviceError) as caught:
-        portaudio.match(DEVICES, query, "output")
+        match(DEVICES, query, "output")
     message = str(caught.value)
     assert '"null"' in message
     assert "AUDIOSTREAM_OUTPUT" in message
@@ -285,12 +290,12 @@ def test_no_such_output(query: str | int) -> None:
 
 def test_no_device_at_all() -> None:
     with pytest.raises(NoDeviceError, match=r"no audio input device at all.*AUDIOSTREAM_INPUT"):
-        portaudio.match(Devices((), -1, -1), "default", "input")
+        match(Devices((), -1, -1), "default", "input")
 
 
 def test_default_where_the_system_names_none() -> None:
     devices = Devices((device(0, "in", outputs=0), device(1, "out", inputs=0)), -1, -1)
-    assert portaudio.match(devices, "default", "output").index == 1
+    assert match(devices, "default", "output").index == 1
 
 
 @pytest.mark.parametrize(
@@ -306,7 +311,7 @@ def test_default_where_the_system_names_none() -> None:
     ],
 )
 def test_the_buffersize_comes_from_the_latency(latency: float, rate: int, frames: int) -> None:
-    assert portaudio.choose_buffersize(latency, rate) == frames
+    assert choose_buffersize(latency, rate) == frames
 
 
 # ---------------------------------------------------------------------- silence on stderr
@@ -366,7 +371,7 @@ def test_a_child_forked_meanwhile_has_its_stderr(capfd: pytest.CaptureFixture[st
 def test_a_closed_stderr_does_no_harm() -> None:
     source = (
         "import os\n"
-        "from audiostream.device.quiet import StderrFilter\n"
+        "from audiostream.device.portaudio.stderr_filter import StderrFilter\n"
         "os.close(2)\n"
         "with StderrFilter().capture(): print('ran')\n"
     )
@@ -487,13 +492,13 @@ REQUEST = Request("output", 48000, 2, 16, 256)
 NOTHING = Callback(1, 0)
 
 
-def opened(host: PortAudioHost, request: Request = REQUEST) -> portaudio.PortAudioStream:
+def opened(host: PortAudioHost, request: Request = REQUEST) -> PortAudioStream:
     return portaudio.find("one", request.direction, host).open(request, NOTHING)
 
 
 def test_nothing_is_imported_with_the_module() -> None:
     source = (
-        "import sys; import audiostream.device.portaudio; "
+        "import sys; import audiostream.device.portaudio.device; "
         "print([m for m in ('pyaudio', 'numpy', 'numba') if m in sys.modules])"
     )
     done = subprocess.run(
@@ -592,7 +597,7 @@ def test_a_device_that_does_not_open_says_why(fake: FakeLibrary, host: PortAudio
     assert caught.value.code == -9999
     for part in ("'one'", "ALSA", "48000 Hz", "2 channel", "-9999", "44100 Hz", '"null"'):
         assert part in str(caught.value)
-    # and the list is read anew at once, since it may be out of date
+    # and the list is read again at once, since it may be out of date
     portaudio.output_names(host)
     assert fake.calls[-2:] == ["terminate", "initialise"]
 
@@ -663,16 +668,14 @@ def test_an_abandoned_stream_is_given_back_once_its_call_returns(
     host.shutdown(1.0)
     assert fake.calls[-3:] == ["terminate", "initialise", "terminate"]
     if stream is not None:
-        assert stream.close() is False  # as it was told before
+        assert stream.close() is False  # as before
         assert closed.wait(5)
         late = threading.Event()
         stream.when_closed(late.set)
         assert late.is_set()
 
 
-def abandoned(
-    fake: FakeLibrary, host: PortAudioHost, hangs: str
-) -> portaudio.PortAudioStream | None:
+def abandoned(fake: FakeLibrary, host: PortAudioHost, hangs: str) -> PortAudioStream | None:
     """Return a stream one of whose calls hangs; None if that is the opening itself."""
     if hangs == "open":
         fake.hangs = hangs
@@ -712,7 +715,7 @@ def test_a_stream_that_hangs_and_then_fails_is_kept(
     fake.thaw.set()
     reaped(host)
     assert id(stream) in host._kept
-    portaudio.output_names(host)  # nothing hangs: PortAudio may be started anew
+    portaudio.output_names(host)  # nothing hangs: PortAudio may be started again
     assert fake.calls[-2:] == ["terminate", "initialise"]
 
 
@@ -783,7 +786,7 @@ def test_a_stream_that_fails_to_close_is_kept(fake: FakeLibrary, host: PortAudio
     assert stream.close() is False
     fake.fails = {}
     host.outdated()
-    portaudio.output_names(host)  # nothing hangs: PortAudio may be started anew
+    portaudio.output_names(host)  # nothing hangs: PortAudio may be started again
     assert fake.calls[-2:] == ["terminate", "initialise"]
 
 
@@ -823,15 +826,15 @@ def test_only_what_can_abort_asks_jack(jack_fake: FakeLibrary, host: PortAudioHo
     assert jack_fake.calls == ["initialise", "open", "close"]
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["JACK has told", "JACK is asked"])
+@pytest.mark.parametrize("reported", [True, False], ids=["JACK has reported", "JACK is asked"])
 def test_a_copy_that_has_lost_jack_is_left_alone(
-    jack_fake: FakeLibrary, host: PortAudioHost, told: bool
+    jack_fake: FakeLibrary, host: PortAudioHost, reported: bool
 ) -> None:
     portaudio.output_names(host)
-    jack_fake.lost, jack_fake.jack = told, False
+    jack_fake.lost, jack_fake.jack = reported, False
     host.outdated()
     assert portaudio.output_names(host) == ["one", "two"]  # the copy's
-    assert jack_fake.calls == ["initialise"] + ["ask"] * (not told)
+    assert jack_fake.calls == ["initialise"] + ["ask"] * (not reported)
     assert jack_fake.next is not None
     assert jack_fake.next.calls == ["initialise"]
     assert opened(host).close() is True
@@ -863,7 +866,7 @@ def test_a_killed_jack_is_not_touched(
     before = list(jack_fake.calls)
     kill(jack_fake)
     assert not stream.alive()
-    assert stream.time() == 7.0 * started  # the last that was told
+    assert stream.time() == 7.0 * started  # the last that was known
     if not started:
         with pytest.raises(DeviceError, match="JACK server is gone"):
             stream.start()
@@ -923,7 +926,7 @@ def test_other_streams_of_a_copy_that_has_lost_jack_go_on(
 def test_stopping_a_killed_jack_says_so(jack_fake: FakeLibrary, host: PortAudioHost) -> None:
     stream = opened(host)
     stream.start()
-    jack_fake.streams[0].running = False  # before JACK itself has told
+    jack_fake.streams[0].running = False  # before JACK itself reports it
     with pytest.raises(DeviceError, match="JACK server is gone"):
         stream.stop()
     assert stream.close() is False
@@ -999,7 +1002,7 @@ def test_jack_is_asked_again_where_there_was_no_thread_to_ask_it(
     copy = host._copy
     assert copy is not None
     with monkeypatch.context() as patch:
-        patch.setattr(pahost, "Worker", refused)
+        patch.setattr(portaudio_host, "Worker", refused)
         assert not host.await_jack(copy)
     assert not copy.lost
     jack_fake.thaw.set()
@@ -1126,7 +1129,7 @@ def test_where_there_can_be_no_copy_the_error_says_what_to_try(
         copy_of(None)
     original = paths.native_library()
     assert original is not None
-    monkeypatch.setattr(pacopy, "file_of", lambda library: tmp_path / "gone")
+    monkeypatch.setattr(second_copy, "file_of", lambda library: tmp_path / "gone")
     with pytest.raises(DeviceError, match="cannot be loaded a second time"):
         copy_of(original)
 
@@ -1217,7 +1220,7 @@ def test_no_thread_starts_while_the_interpreter_ends(
     stream, hung = opened(host), opened(host)
     fake.hangs = "close"
     assert hung.close() is False  # its worker is lost
-    monkeypatch.setattr(pahost, "Worker", refused)
+    monkeypatch.setattr(portaudio_host, "Worker", refused)
     with pytest.raises(DeviceError, match="interpreter shutdown"):
         stream.start()
     assert stream.close() is False
@@ -1290,7 +1293,7 @@ PRELUDE = """
 import atexit, ctypes, json, os, sys, time
 from audiostream.device import portaudio
 from audiostream.device.base import Callback, Request
-from audiostream.device.pahost import HOST
+from audiostream.device.portaudio.host import HOST
 from tests.device.test_portaudio import tape
 
 def note(**what):
@@ -1683,6 +1686,6 @@ def test_leaving_the_interpreter_is_clean(
 
 
 def test_the_host_of_the_process_is_idle_until_used() -> None:
-    assert isinstance(pahost.HOST, PortAudioHost)
-    assert pahost.HOST.limit == 2.0
-    assert pahost.HOST.start_limit == 10.0
+    assert isinstance(portaudio_host.HOST, PortAudioHost)
+    assert portaudio_host.HOST.limit == 2.0
+    assert portaudio_host.HOST.start_limit == 10.0

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from audiostream.device.quiet import audible
+from audiostream.device.portaudio.stderr_filter import audible
 from tests.servers import JackServer, Program, PulseServer, Server
 
 ROUNDS = int(os.environ.get("AUDIOSTREAM_ROUNDS", "2"))
 
-# Does what it is told on its stdin, and answers on its stdout.
+# Carries out the commands on its stdin, and answers on its stdout.
 SOURCE = """
 import gc, json, os, sys, time, warnings
 from audiostream import AudioSample, get_output
@@ -94,7 +94,7 @@ Says = Callable[[str], Any]
 
 
 class Player:
-    """A program that plays to a device of a server, and does what it is told."""
+    """A program that plays to a device of a server, and carries out commands."""
 
     def __init__(self, server: Server, name: str, limit: float = 60.0) -> None:
         self.program = Program(SOURCE, server.environment, name, limit=limit * ROUNDS)

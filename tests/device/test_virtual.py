@@ -831,7 +831,7 @@ def test_a_loopback_has_so_many_inputs_and_no_more(
 def test_a_name_is_free_again_once_everything_on_it_is_closed(
     speaker: Speaker, microphone: Microphone
 ) -> None:
-    for rate in (48000, 96000):  # whoever is first says what it runs at
+    for rate in (48000, 96000):  # the first one decides the rate
         output = speaker("loopback:again", rate=rate)
         input = microphone("loopback:again", rate=16000)
         assert (output.device_rate, input.device_rate) == (rate, rate)

@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 
 from audiostream.libpd import Patch
-from audiostream.libpd.carriers import Carriers
-from tests.libpd.support import PATCHES, carriers, here
+from audiostream.libpd.backends import Backends
+from tests.libpd.support import PATCHES, backends, here
 
 Open = Callable[..., Patch]
 
 
 @pytest.fixture(scope="session", params=here())
-def _kind(request: pytest.FixtureRequest) -> tuple[Carriers, str, types.ModuleType | None]:
-    return carriers(request.param)
+def _kind(request: pytest.FixtureRequest) -> tuple[Backends, str, types.ModuleType | None]:
+    return backends(request.param)
 
 
 @pytest.fixture
 def libpd(
-    _kind: tuple[Carriers, str, types.ModuleType | None], monkeypatch: pytest.MonkeyPatch
+    _kind: tuple[Backends, str, types.ModuleType | None], monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """The name of a carrier that patches are played on."""
+    """The name of a backend that patches are played on."""
     found, name, module = _kind
-    monkeypatch.setattr("audiostream.libpd.patch.CARRIERS", found)
+    monkeypatch.setattr("audiostream.libpd.patch.BACKENDS", found)
     if module is not None:
         monkeypatch.setitem(sys.modules, "pylibpd", module)
     return name

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from audiostream.libpd.carriers import Carriers
+from audiostream.libpd.backends import Backends
 from audiostream.libpd.library import Missing, cypd_library, system_library
 
-__all__ = ("KINDS", "PATCHES", "Unavailable", "carriers", "frequency", "here")
+__all__ = ("KINDS", "PATCHES", "Unavailable", "backends", "frequency", "here")
 
 PATCHES = Path(__file__).parent / "patches"
 
@@ -32,8 +32,8 @@ class Unavailable(Exception):
     """This kind of libpd is not on this machine; says why."""
 
 
-def carriers(kind: str) -> tuple[Carriers, str, types.ModuleType | None]:
-    """Return what finds the carrier, its name, and its module.
+def backends(kind: str) -> tuple[Backends, str, types.ModuleType | None]:
+    """Return what finds the backend, its name, and its module.
 
     Raises
     ------
@@ -42,13 +42,13 @@ def carriers(kind: str) -> tuple[Carriers, str, types.ModuleType | None]:
     """
     try:
         if kind == "stand-in":
-            return Carriers(), "pylibpd", importlib.import_module("tests.libpd.stand_in")
+            return Backends(), "pylibpd", importlib.import_module("tests.libpd.stand_in")
         if kind == "pylibpd":
-            return Carriers(), "pylibpd", _pylibpd()
+            return Backends(), "pylibpd", _pylibpd()
         if kind == "cypd":
             cypd_library()
-            return Carriers(), "cypd", None
-        return Carriers(), os.environ.get(SYSTEM) or str(system_library()), None
+            return Backends(), "cypd", None
+        return Backends(), os.environ.get(SYSTEM) or str(system_library()), None
     except Missing as error:
         raise Unavailable(f"{error} ({SYSTEM} may name a system libpd)") from error
 
@@ -74,9 +74,9 @@ def here() -> list[str]:
     found = []
     for kind in KINDS:
         try:
-            carriers(kind)
+            backends(kind)
         except Unavailable:
-            continue  # test_carriers.py skips one test for it, with the reason
+            continue  # test_backends.py skips one test for it, with the reason
         found.append(kind)
     return found
 

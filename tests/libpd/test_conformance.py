@@ -474,7 +474,7 @@ def test_missing_objects_are_an_error_if_strict(open_patch: Open) -> None:
         warnings.simplefilter("error")
         with pytest.raises(PatchWarning):
             open_patch("missing")
-        open_patch("beside", strict=True)  # whatever was refused is gone
+        open_patch("beside", strict=True)  # all that was refused is gone
 
 
 def test_no_dac_is_a_warning(open_patch: Open) -> None:

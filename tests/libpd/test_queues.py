@@ -9,7 +9,7 @@ import pytest
 
 from audiostream.errors import FormatError
 from audiostream.libpd import Queue
-from audiostream.libpd.inbox import LINE, PRINTS, Inbox
+from audiostream.libpd.message_router import LINE, PRINTS, MessageRouter
 from audiostream.libpd.patchfile import missing_objects
 
 
@@ -74,43 +74,43 @@ def test_every_item_is_taken_once_by_two_threads() -> None:
 
 
 def test_lines_are_joined_from_fragments() -> None:
-    inbox = Inbox()
+    router = MessageRouter()
     for text in ("a", "b\nc", "", "d\n\ne"):
-        inbox.print(text)
-    assert inbox.prints.drain() == ["ab", "cd", ""]
-    inbox.print("x" * LINE)
-    assert inbox.prints.drain() == ["e" + "x" * LINE]
+        router.print(text)
+    assert router.prints.drain() == ["ab", "cd", ""]
+    router.print("x" * LINE)
+    assert router.prints.drain() == ["e" + "x" * LINE]
 
 
 def test_prints_are_bounded() -> None:
-    inbox = Inbox()
+    router = MessageRouter()
     for number in range(PRINTS + 5):
-        inbox.print(f"{number}\n")
-    assert len(inbox.prints) == PRINTS
-    assert inbox.prints.dropped == 5
+        router.print(f"{number}\n")
+    assert len(router.prints) == PRINTS
+    assert router.prints.dropped == 5
 
 
 def test_errors_are_logged_as_warnings(caplog: pytest.LogCaptureFixture) -> None:
-    inbox = Inbox()
-    inbox.print("error: something\nfine\n")
-    inbox.tell()
-    inbox.tell()
+    router = MessageRouter()
+    router.print("error: something\nfine\n")
+    router.notify()
+    router.notify()
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "error: something")
     ]
 
 
 def test_news_are_told_once() -> None:
-    inbox = Inbox()
+    router = MessageRouter()
     told: list[int] = []
     queue: Queue[object] = Queue(8, notify=lambda: told.append(len(queue)))
-    assert inbox.subscribe(queue, "r")  # type: ignore[arg-type]
-    assert not inbox.subscribe(Queue(8), "r")
-    inbox.message("r", "float", (1.0,))
-    inbox.message("r", "float", (2.0,))
-    inbox.message("other", "float", (2.0,))
-    inbox.tell()
-    inbox.tell()
+    assert router.subscribe(queue, "r")  # type: ignore[arg-type]
+    assert not router.subscribe(Queue(8), "r")
+    router.message("r", "float", (1.0,))
+    router.message("r", "float", (2.0,))
+    router.message("other", "float", (2.0,))
+    router.notify()
+    router.notify()
     assert told == [2]
 
 

@@ -25,9 +25,9 @@ GROWTH = 24 << 20
 
 
 def prepare(kind: str) -> str:
-    """Have patches played on that kind of libpd, quietly; return the carrier's name."""
-    carriers, name, module = support.carriers(kind)
-    patch.CARRIERS = carriers  # type: ignore[attr-defined]
+    """Have patches played on that kind of libpd, quietly; return the backend's name."""
+    backends, name, module = support.backends(kind)
+    patch.BACKENDS = backends  # type: ignore[attr-defined]
     if module is not None:
         sys.modules["pylibpd"] = module
     warnings.simplefilter("ignore")

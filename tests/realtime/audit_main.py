@@ -219,7 +219,7 @@ def offences(audit: Audit) -> dict[str, dict[str, int]]:
     """Callbacks that do wrong, ten calls each: what the counters say."""
     from numba import cfunc, types
 
-    from audiostream.device.callback_path import ARGUMENTS
+    from audiostream.device.portaudio.callback_path import ARGUMENTS
 
     word, long = types.int64, types.uint64
     signature = types.int32(word, word, long, word, long, word)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.device.callback_path import CallCompiled
+from audiostream.device.portaudio.callback_path import CallCompiled
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, records
 from audiostream.engine.meter import Meter

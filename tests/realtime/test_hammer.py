@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from numba import types
 
-from audiostream.device.callback_path import ARGUMENTS
+from audiostream.device.portaudio.callback_path import ARGUMENTS
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.kernels import compile_kernels, kernels
 from audiostream.realtime.compile.kernels import load as load_code

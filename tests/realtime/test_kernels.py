@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from audiostream.device.callback_path import CallCompiled
+from audiostream.device.portaudio.callback_path import CallCompiled
 from audiostream.engine.memory import records
 from audiostream.realtime import callback, shared, virtual_clock, wakeup
 from audiostream.realtime import input as captures

@@ -17,7 +17,7 @@ import pytest
 
 from audiostream import AudioOutput
 from audiostream.errors import FormatError, PatchClosedError, PatchError, PatchWarning
-from audiostream.libpd.carriers import Carriers
+from audiostream.libpd.backends import Backends
 from audiostream.sources.puredata import PatchSource
 from audiostream.sources.thread import ThreadSource
 from audiostream.testing import ManualDevice
@@ -286,7 +286,7 @@ def test_pylibpds_own_functions_steer_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module = importlib.import_module("tests.libpd.stand_in")
-    monkeypatch.setattr("audiostream.libpd.patch.CARRIERS", Carriers())
+    monkeypatch.setattr("audiostream.libpd.patch.BACKENDS", Backends())
     monkeypatch.setitem(sys.modules, "pylibpd", module)
     stream = output(rate=48000, channels=1)
     source = open_patch(stream, "sine", carrier=None)

@@ -10,22 +10,22 @@ from pathlib import Path
 from audiostream.checks import check_path
 from audiostream.errors import NoLibpdError
 from audiostream.forks import LOCKS
-from audiostream.libpd.binding import BindingCarrier
+from audiostream.libpd.binding import BindingBackend
 from audiostream.libpd.library import Missing, cypd_library, system_library
-from audiostream.libpd.native import NativeCarrier
+from audiostream.libpd.native import NativeBackend
 from audiostream.libpd.protocol import Carrier
 
-__all__ = ("CARRIERS", "NAMES", "VARIABLE", "Carriers")
+__all__ = ("BACKENDS", "NAMES", "VARIABLE", "Backends")
 
 NAMES = ("pylibpd", "system", "cypd")
-"""The carriers, in the order in which they are tried."""
+"""The backends, in the order in which they are tried."""
 
 VARIABLE = "AUDIOSTREAM_LIBPD"
-"""Names a carrier, or the path of a shared library, where the caller names none."""
+"""Names a backend, or the path of a shared library, where the caller names none."""
 
 
-class Carriers:
-    """Finds carriers, and keeps them: their engines are never unloaded."""
+class Backends:
+    """Finds backends, and keeps them: their engines are never unloaded."""
 
     def __init__(self) -> None:
         self._found: dict[str, Carrier] = {}
@@ -33,13 +33,13 @@ class Carriers:
         LOCKS.add(self, _lock=threading.Lock)
 
     def choose(self, name: str | None = None) -> Carrier:
-        """Return the carrier of that name, or the first one that is there.
+        """Return the backend of that name, or the first one that is there.
 
         Parameters
         ----------
         name : str, optional
             One of :data:`NAMES`, or the path of a shared library that is libpd.  None
-            takes what ``AUDIOSTREAM_LIBPD`` says, and without that tries them all.
+            takes the one that ``AUDIOSTREAM_LIBPD`` names, and without that tries them all.
 
         Raises
         ------
@@ -85,9 +85,9 @@ def _make(name: str) -> Carrier:
             f"{name!r} is no way to get at libpd; {VARIABLE} and carrier= take "
             f"{', '.join(NAMES)} or the path of a shared library"
         )
-    carrier = NativeCarrier(name, library)
-    carrier.release(carrier.acquire())  # now it is known to work
-    return carrier
+    backend = NativeBackend(name, library)
+    backend.release(backend.acquire())  # now it is known to work
+    return backend
 
 
 def _binding() -> Carrier:
@@ -97,8 +97,8 @@ def _binding() -> Carrier:
         raise Missing(f"the module cannot be imported: {error}") from error
     if not hasattr(module, "libpd_process_float"):
         raise Missing("the module is not libpd's Python binding, it has no libpd_process_float")
-    return BindingCarrier(module)
+    return BindingBackend(module)
 
 
-CARRIERS = Carriers()
+BACKENDS = Backends()
 """The one of this process, as the libraries loaded in it are."""

@@ -55,7 +55,7 @@ class View:
     end : int
         Where the file's content ends, as it is seen.
     size : int
-        Of the whole, as it is told; more than `end` if that is to be read until it ends.
+        Of the whole, as libsndfile sees it; more than `end` if the file is read until it ends.
     patches : list of (int, bytes)
         What stands at a place as it is seen, instead of the file's.
     frames : int or None

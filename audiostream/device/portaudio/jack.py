@@ -1,8 +1,8 @@
 """Whether JACK's server is there, asked of JACK itself; on the host's worker thread.
 
-PortAudio aborts the process where a call into JACK fails: it asserts that none does.  So it is
-left alone once the server that it is connected to has ended, also when another server runs
-by then.  And it is asked for nothing that may fail unless the server has just answered.
+PortAudio aborts the process if a call into JACK fails: it asserts that none does.  So once the
+server that it is connected to has ended, PortAudio is called no more, even if another server
+runs by then.  And a call that may fail is made only if the server has just answered.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Jack:
         client: int | None = self._open(_NAME, NO_START_SERVER, ctypes.byref(status))
         return client
 
-    def tell(self, client: int, word: ctypes.c_int64) -> None:
+    def note_end(self, client: int, word: ctypes.c_int64) -> None:
         """Have JACK write a number other than 0 to `word` when the client's server ends."""
         # JACK calls a function with one pointer: C's time() stores the time there, and
         # enters no interpreter, which may have ended by then.
@@ -70,7 +70,7 @@ class Jack:
 
 
 class Witness:
-    """A client that does nothing but learn that its server has ended.
+    """A client that only notices when its server ends.
 
     It must live until it is closed: JACK's thread writes to its memory.
     """
@@ -79,7 +79,7 @@ class Witness:
         self._jack = jack
         self._client = client
         self._word = ctypes.c_int64()
-        jack.tell(client, self._word)
+        jack.note_end(client, self._word)
 
     @property
     def gone(self) -> bool:

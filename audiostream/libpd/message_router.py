@@ -1,4 +1,7 @@
-"""Sorts what a patch says into queues; filled inside libpd, told of in the caller's thread."""
+"""Routes what a patch sends into queues.
+
+The queues are filled inside libpd; their readers are notified in the caller's thread.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,19 @@ from typing import Any
 from audiostream.libpd.protocol import Atom, Message, Midi
 from audiostream.libpd.queues import Queue
 
-__all__ = ("LOGGER", "PRINTS", "Inbox")
+__all__ = ("LOGGER", "PRINTS", "MessageRouter")
 
 PRINTS = 1000
 """Printed lines that are kept."""
 
 LINE = 4096
-"""Characters after which a line is taken for ended, so that a fragment cannot grow."""
+"""Characters after which a line counts as complete, so that a fragment cannot grow for ever."""
 
 LOGGER = "audiostream.puredata"
 """The logger of what patches print: errors as warnings, the rest as information."""
 
 
-class Inbox:
+class MessageRouter:
     """One patch's queues; the :class:`~audiostream.libpd.protocol.Sink` of its engine.
 
     Subscriptions change under the engine's lock only, so never while a hook runs.
@@ -38,7 +41,7 @@ class Inbox:
     # ------------------------------------------------------------------ inside libpd
 
     def print(self, text: str) -> None:
-        """Take a fragment; lines are told of when their newline is there."""
+        """Take a fragment; a line is complete when its newline is there."""
         *lines, self._line = (self._line + text).split("\n")
         if len(self._line) > LINE:
             lines.append(self._line)
@@ -87,7 +90,7 @@ class Inbox:
         self._midi.remove(queue)
 
     def finish(self) -> None:
-        """Mark every queue as closed, and have all of them told."""
+        """Mark every queue as closed; the next :meth:`notify` notifies all of them."""
         queues: list[Queue[Any]] = [self.prints, *self._midi]
         for receivers in self._messages.values():
             queues += receivers
@@ -98,13 +101,13 @@ class Inbox:
 
     # ------------------------------------------------------------------ without a lock
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Log what was printed, and notify the owners of queues that have news."""
         while self._log:
             try:
                 line = self._log.popleft()
             except IndexError:
-                return  # another thread tells it
+                return  # another thread has taken it
             is_error = line.startswith("error:")
             logging.getLogger(LOGGER).log(logging.WARNING if is_error else logging.INFO, line)
         while self._news:
@@ -116,5 +119,5 @@ class Inbox:
                 try:
                     notify()
                 except Exception:
-                    # The caller's sound or message has nothing to do with it.
+                    # It must not end the caller's call, which has nothing to do with it.
                     logging.getLogger(LOGGER).exception("notify of a patch's queue raised")

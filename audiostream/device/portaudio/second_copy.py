@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from audiostream.device.pastream import status_error
+from audiostream.device.portaudio.raw_streams import status_error
 from audiostream.errors import DeviceError
 
 __all__ = ("Calls", "copy_of")

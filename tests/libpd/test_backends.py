@@ -14,65 +14,65 @@ import pytest
 
 from audiostream.errors import NoLibpdError, PatchError, PatchWarning
 from audiostream.libpd import Patch, library
-from audiostream.libpd.carriers import NAMES, VARIABLE, Carriers
+from audiostream.libpd.backends import NAMES, VARIABLE, Backends
 from audiostream.libpd.library import Missing, copy_of, cypd_library, system_library
-from audiostream.libpd.native import NativeCarrier
+from audiostream.libpd.native import NativeBackend
 from tests.libpd import support
 from tests.libpd.support import KINDS, PATCHES, Unavailable
 
 
 @pytest.fixture
-def alone(monkeypatch: pytest.MonkeyPatch) -> Carriers:
-    """Carriers on a machine that has none, as far as they are told."""
+def alone(monkeypatch: pytest.MonkeyPatch) -> Backends:
+    """Backends on a machine that seems to have none."""
 
     def none() -> Path:
         raise Missing("not on this machine")
 
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setitem(sys.modules, "pylibpd", None)
-    monkeypatch.setattr("audiostream.libpd.carriers.system_library", none)
-    monkeypatch.setattr("audiostream.libpd.carriers.cypd_library", none)
-    carriers = Carriers()
-    monkeypatch.setattr("audiostream.libpd.patch.CARRIERS", carriers)
-    return carriers
+    monkeypatch.setattr("audiostream.libpd.backends.system_library", none)
+    monkeypatch.setattr("audiostream.libpd.backends.cypd_library", none)
+    backends = Backends()
+    monkeypatch.setattr("audiostream.libpd.patch.BACKENDS", backends)
+    return backends
 
 
 def found(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(f"audiostream.libpd.carriers.{name}_library", cypd_library)
+    monkeypatch.setattr(f"audiostream.libpd.backends.{name}_library", cypd_library)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_conformance_suite_runs_on(kind: str) -> None:
     try:
-        carriers, name, _ = support.carriers(kind)
+        backends, name, _ = support.backends(kind)
     except Unavailable as error:
         pytest.skip(str(error))
-    assert isinstance(carriers, Carriers)
+    assert isinstance(backends, Backends)
     assert name == kind or kind in ("system", "stand-in")
 
 
-def test_without_any_libpd_the_command_is_named(alone: Carriers) -> None:
+def test_without_any_libpd_the_command_is_named(alone: Backends) -> None:
     with pytest.raises(NoLibpdError) as error:
         Patch(PATCHES / "sine.pd")
     for words in ('pip install "audiostream[puredata]"', "apt install libpd0", *NAMES):
         assert words in str(error.value)
 
 
-def test_the_order(alone: Carriers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order(alone: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     found(monkeypatch, "cypd")
-    assert Carriers().choose().name == "cypd"
+    assert Backends().choose().name == "cypd"
     found(monkeypatch, "system")
-    assert Carriers().choose().name == "system"
+    assert Backends().choose().name == "system"
     module = importlib_stand_in()
     monkeypatch.setitem(sys.modules, "pylibpd", module)
-    assert Carriers().choose().name == "pylibpd"
+    assert Backends().choose().name == "pylibpd"
 
 
 def importlib_stand_in() -> types.ModuleType:
     return __import__("tests.libpd.stand_in", fromlist=["stand_in"])
 
 
-def test_chosen_by_hand(alone: Carriers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chosen_by_hand(alone: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     found(monkeypatch, "cypd")
     found(monkeypatch, "system")
     assert alone.choose("cypd").name == "cypd"
@@ -94,20 +94,20 @@ def test_chosen_by_hand(alone: Carriers, monkeypatch: pytest.MonkeyPatch) -> Non
         ("puredata", "is no way to get at libpd"),
     ],
 )
-def test_what_was_named_is_not_there(alone: Carriers, name: str, says: str) -> None:
+def test_what_was_named_is_not_there(alone: Backends, name: str, says: str) -> None:
     with pytest.raises(NoLibpdError, match=says):
         alone.choose(name)
 
 
 def test_a_module_that_only_has_the_name(
-    alone: Carriers, monkeypatch: pytest.MonkeyPatch
+    alone: Backends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pylibpd", types.ModuleType("pylibpd"))
     with pytest.raises(NoLibpdError, match="not libpd's Python binding"):
         alone.choose("pylibpd")
 
 
-def test_libraries_that_are_not_libpd(alone: Carriers, tmp_path: Path) -> None:
+def test_libraries_that_are_not_libpd(alone: Backends, tmp_path: Path) -> None:
     text = tmp_path / "libpd.so"
     text.write_text("not a library", encoding="ascii")
     with pytest.raises(NoLibpdError, match="cannot be loaded"):
@@ -117,7 +117,7 @@ def test_libraries_that_are_not_libpd(alone: Carriers, tmp_path: Path) -> None:
         alone.choose(str(other))
 
 
-def test_a_library_that_is_too_old(alone: Carriers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_library_that_is_too_old(alone: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         sys.modules["audiostream.libpd.native"].__dict__["_FUNCTIONS"], "newer", (None, ())
     )
@@ -126,15 +126,15 @@ def test_a_library_that_is_too_old(alone: Carriers, monkeypatch: pytest.MonkeyPa
 
 
 def test_no_room_for_a_copy(
-    alone: Carriers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    alone: Backends, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    carrier = alone.choose(str(cypd_library()))
-    first = carrier.acquire()
+    backend = alone.choose(str(cypd_library()))
+    first = backend.acquire()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(PatchError, match="TMPDIR"):
-        carrier.acquire()
-    carrier.release(first)
-    assert carrier.acquire() is first
+        backend.acquire()
+    backend.release(first)
+    assert backend.acquire() is first
 
 
 def test_copies_are_libpds_of_their_own_and_leave_no_file(
@@ -154,14 +154,14 @@ def test_copies_are_libpds_of_their_own_and_leave_no_file(
 
 
 def test_engines_are_used_again() -> None:
-    carrier = NativeCarrier("cypd", cypd_library())
-    engine = carrier.acquire()
-    carrier.release(engine)
-    assert carrier.acquire() is engine
+    backend = NativeBackend("cypd", cypd_library())
+    engine = backend.acquire()
+    backend.release(engine)
+    assert backend.acquire() is engine
     ended = []
-    carrier.abandon(lambda: ended.append(1))
+    backend.abandon(lambda: ended.append(1))
     assert not ended
-    assert carrier.acquire() is not engine
+    assert backend.acquire() is not engine
     assert ended == [1]
 
 
@@ -171,7 +171,7 @@ def test_a_build_for_several_instances_is_refused(monkeypatch: pytest.MonkeyPatc
         lambda engine, name, *arguments: 1 if name == "new_instance" else 0,
     )
     with pytest.raises(NoLibpdError, match="PDINSTANCE"):
-        NativeCarrier("cypd", cypd_library()).acquire()
+        NativeBackend("cypd", cypd_library()).acquire()
 
 
 # ------------------------------------------------------------------- finding the libraries
@@ -221,16 +221,16 @@ def test_the_systems_library_by_its_name(monkeypatch: pytest.MonkeyPatch) -> Non
 def _module() -> types.ModuleType:
     """pylibpd where it is here, else its stand-in; looked for before the tests hide it."""
     try:
-        module = support.carriers("pylibpd")[2]
+        module = support.backends("pylibpd")[2]
     except Unavailable:
-        module = support.carriers("stand-in")[2]
+        module = support.backends("stand-in")[2]
     assert module is not None
     return module
 
 
 @pytest.fixture
 def pylibpd(
-    _module: types.ModuleType, alone: Carriers, monkeypatch: pytest.MonkeyPatch
+    _module: types.ModuleType, alone: Backends, monkeypatch: pytest.MonkeyPatch
 ) -> types.ModuleType:
     monkeypatch.setitem(sys.modules, "pylibpd", _module)
     return _module

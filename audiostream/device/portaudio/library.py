@@ -13,11 +13,20 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from audiostream.device.base import Callback, Direction, Parameters
-from audiostream.device.callback_path import load_pyaudio, native_library, through_python
-from audiostream.device.pacopy import Calls, copy_of
-from audiostream.device.pajack import JACK, Jack, Witness
-from audiostream.device.pastream import NativeStream, PythonStream, RawStream, os_error
-from audiostream.device.quiet import silence
+from audiostream.device.portaudio.callback_path import (
+    load_pyaudio,
+    native_library,
+    through_python,
+)
+from audiostream.device.portaudio.jack import JACK, Jack, Witness
+from audiostream.device.portaudio.raw_streams import (
+    NativeStream,
+    PythonStream,
+    RawStream,
+    os_error,
+)
+from audiostream.device.portaudio.second_copy import Calls, copy_of
+from audiostream.device.portaudio.stderr_filter import silence
 
 Path = Literal["native", "python"]
 
@@ -123,12 +132,12 @@ class _Library(ABC):
         return self._witness is None or self._witness.gone
 
     def is_silent(self) -> bool:
-        """Return whether JACK's audio thread has ended, as far as the system tells."""
+        """Return whether JACK's audio thread has ended, as far as the system lists threads."""
         return bool(self._threads) and self._threads.isdisjoint(_threads())
 
     def answers(self) -> bool:
         """Return whether the JACK server that it is connected to answers now."""
-        # In this order: once another server answers, JACK has told that the old one ended.
+        # In this order: once another server answers, JACK has reported the end of the old one.
         return self._jack is None or (self._jack.answers() and not self.lost)
 
     def another(self) -> Library:
@@ -286,7 +295,7 @@ class CopiedLibrary(_Library):
 
 
 def _threads() -> set[str]:
-    """Return the ids of this process's threads; none where the system does not tell."""
+    """Return the ids of this process's threads; none where the system does not list them."""
     tasks = pathlib.Path("/proc/self/task")
     return {task.name for task in tasks.iterdir()} if tasks.is_dir() else set()
 

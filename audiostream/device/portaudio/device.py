@@ -1,9 +1,8 @@
-"""Hardware devices, by PortAudio; called on caller threads, the callback runs on PortAudio's.
+"""Hardware devices by name, and their streams; caller threads.  The callback is PortAudio's.
 
-PyAudio gives the list of devices and the lifetime (:mod:`audiostream.device.pahost`);
-a stream is opened around a compiled callback on the native or on the python path
-(:mod:`audiostream.device.pastream`).  Importing this module imports neither PyAudio
-nor numpy.
+PyAudio gives the list of devices and their lifetime (see host.py).  A stream is opened around a
+compiled callback, on the native or on the python path (see raw_streams.py).  Importing this
+module imports neither PyAudio nor numpy.
 """
 
 from __future__ import annotations
@@ -22,118 +21,25 @@ from audiostream.device.base import (
     Parameters,
     Request,
 )
-from audiostream.device.callback_path import callback_path
-from audiostream.device.pahost import HOST, Copy, PortAudioHost, TimeLimitError
-from audiostream.device.pajack import JACK
-from audiostream.device.palibrary import DeviceInfo, Devices
-from audiostream.device.pastream import RawStream, StatusError
-from audiostream.errors import DeviceError, NoDeviceError, StreamClosedError
+from audiostream.device.portaudio.callback_path import callback_path
+from audiostream.device.portaudio.host import HOST, Copy, PortAudioHost
+from audiostream.device.portaudio.jack import JACK
+from audiostream.device.portaudio.library import DeviceInfo
+from audiostream.device.portaudio.lookup import match
+from audiostream.device.portaudio.raw_streams import RawStream, StatusError
+from audiostream.device.portaudio.worker import TimeLimitError
+from audiostream.errors import DeviceError, StreamClosedError
 from audiostream.pcm import MAX_CHANNELS
 
-__all__ = ("PortAudioDevice", "find", "input_names", "output_names")
+__all__ = ("PortAudioDevice", "PortAudioStream", "choose_buffersize", "find")
 
 INVALID_CHANNELS = -9998
 INVALID_RATE = -9997
 INVALID_FORMAT = -9994
 
-RESERVED = ("default", "null")
-"""Names that mean something else to ``device=`` and ``source=``."""
-
 MAX_LATENCY = 10.0
 
 T = TypeVar("T")
-
-
-# ----------------------------------------------------------------------- names
-
-
-def unique_names(devices: Devices, direction: Direction) -> dict[str, DeviceInfo]:
-    """Return the devices usable in that direction by names that tell them apart.
-
-    A name that several devices have, or that is reserved, gets its host API in
-    brackets, and the index too where that is not enough: ``"default [ALSA]"``.
-    """
-    usable = [info for info in devices.infos if info.channels(direction) > 0]
-    plain = [info.name for info in usable]
-    longer = [f"{info.name} [{info.api}]" for info in usable]
-    names = {}
-    for info, name, long in zip(usable, plain, longer, strict=True):
-        if plain.count(name) == 1 and name not in RESERVED:
-            names[name] = info
-        elif longer.count(long) == 1 and long not in plain:
-            names[long] = info
-        else:
-            names[f"{info.name} [{info.api} {info.index}]"] = info
-    return names
-
-
-def match(devices: Devices, query: str | int, direction: Direction) -> DeviceInfo:
-    """Return the device that `query` means.
-
-    In this order: an index; ``"default"``, the system's default (or the first device,
-    where the system names none); a whole name; a string of digits as an index; part
-    of a name, whatever its case: the first device whose name begins with it, else
-    the first whose name contains it.
-
-    Raises
-    ------
-    NoDeviceError
-        If there is no such device, or none at all.
-    """
-    names = unique_names(devices, direction)
-    found = _matching(names, devices, query, direction) if names else None
-    if found is not None:
-        return found
-    there = ", ".join(repr(name) for name in names)
-    raise NoDeviceError(
-        f"there is no audio {direction} device"
-        + (f" {query!r}; there are: {there}. Try one of these," if names else " at all. Try")
-        + ' the virtual device "null", or set '
-        f"AUDIOSTREAM_{direction.upper()} to the device that stands for 'default'"
-    )
-
-
-def _matching(
-    names: dict[str, DeviceInfo], devices: Devices, query: str | int, direction: Direction
-) -> DeviceInfo | None:
-    by_index = {info.index: info for info in names.values()}
-    if isinstance(query, int):
-        return by_index.get(query)
-    if query == "default":
-        output = direction == "output"
-        index = devices.default_output if output else devices.default_input
-        return by_index.get(index, next(iter(names.values())))
-    if query in names:
-        return names[query]
-    for info in names.values():
-        if info.name == query:
-            return info
-    if query.isdecimal() and int(query) in by_index:
-        return by_index[int(query)]
-    part = query.casefold()
-    found = [name for name in names if part and part in name.casefold()]
-    first = next((name for name in found if name.casefold().startswith(part)), None)
-    return names[first or found[0]] if found else None
-
-
-def input_names(host: PortAudioHost = HOST) -> list[str]:
-    """Return the names of what can be recorded from; :func:`find` knows every one.
-
-    May block for the host's time limits.  Empty where there is no such device.
-
-    Raises
-    ------
-    DeviceError
-        If PortAudio cannot be started.
-    """
-    with host.using() as (_, devices):
-        return list(unique_names(devices, "input"))
-
-
-def output_names(host: PortAudioHost = HOST) -> list[str]:
-    """Return the names of what can be played to; see :func:`input_names`."""
-    with host.using() as (_, devices):
-        return list(unique_names(devices, "output"))
 
 
 def find(
@@ -151,9 +57,6 @@ def find(
     with host.using() as (_, devices):
         match(devices, name_or_index, direction)
     return PortAudioDevice(name_or_index, host)
-
-
-# ---------------------------------------------------------------------- device
 
 
 class PortAudioDevice(Device):

@@ -7,8 +7,8 @@ is left to itself, all that it or the audio thread may touch is kept until the c
 returns, if it ever does, and a new worker takes over.
 
 Nor is it trusted with JACK: it aborts the process where it calls a server that has ended
-(:mod:`audiostream.device.pajack`).  A copy of PortAudio that has lost its server is left
-alone for good, and another copy takes over.
+(see jack.py).  A copy of PortAudio that has lost its server is left alone for good, and another
+copy takes over.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from audiostream.device.palibrary import Devices, Library, PyAudioLibrary
-from audiostream.device.quiet import StderrFilter
+from audiostream.device.portaudio.library import Devices, Library, PyAudioLibrary
+from audiostream.device.portaudio.stderr_filter import StderrFilter
+from audiostream.device.portaudio.worker import Job, TimeLimitError, Worker
 from audiostream.errors import DeviceError
 
-__all__ = ("HOST", "Held", "PortAudioHost", "TimeLimitError")
+__all__ = ("HOST", "Copy", "Held", "PortAudioHost")
 
 T = TypeVar("T")
 
@@ -37,59 +37,8 @@ FRESH = 1.0
 opening after it start PortAudio once."""
 
 
-class TimeLimitError(DeviceError):
-    """A call into PortAudio did not come back in time and was abandoned."""
-
-
 def _nothing() -> None:
     """Nothing to do."""
-
-
-# ------------------------------------------------------------------- the worker
-
-
-class Job(Generic[T]):
-    """One call for the worker: its result or error is there once `done` is set."""
-
-    def __init__(self, function: Callable[[], T]) -> None:
-        self._function = function
-        self._result: list[T] = []
-        self._error: BaseException | None = None
-        self.done = threading.Event()
-
-    def run(self) -> None:
-        try:
-            self._result.append(self._function())
-        except BaseException as error:
-            self._error = error
-        self.done.set()
-
-    def result(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._result[0]
-
-
-class Worker:
-    """One daemon thread that runs jobs in order until it is told to end."""
-
-    def __init__(self) -> None:
-        self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
-        threading.Thread(target=self._run, name="audiostream-portaudio", daemon=True).start()
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job.run()
-
-    def submit(self, job: Job[Any]) -> None:
-        self._jobs.put(job)
-
-    def end(self) -> None:
-        """End the thread after what it is doing now, if that ever returns."""
-        self._jobs.put(None)
-
-
-# --------------------------------------------------------------------- the host
 
 
 class Copy:
@@ -137,7 +86,7 @@ class PortAudioHost:
     """The process's one PortAudio: initialisation, the worker, and what must be kept.
 
     Nothing is imported or started before the first use.  With no stream open,
-    PortAudio is started anew for each list of devices, since it reads the list only
+    PortAudio is started again for each list of devices, since it reads the list only
     then.  While a stream is abandoned it is not ended: that would hang too.
 
     Parameters
@@ -416,7 +365,7 @@ class PortAudioHost:
             copy = self._copy
             if copy is None or not copy.running or copy.stuck:
                 return
-            with contextlib.suppress(DeviceError):  # nobody is left to tell
+            with contextlib.suppress(DeviceError):  # the process ends
                 self.ask_jack(copy, limit)
                 for stream in tuple(copy.streams.values()):
                     stream.detach()

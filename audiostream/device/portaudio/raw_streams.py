@@ -1,4 +1,4 @@
-"""The two ways to open a PortAudio stream around a compiled callback, behind one face.
+"""The two ways to open a PortAudio stream around a compiled callback, with one interface.
 
 :class:`NativeStream` hands PortAudio the callback's address; :class:`PythonStream`
 lets PyAudio call a small Python function that calls it.  Opening, starting, stopping
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from audiostream.device.base import Callback, Direction, Parameters
-from audiostream.device.callback_path import ARGUMENTS, report_unraisable
+from audiostream.device.portaudio.callback_path import ARGUMENTS, report_unraisable
 from audiostream.errors import DeviceError
 
 __all__ = (
@@ -27,7 +27,7 @@ __all__ = (
 )
 
 _SAMPLE_FORMATS = {8: 0x10, 16: 0x08, 32: 0x01}  # paInt8, paInt16, paFloat32
-_HOST_ERROR = -9999  # paUnanticipatedHostError: the sound system's own text tells more
+_HOST_ERROR = -9999  # paUnanticipatedHostError: the sound system has a text of its own
 
 
 class StatusError(DeviceError):

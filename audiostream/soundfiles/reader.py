@@ -13,25 +13,26 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from audiostream.checks import check_path, shown
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import MAX_CHANNELS, MAX_RATE
-from audiostream.soundheaders import VORBIS_ORDER, View, inspect
+from audiostream.soundfiles.file_objects import RawFile, SeenFile, can_seek, chunks_of
+from audiostream.soundfiles.headers import VORBIS_ORDER, inspect
+from audiostream.soundfiles.surround import layout_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ("SoundFile", "downmix", "is_sound_file", "open_sound")
+__all__ = ("SoundFile", "is_sound_file", "open_sound")
 
 UNTOUCHED = {"float32": 0x7FC0A5C3, "int16": -0x5A3D}
-"""What stands in a block before it is read: bits that sound hardly has, of float32 a NaN."""
+"""The content of a block before it is read: bits that sound hardly has, of float32 a NaN."""
 
 PIECE = 1 << 16
-"""Samples that are read at a time: no header says what is allocated."""
+"""Values that are read at a time, so that no header decides how much memory is allocated."""
 
 log = logging.getLogger("audiostream")
 
@@ -105,7 +106,7 @@ class SoundFile:
     subtype : str
         soundfile's name of its encoding.
     layout : tuple of int, or None
-        The speaker of each channel, an index of :data:`SIDES`.  None: it is not known.
+        The speaker of each channel, an index of SIDES in surround.py.  None: it is not known.
     """
 
     def __init__(self, what: Any, base: Any) -> None:
@@ -137,9 +138,9 @@ class SoundFile:
             raw = self._own = open(what, "rb")  # noqa: PTH123, SIM115  # of bytes, too
         else:
             raw = what
-        if not _can_seek(raw):
-            raw = io.BytesIO(b"".join(_pieces(raw)))
-        self._raw = _Raw(raw)
+        if not can_seek(raw):
+            raw = io.BytesIO(b"".join(chunks_of(raw)))
+        self._raw = RawFile(raw)
         size = self._raw.measure()
         suffix = PurePath(self.name).suffix.lower()
         self._view = inspect(self._raw.at, size, suffix)
@@ -154,7 +155,7 @@ class SoundFile:
 
     def _begin(self) -> None:
         """Open it with libsndfile, at its first frame."""
-        seen = self._path or _Seen(self._raw, self._view)
+        seen = self._path or SeenFile(self._raw, self._view)
         try:
             self._file = _sequential(self._base)(seen)
         finally:
@@ -181,7 +182,7 @@ class SoundFile:
                 f"{MAX_CHANNELS}; its header may be damaged: write it again"
             )
         self.subtype = str(file.subtype)
-        self.layout = _layout_of(file)
+        self.layout = layout_of(file)
         self._order = VORBIS_ORDER.get(self.channels) if file.format == "OGG" else None
         # libsndfile takes PAF in pieces of 2,048 samples, whole frames or not.
         samples = 2048 if file.format == "PAF" else PIECE
@@ -234,7 +235,7 @@ class SoundFile:
         return pieces[0] if len(pieces) == 1 else self._joined(pieces)
 
     def read_all(self, dtype: str = "float32") -> tuple[np.ndarray, AudioException | None]:
-        """Read to the end, or to what is damaged, and then tell the error, too.
+        """Read to the end, or to the damage; return the error, too.
 
         Parameters
         ----------
@@ -358,9 +359,6 @@ class SoundFile:
         self.close()
 
 
-# --- file objects ------------------------------------------------------------------
-
-
 def _name_of(what: Any) -> str:
     """What messages call it; without what a terminal or a log could not take."""
     if isinstance(what, str | os.PathLike):
@@ -369,187 +367,3 @@ def _name_of(what: Any) -> str:
         return "the sound in these bytes"
     name = getattr(what, "name", None)
     return name if isinstance(name, str) else "the sound in this file object"
-
-
-def _can_seek(raw: Any) -> bool:
-    """True if a file object can be read at any place."""
-    try:
-        return bool(raw.seekable()) if hasattr(raw, "seekable") else raw.tell() is not None
-    except Exception:
-        return False
-
-
-def _pieces(raw: Any) -> Iterator[bytes]:
-    while piece := raw.read(PIECE):
-        yield piece
-
-
-class _Raw:
-    """A file object that is read at any place; for C code, which no exception can pass."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._size = 0
-        self._error: Exception | None = None
-
-    def measure(self) -> int:
-        """Bytes in all."""
-        self._file.seek(0, os.SEEK_END)
-        self._size = int(self._file.tell())
-        return self._size
-
-    def at(self, place: int, count: int) -> bytes:
-        """So many bytes from a place on, fewer at the end.
-
-        Raises
-        ------
-        FormatError
-            If they are no bytes.
-        """
-        if not 0 <= place < self._size:
-            return b""
-        self._file.seek(place)
-        pieces = []
-        while count > 0 and (piece := self._file.read(count)):
-            if not isinstance(piece, bytes):
-                raise FormatError(
-                    f"a file object must give bytes, not {type(piece).__name__}; open it with "
-                    '"rb"'
-                )
-            pieces.append(piece)
-            count -= len(piece)
-        return b"".join(pieces)
-
-    def safely_at(self, place: int, count: int) -> bytes:
-        """The same; nothing after an error, which :meth:`check` raises."""
-        try:
-            return self.at(place, count)
-        except Exception as error:
-            self._error = error
-            return b""
-
-    def check(self) -> None:
-        """Raise what reading has raised."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-
-class _Seen:
-    """A file as a :class:`View` has it, for soundfile."""
-
-    def __init__(self, raw: _Raw, view: View) -> None:
-        self._raw = raw
-        self._view = view
-        self._at = 0
-
-    def seek(self, place: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place."""
-        base = (0, self._at, self._view.size)[whence]
-        self._at = max(base + place, 0)
-        return self._at
-
-    def tell(self) -> int:
-        """The place that is read next."""
-        return self._at
-
-    def read(self, count: int) -> bytes:
-        """Bytes from there on; fewer at the end."""
-        view, at = self._view, self._at
-        lead = min(max(-view.shift - at, 0), count)  # of what stands before the file
-        room = max(min(count, view.end - at), lead)
-        data = bytearray(lead) + self._raw.safely_at(at + lead + view.shift, room - lead)
-        for place, patch in view.patches:
-            # Beyond the end a patch is read on its own.
-            first, last = max(place, at), min(place + len(patch), at + count)
-            if first < last and first - at <= len(data):
-                data[first - at : last - at] = patch[first - place : last - place]
-        self._at += len(data)
-        return bytes(data)
-
-
-# --- channels ----------------------------------------------------------------------
-
-HALF_POWER = 0.5**0.5
-"""-3 dB."""
-
-LEFT, RIGHT, BOTH, NONE = (1.0, 0.0), (0.0, 1.0), (HALF_POWER, HALF_POWER), (0.0, 0.0)
-REAR_LEFT, REAR_RIGHT, REAR = (HALF_POWER, 0.0), (0.0, HALF_POWER), (0.5, 0.5)
-
-SIDES = (
-    None,
-    BOTH,  # mono
-    LEFT,
-    RIGHT,
-    BOTH,  # centre
-    LEFT,  # front left
-    RIGHT,  # front right
-    BOTH,  # front centre
-    REAR,  # rear centre
-    REAR_LEFT,
-    REAR_RIGHT,
-    NONE,  # low frequencies
-    LEFT,  # front left of the centre
-    RIGHT,  # front right of the centre
-    REAR_LEFT,  # side left
-    REAR_RIGHT,  # side right
-    REAR,  # top centre
-    REAR_LEFT,  # top front left
-    REAR_RIGHT,  # top front right
-    REAR,  # top front centre
-    REAR_LEFT,  # top rear left
-    REAR_RIGHT,  # top rear right
-    REAR,  # top rear centre
-)
-"""A speaker's number in libsndfile -> how loud it is on the left and on the right."""
-
-LAYOUTS = {
-    3: (2, 3, 4),
-    4: (2, 3, 9, 10),
-    5: (2, 3, 4, 9, 10),
-    6: (2, 3, 4, 11, 9, 10),
-    7: (2, 3, 4, 11, 8, 14, 15),
-    8: (2, 3, 4, 11, 9, 10, 14, 15),
-}
-"""Channels -> their speakers, where the file does not tell; as in FLAC (RFC 9639, 9.1.3)."""
-
-CHANNEL_MAP = 0x1100
-"""libsndfile's SFC_GET_CHANNEL_MAP_INFO."""
-
-MAPPED = ("WAV", "WAVEX", "RF64", "W64", "CAF")
-"""Formats of which libsndfile tells the speakers; of AIFF it hands out freed memory."""
-
-
-def _layout_of(file: Any) -> tuple[int, ...] | None:
-    """The speaker of each channel of one of soundfile's files; None if it is not known."""
-    import soundfile
-
-    channels = int(file.channels)
-    if file.format in MAPPED:
-        with contextlib.suppress(AttributeError):  # they are soundfile's own affair
-            numbers = soundfile._ffi.new("int[]", channels)
-            if soundfile._snd.sf_command(file._file, CHANNEL_MAP, numbers, 4 * channels):
-                layout = tuple(numbers)
-                if all(0 < number < len(SIDES) for number in layout):
-                    return layout
-    return LAYOUTS.get(channels)
-
-
-def downmix(layout: tuple[int, ...] | None, channels: int) -> list[list[float]] | None:
-    """The matrix from three speakers or more to two channels or one, by ITU-R BS.775.
-
-    Centre and surrounds are at -3 dB, low frequencies are left out, and no row's sum exceeds 1.
-
-    Returns
-    -------
-    list of rows, or None
-        None: channels go where :func:`audiostream.realtime.shared.spread` puts them.
-    """
-    if layout is None or len(layout) < 3 or channels > 2:
-        return None
-    sides = [SIDES[speaker] or NONE for speaker in layout]
-    rows = [[side[row] for side in sides] for row in (0, 1)]
-    if channels == 1:
-        rows = [[HALF_POWER * (left + right) for left, right in zip(*rows, strict=True)]]
-    most = max(1.0, *(sum(row) for row in rows))
-    return [[factor / most for factor in row] for row in rows]

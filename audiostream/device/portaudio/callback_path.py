@@ -82,7 +82,7 @@ def _chosen() -> str:
 
 
 def python_forced() -> bool:
-    """Return whether the python path was chosen by hand; all that virtual devices heed.
+    """Return whether the python path was chosen by hand; virtual devices look at nothing else.
 
     Raises
     ------

@@ -1,0 +1,6 @@
+"""Sound files of every format that libsndfile reads; any thread."""
+
+from audiostream.soundfiles.reader import SoundFile, is_sound_file, open_sound
+from audiostream.soundfiles.surround import downmix
+
+__all__ = ("SoundFile", "downmix", "is_sound_file", "open_sound")
