@@ -445,8 +445,8 @@ def test_a_child_never_waits_for_what_a_thread_of_the_parent_held() -> None:
         lock
         for owner in (
             listener.engine, player.engine, speaker.engine, mic.engine, sample, sample._voice,
-            voice._voice, handle._shot, group.engine, sound, player._bells,
-            speaker.engine.own_bell(0), sys.modules["audiostream.compat.functions"].ONCE,
+            voice._voice, handle._shot, group.engine, sound, player._wakeups,
+            speaker.engine.own_wakeup(0), sys.modules["audiostream.compat.functions"].ONCE,
         )
         for name, lock in vars(owner).items()
         if type(lock).__name__ in ("lock", "RLock")

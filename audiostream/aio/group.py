@@ -87,11 +87,11 @@ class Group(Controlled):
         group = self.engine
         group.check()
         number = group.clear(fade)
-        bell = self._output._bells.here()
-        group.use_bell(bell.bell)
+        wakeup = self._output._wakeups.here()
+        group.use_wakeup(wakeup.wakeup)
         while not group.arm_cleared(number):
             group.output.check()
-            await bell.wait(group.slot)
+            await wakeup.wait(group.slot)
         group.output.check()
         await anyio.lowlevel.cancel_shielded_checkpoint()
 

@@ -20,10 +20,10 @@ import numpy as np
 
 from audiostream.aio.controls import Controlled
 from audiostream.aio.joint import Play
-from audiostream.aio.loopbell import LoopBell, running_loop
 from audiostream.aio.sources.file import file
 from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
+from audiostream.aio.wakeup import AsyncWakeup, running_loop
 from audiostream.checks import check_integer, check_number
 from audiostream.engine.intake import sliceable
 from audiostream.engine.output import FADE, warn_of_unheard
@@ -75,7 +75,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         self._is_owner = owner  # the voice is to leave with this object
         self._output = output
         self._voice = self._control = voice
-        self._bell: LoopBell | None = None
+        self._wakeup: AsyncWakeup | None = None
         self._writing = anyio.Lock(fast_acquire=True)
         self._pace = _Pace()
         self._queued = 0  # writes that wait, for room or for one another
@@ -322,7 +322,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     async def _write_rest(self, data: Any, taken: int, epoch: int) -> int:
         """Write what is left behind the first `taken` units, as room comes."""
         voice = self._voice
-        bell = self._here()
+        wakeup = self._here()
         if type(data) is bytes and len(data) > COPIED:
             data = memoryview(data)  # whose slices are no copies
         self._queued += 1
@@ -341,7 +341,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                     if count == len(piece):  # a long chunk is no long call
                         await anyio.lowlevel.checkpoint()
                     elif not voice.arm_room() and voice.epoch == epoch:
-                        await self._news(bell)
+                        await self._news(wakeup)
             except BaseException:
                 voice.may_be_cut = True
                 raise
@@ -358,33 +358,33 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
     async def _wait(self, arm: Callable[[], bool]) -> None:
         """Wait for news of the voice that `arm` asks for; raise if there can be none."""
-        bell = self._here()
+        wakeup = self._here()
         if arm():
             self._voice.check()
             await anyio.lowlevel.checkpoint()
         else:
-            await self._news(bell)
+            await self._news(wakeup)
 
-    async def _news(self, bell: LoopBell) -> None:
+    async def _news(self, wakeup: AsyncWakeup) -> None:
         """Wait for news that were asked for; raise if there can be none any more."""
         self._voice.check()
-        await bell.wait(self._voice.slot)
+        await wakeup.wait(self._voice.slot)
         self._voice.check()
 
-    def _here(self) -> LoopBell:
-        bell = self._bell
-        if bell is not None and bell.loop is running_loop():
-            return bell
-        here = self._output._bells.here()
-        if bell is None:
-            self._bell = bell = here
-            self._voice.use_bell(bell.bell)
-        elif bell is not here:
+    def _here(self) -> AsyncWakeup:
+        wakeup = self._wakeup
+        if wakeup is not None and wakeup.loop is running_loop():
+            return wakeup
+        here = self._output._wakeups.here()
+        if wakeup is None:
+            self._wakeup = wakeup = here
+            self._voice.use_wakeup(wakeup.wakeup)
+        elif wakeup is not here:
             raise AudioException(
                 "this sample belongs to another event loop, the first that waited on it; make "
                 "one with sample() in each loop, or use write_nowait()"
             )
-        return bell
+        return wakeup
 
     async def write_from(self, source: Any, *, ahead: int | None = None) -> int:
         """Play what a generator makes, as it is needed, until its end; then :meth:`end`.

@@ -110,11 +110,11 @@ class Playing:
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         if not self._shot.is_over():
-            bell = self._output._bells.here()
-            self._shot.use_bell(bell.bell)
+            wakeup = self._output._wakeups.here()
+            self._shot.use_wakeup(wakeup.wakeup)
             while not self._shot.arm_over():
                 self._output.engine.check_alive()
-                await bell.wait(self._shot.slot)
+                await wakeup.wait(self._shot.slot)
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return not self._shot.was_cut()
 

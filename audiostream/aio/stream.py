@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 import anyio.to_thread
 
-from audiostream.aio.loopbell import setter
 from audiostream.aio.sealed import Sealed
+from audiostream.aio.wakeup import setter
 from audiostream.checks import check_flag, check_number
 from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.meter import Level

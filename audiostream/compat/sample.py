@@ -129,16 +129,16 @@ class AudioSample:
 
     def _wait(self, voice: Voice, epoch: int, missing: int) -> None:
         """Sleep until there is room, or the voice has other news."""
-        bell = voice.own_bell()
-        if bell is None:
+        wakeup = voice.own_wakeup()
+        if wakeup is None:
             return  # removed meanwhile: the next look says so
         frames = max(missing // voice.format.frame_bytes, 1)
         if not voice.arm_read(voice.wants_room(frames)) and voice.epoch == epoch:
             poll = select.poll()
-            poll.register(bell.fd, select.POLLIN)
+            poll.register(wakeup.fd, select.POLLIN)
             while not poll.poll(1000 * PATIENCE):
                 voice.warn_unless_playing()
-        bell.hear()
+        wakeup.clear()
 
     def play(self) -> None:
         """Play what is on the ring, and what will be.  Idempotent."""

@@ -13,12 +13,12 @@ import numpy as np
 
 from audiostream.checks import check_integer, check_number, shown
 from audiostream.device.base import Device
-from audiostream.engine.bell import Bell
 from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
 from audiostream.engine.stream import Stream, until
+from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format
@@ -77,7 +77,7 @@ class Capture(Stream):
         self._scratch = np.zeros(0, np.uint8)
         self._scratch_address = 0
         self._resampler: Any = None
-        self.bell: Bell | None = None
+        self.wakeup: Wakeup | None = None
         self._is_metered = False
         self._has_warned = False
 
@@ -182,7 +182,7 @@ class Capture(Stream):
 
     def _warn_if_unread(self) -> None:
         """Say once that the queue overflows though it was never read, nor its meter."""
-        is_used = self._read or self._given or self.bell is not None or self._is_metered
+        is_used = self._read or self._given or self.wakeup is not None or self._is_metered
         is_over = not self.is_open or self.is_closed or self.is_excused or LIFETIME.leaving
         if is_used or is_over or self._has_warned or not self._excess(self._commit()):
             return
@@ -367,7 +367,7 @@ class Capture(Stream):
     # --- waiting, for those above ------------------------------------------------
 
     def arm(self, count: int) -> bool:
-        """Have the bell rung when `count` bytes can be taken; True: look now."""
+        """Signal the wake-up when `count` bytes can be taken; True: look now."""
         with self._reading:
             missing = -(-(count - len(self._rest)) // self._width)
             missing -= len(self._ready) // self.format.channels
@@ -380,9 +380,9 @@ class Capture(Stream):
             index = self._read + missing
             return bool(self.kernels.arm(wake, commit, index, armed)) or self.has_ended()
 
-    def set_bell(self, bell: Bell | None) -> None:
-        """The bell that the audio thread rings for the reader."""
-        self.bell = bell
+    def set_wakeup(self, wakeup: Wakeup | None) -> None:
+        """The wake-up that the audio thread signals for the reader."""
+        self.wakeup = wakeup
         if not self.is_closed:
-            index = -1 if bell is None else bell.index
+            index = -1 if wakeup is None else wakeup.index
             self.kernels.store_word(self.address_of("bell"), index)

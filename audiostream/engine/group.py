@@ -10,10 +10,10 @@ import contextlib
 from typing import Any
 
 from audiostream.checks import check_number
-from audiostream.engine.bell import Bell
 from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import AudioException, FormatError
 
 __all__ = ("Group",)
@@ -48,7 +48,7 @@ class Group(Controls):
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
         super().__init__(output)
         self.is_closed = False
-        self._bell: Bell | None = None
+        self._wakeup: Wakeup | None = None
         output.attach_group(self, gain)
         self._gain = gain
 
@@ -97,18 +97,18 @@ class Group(Controls):
         return self.output.is_closed or self.output.word_of(self.slot, "read") >= number
 
     def arm_cleared(self, number: int) -> bool:
-        """Have the bell rung when a clear is done; True if it is."""
+        """Signal the wake-up when a clear is done; True if it is."""
         if self.output.is_closed:
             return True
         wake, read = (self.address + VOICE_OFFSETS[name] for name in ("wake_read", "read"))
         armed = self.output.address_of("armed")
         return bool(self.output.kernels.arm(wake, read, number, armed))
 
-    def use_bell(self, bell: Bell) -> None:
-        """The bell that the audio thread rings for this group from now on."""
-        self._bell = bell
+    def use_wakeup(self, wakeup: Wakeup) -> None:
+        """The wake-up that the audio thread signals for this group from now on."""
+        self._wakeup = wakeup
         if not self.output.is_closed:
-            self.output.set_word_of(self.slot, "bell", bell.index)
+            self.output.set_word_of(self.slot, "bell", wakeup.index)
 
     # --- giving way --------------------------------------------------------------
 
@@ -184,5 +184,5 @@ class Group(Controls):
     def stream_closed(self) -> None:
         """The stream has closed."""
         self.is_closed = True
-        if self._bell is not None:
-            self._bell.ring_all()
+        if self._wakeup is not None:
+            self._wakeup.signal_all()

@@ -13,11 +13,11 @@ import numpy as np
 from audiostream.checks import check_integer, check_number
 from audiostream.device.base import Callback, Device
 from audiostream.device.callback_path import CallCompiled
-from audiostream.engine.bell import Bell
 from audiostream.engine.commands import Commands
 from audiostream.engine.memory import field_offsets, power_of_two, records, ring, zeros
 from audiostream.engine.meter import LOOKED_AT, Level, check_window, peak_of
-from audiostream.engine.stream import LONGEST, LOOP_BELLS, Stream, until
+from audiostream.engine.stream import LONGEST, LOOP_WAKEUPS, Stream, until
+from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
 from audiostream.realtime.memory.layout import (
@@ -155,8 +155,8 @@ class Output(Stream):
     def _entry(self) -> int:
         return self.kernels.render
 
-    def _bell_count(self) -> int:
-        return LOOP_BELLS + self.slots
+    def _wakeup_count(self) -> int:
+        return LOOP_WAKEUPS + self.slots
 
     def _allocate(self) -> None:
         super()._allocate()
@@ -179,11 +179,11 @@ class Output(Stream):
         record["voices"] = self._table.ctypes.data
         record["master"] = record["master_goal"] = record["master_target"] = 1.0
 
-    def own_bell(self, slot: int) -> Bell:
-        """The bell of one slot's own, for a caller thread that blocks on its voice."""
+    def own_wakeup(self, slot: int) -> Wakeup:
+        """The wake-up of one slot's own, for a caller thread that blocks on its voice."""
         with self.lock:
-            index = LOOP_BELLS + slot
-            return self._bells.get(index) or self.add_bell(index)
+            index = LOOP_WAKEUPS + slot
+            return self._wakeups.get(index) or self.add_wakeup(index)
 
     # --- slots -------------------------------------------------------------------
 
@@ -411,9 +411,9 @@ class Output(Stream):
                 del self._memory[slot]
                 self._group_of.pop(slot, None)
                 self.keys.pop(slot, None)
-                bell = self._bells.get(LOOP_BELLS + slot)
-                if bell is not None:
-                    self.drop_bell(bell)
+                wakeup = self._wakeups.get(LOOP_WAKEUPS + slot)
+                if wakeup is not None:
+                    self.drop_wakeup(wakeup)
 
     def word_of(self, slot: int, field: str) -> int:
         """A word of a voice's record (sequentially consistent)."""

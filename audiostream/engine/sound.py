@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiostream.checks import check_number, check_times
-from audiostream.engine.bell import Bell
 from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.intake import Samples, spread
 from audiostream.engine.memory import ring
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.panning import sides_of
 from audiostream.engine.resampler import resampler
+from audiostream.engine.wakeup import Wakeup
 from audiostream.realtime.opcodes import END, PAUSE, PLAY, RESUME
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Shot(Controls):
         self._gain, self._pan = gain, float(pan)
         self.memory = memory
         self.end_index = times * memory.frames
-        self._bell: Bell | None = None
+        self._wakeup: Wakeup | None = None
         self._heard: int | None = None  # once it is over
         self._was_cut = False
         self._unheard = 0  # frames that the stream's end has cut
@@ -280,7 +280,7 @@ class Shot(Controls):
         return output.word_of(slot, "cut_count") > 0 and output.cut(slot, 0)[0] < self.end_index
 
     def arm_over(self) -> bool:
-        """Have the bell rung when it is over; True if it is."""
+        """Signal the wake-up when it is over; True if it is."""
         with self.lock:
             if self._heard is not None:
                 return True
@@ -291,12 +291,12 @@ class Shot(Controls):
             self.output.kernels.arm(wake, heard, self.end_index, armed)
         return self.is_over()
 
-    def use_bell(self, bell: Bell) -> None:
-        """The bell that the audio thread rings for this shot from now on."""
+    def use_wakeup(self, wakeup: Wakeup) -> None:
+        """The wake-up that the audio thread signals for this shot from now on."""
         with self.lock:
-            self._bell = bell
+            self._wakeup = wakeup
             if self._heard is None and not self.output.is_closed:
-                self.output.set_word_of(self.slot, "bell", bell.index)
+                self.output.set_word_of(self.slot, "bell", wakeup.index)
 
     # --- the end -----------------------------------------------------------------
 
@@ -315,8 +315,8 @@ class Shot(Controls):
         with self.lock:
             self._was_cut = self._has_jumped()
             self._heard = self.end_index
-        if self._bell is not None:
-            self._bell.ring_all()
+        if self._wakeup is not None:
+            self._wakeup.signal_all()
 
     def unheard(self) -> tuple[int, int]:
         """Frames that the stream's close has cut, at their rate; an endless loop has none."""
@@ -332,5 +332,5 @@ class Shot(Controls):
                 read = self.output.word_of(self.slot, "read")
                 if read < self.end_index <= FOREVER // 2:
                     self._unheard = self.end_index - self._heard
-        if self._bell is not None:
-            self._bell.ring_all()
+        if self._wakeup is not None:
+            self._wakeup.signal_all()

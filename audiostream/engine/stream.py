@@ -1,4 +1,4 @@
-"""What outputs and inputs have in common: a device, shared memory, bells; any thread."""
+"""What outputs and inputs have in common: a device, shared memory, wake-ups; any thread."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.names import check_name, find
-from audiostream.engine.bell import Bell
 from audiostream.engine.lifetime import LIFETIME, close_later, in_background
 from audiostream.engine.memory import field_offsets, records, zeros
 from audiostream.engine.meter import WINDOW, Level, Meter
+from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format, check_buffersize, check_encoding
@@ -32,7 +32,7 @@ __all__ = ("Stats", "Stream", "load_kernels", "until")
 
 OFFSETS = field_offsets(STREAM)
 
-LOOP_BELLS = 64
+LOOP_WAKEUPS = 64
 """Event loops that one stream can serve at a time."""
 
 LONGEST = 4e9
@@ -63,7 +63,7 @@ class Stats:
     longest : float
         Seconds that the longest callback took.
     wakeups : int
-        Bells rung from the audio thread.
+        Wake-ups signalled from the audio thread.
     """
 
     callbacks: int
@@ -86,7 +86,7 @@ def load_kernels() -> Kernels:
     """
     if sys.platform == "win32":
         raise DeviceError(
-            "audiostream does not run on Windows yet: its doorbell and its clocks are not "
+            "audiostream does not run on Windows yet: its wake-ups and its clocks are not "
             "written there; try WSL, Linux or macOS"
         )
     from audiostream.realtime.compile.kernels import kernels
@@ -136,7 +136,7 @@ class Stream:
         self.is_excused = False  # left by an exception: that it was not used up is no mistake
         self._started = False
         self._device_stream: DeviceStream | None = None
-        self._bells: dict[int, Bell] = {}
+        self._wakeups: dict[int, Wakeup] = {}
         self._watched = (0, 0.0, 0)
         self._keep: list[Any] = []
         self._queue: deque[Callable[[], None]] = deque()
@@ -200,12 +200,12 @@ class Stream:
         record["slice"] = self.slice = min(max(p.buffersize, 16), 1024)
         record["wake_commit"] = NEVER
         record["bell"] = -1
-        count = self._bell_count()
-        self._bell_table = records(BELL, count)
-        self._bell_table["fd"] = -1
+        count = self._wakeup_count()
+        self._wakeup_table = records(BELL, count)
+        self._wakeup_table["fd"] = -1
         noted = zeros(count, np.int64)
         one = zeros(1, np.int64) + 1
-        record["bells"] = self._bell_table.ctypes.data
+        record["bells"] = self._wakeup_table.ctypes.data
         record["noted"] = noted.ctypes.data
         record["one"] = one.ctypes.data
         self.meter = self.new_meter()
@@ -217,8 +217,8 @@ class Stream:
         p = self.parameters
         return Meter(math.ceil((p.latency + 1.5 * WINDOW) * p.rate) + 2 * p.buffersize)
 
-    def _bell_count(self) -> int:
-        return LOOP_BELLS
+    def _wakeup_count(self) -> int:
+        return LOOP_WAKEUPS
 
     def start(self) -> None:
         """Start the device.  Idempotent; blocks for a bounded time."""
@@ -284,10 +284,10 @@ class Stream:
         """An abandoned device has closed: nothing that it touched is in use any more."""
         with self.lock:
             for kept in self._keep:
-                if isinstance(kept, Bell):
+                if isinstance(kept, Wakeup):
                     kept.may_close = True
-            # What users may still read stays; a bell is closed with its last reference.
-            self._keep = [kept for kept in self._keep if not isinstance(kept, Bell)]
+            # What users may still read stays; a wake-up is closed with its last reference.
+            self._keep = [kept for kept in self._keep if not isinstance(kept, Wakeup)]
         LIFETIME.forget(self)
 
     def warn_if_cut(self) -> None:
@@ -296,11 +296,11 @@ class Stream:
     def _closed(self, gone: bool) -> None:
         """Settle what is left once the device is closed; `gone`: no callback runs again."""
         with self.lock:
-            for bell in self._bells.values():
-                bell.finish(gone=gone)
+            for wakeup in self._wakeups.values():
+                wakeup.finish(gone=gone)
             if not gone:
-                self._keep += self._bells.values()
-            self._bells.clear()
+                self._keep += self._wakeups.values()
+            self._wakeups.clear()
 
     def later(self, function: Callable[[], None]) -> None:
         """Have something that blocks done in the background, one after the other."""
@@ -537,10 +537,10 @@ class Stream:
         """How loud the last `seconds` were."""
         raise NotImplementedError
 
-    # --- bells -------------------------------------------------------------------
+    # --- wake-ups ------------------------------------------------------------------
 
-    def add_bell(self, index: int | None = None) -> Bell:
-        """Make a bell that the audio thread can ring.
+    def add_wakeup(self, index: int | None = None) -> Wakeup:
+        """Make a wake-up that the audio thread can signal.
 
         Parameters
         ----------
@@ -555,38 +555,38 @@ class Stream:
         with self.lock:
             self.check_not_closed()
             if index is None:
-                free = set(range(LOOP_BELLS)) - self._bells.keys()
+                free = set(range(LOOP_WAKEUPS)) - self._wakeups.keys()
                 if not free:
                     raise AudioException(
-                        f"more than {LOOP_BELLS} event loops wait on one stream; close some"
+                        f"more than {LOOP_WAKEUPS} event loops wait on one stream; close some"
                     )
                 index = min(free)
-            bell = Bell(index)
-            self._bells[index] = bell
-            self._publish_bell(index, bell.write_fd)
-            return bell
+            wakeup = Wakeup(index)
+            self._wakeups[index] = wakeup
+            self._publish_wakeup(index, wakeup.write_fd)
+            return wakeup
 
-    def drop_bell(self, bell: Bell) -> None:
-        """Take a bell away; its descriptor is closed once the audio thread is past it."""
+    def drop_wakeup(self, wakeup: Wakeup) -> None:
+        """Take a wake-up away; its descriptor is closed once the audio thread is past it."""
         with self.lock:
-            if self._bells.pop(bell.index, None) is not bell:
+            if self._wakeups.pop(wakeup.index, None) is not wakeup:
                 return
-            self._publish_bell(bell.index, -1)
+            self._publish_wakeup(wakeup.index, -1)
             if self.quiet():
                 # Closed with its last reference: a thread may be about to listen to it.
-                bell.may_close = True
+                wakeup.may_close = True
             else:
-                self._keep.append(bell)
+                self._keep.append(wakeup)
 
-    def _publish_bell(self, index: int, fd: int) -> None:
+    def _publish_wakeup(self, index: int, fd: int) -> None:
         if not self.is_closed:
-            self.kernels.store_word(int(self._bell_table[index : index + 1].ctypes.data), fd)
+            self.kernels.store_word(int(self._wakeup_table[index : index + 1].ctypes.data), fd)
 
     def wake_all(self) -> None:
         """Have everybody who waits look again."""
         with self.lock:
-            for bell in self._bells.values():
-                bell.ring_all()
+            for wakeup in self._wakeups.values():
+                wakeup.signal_all()
 
     def quiet(self, limit: float = 0.1) -> bool:
         """Wait until the callback that may be under way is over; False if it is not.

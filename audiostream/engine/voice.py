@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from audiostream.checks import check_choice, check_number
-from audiostream.engine.bell import Bell
 from audiostream.engine.commands import ALIKE
 from audiostream.engine.controls import Controls
 from audiostream.engine.conversion import Conversion
@@ -34,6 +33,7 @@ from audiostream.engine.memory import records
 from audiostream.engine.meter import Level, warn_if_too_loud
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.prebuffer import Prebuffer
+from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
 from audiostream.realtime.memory.layout import PRODUCER
@@ -182,7 +182,7 @@ class Voice(Controls):
         self._stops_seen = 0
         self._is_left = False  # it was dropped, and ended
         self.epoch = 0
-        self._bell: Bell | None = None
+        self._wakeup: Wakeup | None = None
         self._store = output.kernels.store_word
         self._load = output.kernels.load_word
         self._put_more = output.kernels.put_more
@@ -366,7 +366,7 @@ class Voice(Controls):
         return None
 
     def arm_mark(self) -> bool:
-        """Have the bell rung when the next mark was heard; True if it is."""
+        """Signal the wake-up when the next mark was heard; True if it is."""
         with self.lock:
             if self._final is not None or not self._marks:
                 return False
@@ -889,7 +889,7 @@ class Voice(Controls):
         return min(write - self._limit + wanted, write)
 
     def arm_room(self) -> bool:
-        """Have the bell rung when half the ring is free; True if it is.
+        """Signal the wake-up when half the ring is free; True if it is.
 
         To wait for no more than its next chunk wakes a task that writes 20 ms at a time
         six times as often, which of 200 such tasks is most of what they cost.
@@ -897,11 +897,11 @@ class Voice(Controls):
         return bool(self._arm_room(self._producer))
 
     def arm_read(self, index: int) -> bool:
-        """Have the bell rung when the ring was read up to `index`; True if it is."""
+        """Signal the wake-up when the ring was read up to `index`; True if it is."""
         return self._arm("wake_read", "read", index) or self.has_read(index)
 
     def arm_heard(self, index: int) -> bool:
-        """Have the bell rung when `index` was heard; True if it is."""
+        """Signal the wake-up when `index` was heard; True if it is."""
         return self._arm("wake_heard", "heard", index) or self.has_heard(index)
 
     def _arm(self, wake: str, field: str, index: int) -> bool:
@@ -921,26 +921,26 @@ class Voice(Controls):
         """True if `index` was heard."""
         return self._heard() >= index
 
-    def use_bell(self, bell: Bell) -> None:
-        """The bell that the audio thread rings for this voice from now on."""
-        self._bell = bell
+    def use_wakeup(self, wakeup: Wakeup) -> None:
+        """The wake-up that the audio thread signals for this voice from now on."""
+        self._wakeup = wakeup
         if not self.is_gone and not self.output.is_closed:
-            self._store(self._at("bell"), bell.index)
+            self._store(self._at("bell"), wakeup.index)
 
-    def own_bell(self) -> Bell | None:
-        """A bell for the one thread that blocks on this voice; None once it is gone."""
+    def own_wakeup(self) -> Wakeup | None:
+        """A wake-up for the one thread that blocks on this voice; None once it is gone."""
         with self.lock:
             if self._final is not None:
                 return None
-            if self._bell is None:
-                self.use_bell(self.output.own_bell(self.slot))
-            return self._bell
+            if self._wakeup is None:
+                self.use_wakeup(self.output.own_wakeup(self.slot))
+            return self._wakeup
 
     def news(self) -> None:
         """Have whoever waits on this voice look again; any thread."""
-        bell = self._bell
-        if bell is not None:
-            bell.ring_all()
+        wakeup = self._wakeup
+        if wakeup is not None:
+            wakeup.signal_all()
 
     # --- the end -----------------------------------------------------------------
 

@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 
 from audiostream import AudioException, AudioOutput, AudioSample, get_output
 from audiostream.compat import sample as sample_module
-from audiostream.engine.bell import Bell
 from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.voice import Voice
+from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import DeviceError, StreamClosedError
 from audiostream.testing import ManualDevice
 from tests.compat.support import (
@@ -432,13 +432,13 @@ def test_close_releases_a_blocked_writer(output: OpenOutput) -> None:
 
 def delay_hearing(monkeypatch: pytest.MonkeyPatch, held: threading.Event) -> None:
     """Have woken writers pause before they go on, as on a machine that is busy."""
-    hear = Bell.hear
+    clear = Wakeup.clear
 
-    def late(bell: Bell) -> None:
+    def late(wakeup: Wakeup) -> None:
         held.wait(LIMIT)
-        hear(bell)
+        clear(wakeup)
 
-    monkeypatch.setattr(Bell, "hear", late)
+    monkeypatch.setattr(Wakeup, "clear", late)
 
 
 def test_what_close_does_to_a_blocked_writer_is_no_race(
@@ -470,8 +470,8 @@ def test_what_close_does_to_a_blocked_writer_is_no_race(
     assert outcomes[0] is outcomes[1]
 
 
-@pytest.mark.skipif(not hasattr(os, "eventfd"), reason="bells are pipes here")
-def test_a_bell_is_not_closed_under_a_writer_that_is_about_to_listen(
+@pytest.mark.skipif(not hasattr(os, "eventfd"), reason="wake-ups are pipes here")
+def test_a_wakeup_is_not_closed_under_a_writer_that_is_about_to_listen(
     output: OpenOutput, device: ManualDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its number would be somebody else's by the time, and the writer would hang."""

@@ -17,9 +17,9 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream import libpd
-from audiostream.aio.loopbell import setter
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
+from audiostream.aio.wakeup import setter
 from audiostream.checks import check_audio
 from audiostream.errors import FormatError, PatchClosedError
 from audiostream.forks import LOCKS

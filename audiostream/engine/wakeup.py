@@ -1,8 +1,8 @@
-"""The doorbell: how the audio thread tells a waiter to look again; any thread.
+"""Wake-ups: how the audio thread tells a waiter to look again; any thread.
 
-On Linux an eventfd, elsewhere a non-blocking pipe.  A ring carries no data, and several
-may be heard as one; whoever hears it reads the rings and indices again.  Each bell has
-one reader: two readers of one descriptor steal each other's rings.
+On Linux an eventfd, elsewhere a non-blocking pipe.  A signal carries no data, and several may
+arrive as one; the reader then looks at the rings and indices again.  Each wake-up has one
+reader: two readers of one descriptor take each other's signals.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import threading
 
 from audiostream.forks import LOCKS
 
-__all__ = ("Bell",)
+__all__ = ("Wakeup",)
 
 
 COUNT, PIPE = 8, 1 << 16
-"""Bytes that all rings are, of an eventfd and of a pipe."""
+"""Bytes that one read takes of all signals, of an eventfd and of a pipe."""
 
 
-class Bell:
-    """A descriptor that becomes readable when somebody should look.
+class Wakeup:
+    """A descriptor that becomes readable when its reader should look.
 
     Parameters
     ----------
     index : int
-        The bell's place in its stream's table of bells.
+        Its place in its stream's table of wake-ups.
 
     Attributes
     ----------
     for_all : bool
-        The last ring concerns everybody who waits, whatever the records say.
+        The last signal concerns all waiters; the records need no look.
     finished : bool
-        The stream has closed: look for the last time, then close the bell.
+        The stream has closed: look for the last time, then close the wake-up.
     """
 
     def __init__(self, index: int) -> None:
@@ -43,10 +43,10 @@ class Bell:
         self.index = index
         if hasattr(os, "eventfd"):
             self.fd = self._write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            self._rings = COUNT
+            self._size = COUNT
         else:
             self.fd, self._write_fd = os.pipe()
-            self._rings = PIPE
+            self._size = PIPE
             os.set_blocking(self.fd, False)
             os.set_blocking(self._write_fd, False)
         self.closed = False
@@ -58,28 +58,28 @@ class Bell:
         """The descriptor that the audio thread writes eight bytes to."""
         return self._write_fd
 
-    def ring(self) -> None:
-        """Ring from Python; any thread."""
-        with self._lock:  # against a close from the thread that hears
+    def signal(self) -> None:
+        """Signal from Python; any thread."""
+        with self._lock:  # against a close from the thread that reads
             if not self.closed:
                 try:
                     os.write(self._write_fd, (1).to_bytes(8, "little"))
                 except BlockingIOError:
-                    return  # full of rings that nobody has heard yet
+                    return  # full of signals that are not read yet
 
-    def hear(self) -> None:
-        """Take the rings up to now, so that the descriptor is quiet again."""
+    def clear(self) -> None:
+        """Take the signals up to now, so that the descriptor is no more readable."""
         if self.closed:
             return
         try:
-            os.read(self.fd, self._rings)
+            os.read(self.fd, self._size)
         except BlockingIOError:
-            return  # somebody rang and was heard before
+            return  # the signal was taken before
 
-    def ring_all(self) -> None:
-        """Have everybody who waits on this bell look again; any thread."""
+    def signal_all(self) -> None:
+        """Have all who wait on this wake-up look again; any thread."""
         self.for_all = True
-        self.ring()
+        self.signal()
 
     def finish(self, *, gone: bool) -> None:
         """Tell that the stream has closed.
@@ -89,7 +89,7 @@ class Bell:
         """
         self.may_close = gone
         self.finished = True
-        self.ring_all()
+        self.signal_all()
 
     def close(self) -> None:
         """Close the descriptors, if the audio thread cannot write any more.  Idempotent."""
