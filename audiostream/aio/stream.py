@@ -14,9 +14,9 @@ import anyio.to_thread
 from audiostream.aio.sealed import Sealed
 from audiostream.aio.wakeup import setter
 from audiostream.checks import check_flag, check_number
-from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.meter import Level
 from audiostream.engine.stream import LONGEST, Stats, Stream
+from audiostream.engine.watchdog import WATCHDOG, in_background
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -158,7 +158,7 @@ class AudioStream(Sealed, Generic[S]):
                     source=self,
                     stacklevel=2,
                 )
-            LIFETIME.let_go_soon(stream)
+            WATCHDOG.let_go_soon(stream)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"

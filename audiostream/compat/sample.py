@@ -9,9 +9,9 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from audiostream.engine.intake import sliceable
-from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.sample_input import sliceable
 from audiostream.engine.voice import Voice
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import AudioException, StreamClosedError
 from audiostream.forks import LOCKS
 
@@ -120,9 +120,9 @@ class AudioSample:
                     if voice.output.is_closed:
                         break  # released, whoever of us and close() was quicker
         except StreamClosedError:
-            if not LIFETIME.leaving:
+            if not WATCHDOG.leaving:
                 raise
-        if LIFETIME.leaving:
+        if WATCHDOG.leaving:
             # The interpreter ends, and nobody waits for this daemon thread: it has
             # nothing to tell any more.
             threading.Event().wait()

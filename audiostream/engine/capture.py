@@ -13,12 +13,12 @@ import numpy as np
 
 from audiostream.checks import check_integer, check_number, shown
 from audiostream.device.base import Device
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
 from audiostream.engine.stream import Stream, until
 from audiostream.engine.wakeup import Wakeup
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format
@@ -183,7 +183,7 @@ class Capture(Stream):
     def _warn_if_unread(self) -> None:
         """Say once that the queue overflows though it was never read, nor its meter."""
         is_used = self._read or self._given or self.wakeup is not None or self._is_metered
-        is_over = not self.is_open or self.is_closed or self.is_excused or LIFETIME.leaving
+        is_over = not self.is_open or self.is_closed or self.is_excused or WATCHDOG.leaving
         if is_used or is_over or self._has_warned or not self._excess(self._commit()):
             return
         self._has_warned = True

@@ -7,10 +7,10 @@ from typing import Any
 
 from audiostream.checks import check_choice, check_flag, check_number
 from audiostream.engine.commands import CURVES, Commands
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.meter import Level
 from audiostream.engine.output import FADE, Output
 from audiostream.engine.panning import sides_of
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.forks import LOCKS
 from audiostream.realtime.opcodes import GAIN, PAN, PAUSED, SILENCE, STOPPED
 
@@ -85,7 +85,7 @@ class Controls:
         """
         self.is_dropped = True
         if not self.output.is_closed:
-            LIFETIME.let_go_soon(self)
+            WATCHDOG.let_go_soon(self)
 
     def let_go(self) -> None:
         """It was dropped: have it leave as soon as nothing of it is left to be heard.

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.engine.intake import Encoded, Samples, check_matrix, remixed, spread
 from audiostream.engine.resampler import check_quality, resampler
+from audiostream.engine.sample_input import Encoded, Samples, check_matrix, remixed, spread
 from audiostream.pcm import Format
 from audiostream.realtime.compile.kernels import Kernels
 

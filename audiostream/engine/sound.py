@@ -1,7 +1,7 @@
 """Sounds in memory, played any number of times at once; any thread.
 
-A shot is a voice whose ring is the sound's own memory, which all its shots share.  It needs no
-producer, and gives its slot back by itself.
+A playback is a voice whose ring is the sound's own memory, which all its playbacks
+share.  It has no producer, and gives its slot back by itself.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 
 from audiostream.checks import check_number, check_times
 from audiostream.engine.controls import MAX_GAIN, Controls
-from audiostream.engine.intake import Samples, spread
 from audiostream.engine.memory import ring
 from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
 from audiostream.engine.panning import sides_of
 from audiostream.engine.resampler import resampler
+from audiostream.engine.sample_input import Samples, spread
 from audiostream.engine.wakeup import Wakeup
 from audiostream.realtime.opcodes import END, PAUSE, PLAY, RESUME
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
 
-__all__ = ("Shot", "SoundMemory", "preparation")
+__all__ = ("Playback", "SoundMemory", "preparation")
 
 FOREVER = 1 << 60
-"""The end of a shot that loops until it is stopped."""
+"""The end of a playback that loops until it is stopped."""
 
 WORK = 8192
 """Samples, at the higher of two rates, that are converted at a time: less than a millisecond,
@@ -163,7 +163,7 @@ def _around(
     return result
 
 
-class Shot(Controls):
+class Playback(Controls):
     """One playing of a sound.
 
     Parameters
@@ -292,7 +292,7 @@ class Shot(Controls):
         return self.is_over()
 
     def use_wakeup(self, wakeup: Wakeup) -> None:
-        """The wake-up that the audio thread signals for this shot from now on."""
+        """The wake-up that the audio thread signals for this playback from now on."""
         with self.lock:
             self._wakeup = wakeup
             if self._heard is None and not self.output.is_closed:

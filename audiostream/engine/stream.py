@@ -16,10 +16,10 @@ import numpy as np
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.names import check_name, find
-from audiostream.engine.lifetime import LIFETIME, close_later, in_background
 from audiostream.engine.memory import field_offsets, records, zeros
 from audiostream.engine.meter import WINDOW, Level, Meter
 from audiostream.engine.wakeup import Wakeup
+from audiostream.engine.watchdog import WATCHDOG, close_later, in_background
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format, check_buffersize, check_encoding
@@ -183,7 +183,7 @@ class Stream:
             self.parameters: Parameters = stream.parameters
             self._allocate()
             self.is_open = True
-            LIFETIME.add(self)
+            WATCHDOG.add(self)
 
     def _entry(self) -> int:
         """Address of the compiled callback."""
@@ -275,7 +275,7 @@ class Stream:
         finally:
             self.wake_all()
             if self._device_stream is not None:
-                LIFETIME.remove(self, keep=not gone)
+                WATCHDOG.remove(self, keep=not gone)
             self._closed(gone)
             if self._device_stream is not None and not gone:
                 self._device_stream.when_closed(self._closed_after_all)
@@ -288,7 +288,7 @@ class Stream:
                     kept.may_close = True
             # What users may still read stays; a wake-up is closed with its last reference.
             self._keep = [kept for kept in self._keep if not isinstance(kept, Wakeup)]
-        LIFETIME.forget(self)
+        WATCHDOG.forget(self)
 
     def warn_if_cut(self) -> None:
         """Say what its close has cut that was to be heard; for one whose block was left."""
@@ -350,7 +350,7 @@ class Stream:
                 f"this {self.direction} is not open yet; use it in `async with`, "
                 "or `await` its open() first"
             )
-        # Devices in real time are asked by the watch: each question to PortAudio gives up
+        # Devices in real time are asked by the watchdog: each question to PortAudio gives up
         # the interpreter lock, which a busy thread then keeps for 5 ms.
         if self.is_instant and self._started and not self._stream().alive():
             raise self.fail("the device ended the stream by itself")
@@ -373,7 +373,7 @@ class Stream:
         return failure
 
     def look_for_life(self) -> None:
-        """Look at the heartbeat; called now and then by the watch.
+        """Look at the heartbeat; called now and then by the watchdog.
 
         Stalled is a device whose callbacks do not move for max(0.5 s, ten periods and
         the latency) over several looks, so that a machine that slept is not taken for

@@ -20,7 +20,12 @@ from audiostream.checks import check_choice, check_number
 from audiostream.engine.commands import ALIKE
 from audiostream.engine.controls import Controls
 from audiostream.engine.conversion import Conversion
-from audiostream.engine.intake import (
+from audiostream.engine.frame_accounting import Counts, FrameAccounting
+from audiostream.engine.memory import records
+from audiostream.engine.meter import Level, warn_if_too_loud
+from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.engine.prebuffer import Prebuffer
+from audiostream.engine.sample_input import (
     Encoded,
     Samples,
     of_bytes,
@@ -28,11 +33,6 @@ from audiostream.engine.intake import (
     sliceable,
     spread,
 )
-from audiostream.engine.ledger import Counts, Ledger
-from audiostream.engine.memory import records
-from audiostream.engine.meter import Level, warn_if_too_loud
-from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
-from audiostream.engine.prebuffer import Prebuffer
 from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
@@ -170,7 +170,7 @@ class Voice(Controls):
         self._limit = max(math.ceil(buffer * rate), least, 1)
         self._longest = self._room = self._limit
         self._carry = b""
-        self._ledger = Ledger(conversion.ratio)
+        self._accounting = FrameAccounting(conversion.ratio)
         self._look_at: float = 0  # own frames written at the next look at their scale
         self._looked_at = 0  # the ring index at the last one
         self._cuts_seen = 0
@@ -258,11 +258,11 @@ class Voice(Controls):
             start, to = self.output.cut(self.slot, number)
             if stops != self._stops_seen:
                 self._pull_marks(to)
-            self._ledger.split(to)
-            self._ledger.note_cut(start, to)
+            self._accounting.split(to)
+            self._accounting.note_cut(start, to)
             self._marks = deque(mark for mark in self._marks if not start < mark.reached <= to)
         self._cuts_seen = executed
-        self._ledger.note_read(read)
+        self._accounting.note_read(read)
         if stops != self._stops_seen:
             self._stops_seen = stops
             self.epoch += 1
@@ -277,7 +277,7 @@ class Voice(Controls):
                 return self._final
             heard = self._heard()
             self._settle()
-            return self._ledger.counts(heard)
+            return self._accounting.counts(heard)
 
     def heard_of(self, begin: int, end: int, *, cut: bool = False) -> tuple[int, bool]:
         """Of the own frames from `begin` to `end`, counted as written, those heard by now.
@@ -291,8 +291,8 @@ class Voice(Controls):
                 self._settle()
             else:
                 heard = self._last_heard
-            is_final = self._final is not None or self._ledger.is_past(end, heard)
-            return self._ledger.heard_of(begin, end, heard), is_final
+            is_final = self._final is not None or self._accounting.is_past(end, heard)
+            return self._accounting.heard_of(begin, end, heard), is_final
 
     def _count(self, field: str) -> int:
         with self.lock:
@@ -326,12 +326,12 @@ class Voice(Controls):
     def ring_index(self, own: int) -> int:
         """The ring index behind the own frame number `own`, counted as written."""
         with self.lock:
-            return self._ledger.ring_index(own)
+            return self._accounting.ring_index(own)
 
     def index_of(self, position: int) -> int:
         """The ring index that is heard when `position` is so many frames."""
         with self.lock:
-            return self._ledger.index_of(position)
+            return self._accounting.index_of(position)
 
     # --- marks -------------------------------------------------------------------
 
@@ -344,8 +344,8 @@ class Voice(Controls):
         with self.lock:
             self.check()
             self._settle()
-            written = self._ledger.written
-            index = self._ledger.ring_index(written)
+            written = self._accounting.written
+            index = self._accounting.ring_index(written)
             cleared = (self._word(name) for name in ("skip", "group_skip", "clean"))
             begins = index in cleared or self._heard() >= index
             reached = index + 1 if begins else index
@@ -361,7 +361,7 @@ class Voice(Controls):
                 self._settle()
                 if self._marks and self._marks[0].reached <= heard:
                     mark = self._marks.popleft()
-                    position = self._ledger.heard_of(0, mark.written, heard)
+                    position = self._accounting.heard_of(0, mark.written, heard)
                     return Mark(mark.name, position, self._time_of(mark))
         return None
 
@@ -405,7 +405,7 @@ class Voice(Controls):
         Parameters
         ----------
         data : bytes-like, or ndarray (frames,) or (frames, channels)
-            As :func:`~audiostream.engine.intake.of_array` takes it.
+            As :func:`~audiostream.engine.sample_input.of_array` takes it.
 
         Returns
         -------
@@ -475,7 +475,7 @@ class Voice(Controls):
         if producer is None:
             return None
         count = self._put_more(producer, data, frames)
-        self._ledger.written = written = self._ledger.written + count
+        self._accounting.written = written = self._accounting.written + count
         if written >= self._look_at:
             self._look_at_scale()
         if self._adapts:
@@ -530,8 +530,8 @@ class Voice(Controls):
             count = min(samples.frames, self._takes())
             if count > 0:
                 self._flow(self._conversion.convert(samples, count))
-        self._ledger.written += count
-        if self._ledger.written >= self._look_at:
+        self._accounting.written += count
+        if self._accounting.written >= self._look_at:
             self._look_at_scale()
         if self._adapts:
             self._adapt()
@@ -541,7 +541,7 @@ class Voice(Controls):
         """Warn once if the scale of what was written is wrong; once a second of it."""
         before, write = self._looked_at, self._word("write")
         self._looked_at = write
-        self._look_at = self._ledger.written + self.format.rate
+        self._look_at = self._accounting.written + self.format.rate
         peak = self.output.peak_written(self.slot, before, write)
         if warn_if_too_loud(peak, self._conversion.full_scale):
             self._look_at = math.inf
@@ -577,8 +577,8 @@ class Voice(Controls):
 
     def _begin_anew(self, *, whole: bool) -> None:
         """What is written next has nothing to do with what came before."""
-        self._ledger.forget(self._heard())
-        self._ledger.close_segment(self._word("write"), whole=whole)
+        self._accounting.forget(self._heard())
+        self._accounting.close_segment(self._word("write"), whole=whole)
         self._conversion.clear()
 
     def end(self) -> None:
@@ -610,13 +610,13 @@ class Voice(Controls):
                 None if self._carry else self._conversion.save(),
                 self.epoch,
                 self._word("write"),
-                self._ledger.written,
+                self._accounting.written,
             )
 
     def close_joint(self, joint: Joint) -> None:
         """What lies between a joint and here is what :meth:`join` replaces."""
         with self.lock:
-            joint.end, joint.written_end = self._word("write"), self._ledger.written
+            joint.end, joint.written_end = self._word("write"), self._accounting.written
 
     def is_joined(self, joint: Joint) -> bool:
         """True if nothing was written or cleared since the joint, and it is not heard yet."""
@@ -627,7 +627,7 @@ class Voice(Controls):
                 and joint.epoch == self.epoch
                 and joint.conversion is self._conversion
                 and joint.end == self._word("write")
-                and joint.written_end == self._ledger.written
+                and joint.written_end == self._accounting.written
                 and not self._carry
                 and self.read_index() < joint.end
             )
@@ -684,7 +684,7 @@ class Voice(Controls):
             self._replace(joint.index, made.first(over))
             rest = made.data.reshape(-1)[over * made.channels :]
             self._flow(Samples(rest, made.channels, made.encoding))
-            self._ledger.written = joint.written + count
+            self._accounting.written = joint.written + count
         return count * unit
 
     def fade_joint(self, joint: Joint, seconds: float) -> bool:
@@ -741,7 +741,7 @@ class Voice(Controls):
                 )
             self.end()
             self._conversion.close()
-            self._ledger.change_ratio(self._word("write"), conversion.ratio)
+            self._accounting.change_ratio(self._word("write"), conversion.ratio)
             self._use(conversion)
             self._room = min(self._longest, room)
             self.set_limit(None)
@@ -788,7 +788,7 @@ class Voice(Controls):
             if self._final is not None:
                 return self._final.position
             self._settle()
-            return self._ledger.heard_before(index)
+            return self._accounting.heard_before(index)
 
     # --- control -----------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sources.source import Source
-from audiostream.engine.intake import sliceable
+from audiostream.engine.sample_input import sliceable
 from audiostream.errors import AudioException
 
 if TYPE_CHECKING:

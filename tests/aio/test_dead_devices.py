@@ -13,7 +13,7 @@ import pytest
 from audiostream import aio
 from audiostream.aio import DeviceError
 from audiostream.compat import AudioSample
-from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.testing import ManualDevice
 from tests.aio.support import Running, settle, spawn, speaker_on
 
@@ -162,8 +162,8 @@ async def test_none_is_forgotten() -> None:
 
 
 def look() -> None:
-    """What the watch does now and then."""
-    for stream in LIFETIME.open_streams():
+    """What the watchdog does now and then."""
+    for stream in WATCHDOG.open_streams():
         stream.look_for_life()
 
 

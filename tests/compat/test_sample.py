@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 
 from audiostream import AudioException, AudioOutput, AudioSample, get_output
 from audiostream.compat import sample as sample_module
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.voice import Voice
 from audiostream.engine.wakeup import Wakeup
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import DeviceError, StreamClosedError
 from audiostream.testing import ManualDevice
 from tests.compat.support import (
@@ -221,7 +221,7 @@ def test_a_subclass_need_not_call_the_constructor(
     sample = Old(output(channels=1), pitch=3)
     with pytest.raises(AudioException, match="add_sample"):
         sample.write(b"12")
-    (stream,) = [s for s in LIFETIME.open_streams() if s.direction == "output"]
+    (stream,) = [s for s in WATCHDOG.open_streams() if s.direction == "output"]
     assert not stream.attached
 
 
@@ -451,9 +451,9 @@ def test_what_close_does_to_a_blocked_writer_is_no_race(
         held = threading.Event()
         with monkeypatch.context() as patch:
             if writer_is_quick:  # it is through before close() goes on
-                remove = LIFETIME.remove
+                remove = WATCHDOG.remove
                 patch.setattr(
-                    LIFETIME,
+                    WATCHDOG,
                     "remove",
                     lambda *a, writer=writer, remove=remove, **k: (
                         writer.join(1),

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.output import Output
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.pcm import Format
 
 
@@ -74,7 +74,7 @@ def test_an_abandoned_stream_is_freed_once_its_device_has_closed() -> None:
     gc.collect()
     assert stream() is not None
     assert [is_open(number) for number in descriptors] == [True, True]
-    assert stream() in LIFETIME._kept
+    assert stream() in WATCHDOG._kept
     device.stream.later()
     del device
     gc.collect()

@@ -18,10 +18,10 @@ import pytest
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.engine import stream as stream_module
 from audiostream.engine.capture import Capture
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.monitor import Monitor
 from audiostream.engine.output import Output
 from audiostream.engine.stream import Stream
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.pcm import Format
 from audiostream.realtime import callback
 from audiostream.realtime.input import capture
@@ -127,7 +127,7 @@ def open_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         stream = kind(Format(RATE, 1, 16), FRAMES, host)
         streams.append(stream)
         stream.open()
-        LIFETIME.remove(stream, keep=False)  # the watch must not look at virtual time
+        WATCHDOG.remove(stream, keep=False)  # the watchdog must not look at virtual time
         if start:
             stream.start()
         return stream

@@ -79,7 +79,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
     from audiostream.device.manual import ManualDevice
     from audiostream.engine.group import Group
     from audiostream.engine.output import Output
-    from audiostream.engine.sound import Shot, SoundMemory
+    from audiostream.engine.sound import Playback, SoundMemory
     from audiostream.engine.voice import Voice
     from audiostream.pcm import Format
     from audiostream.realtime.memory.layout import TIME_INFO
@@ -94,7 +94,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
         Voice(output, Format(48000, 1 + n % 2, 16), 0.1, group=into[n % 4]) for n in range(8)
     ]
     click = SoundMemory(output, np.full((200, 2), 0.01, np.float32))
-    shots: list[Shot] = []
+    playbacks: list[Playback] = []
     bell = output.add_wakeup()
     for voice in voices:
         voice.use_wakeup(bell)
@@ -134,7 +134,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
                 group.set_pan(float(rng.uniform(-1, 1)))
         for _ in range(14):  # in the eighth of a second that a turn lasts
             pan = float(rng.uniform(-1, 1))
-            shots.append(Shot(click, pan=pan, group=into[int(rng.integers(4))]))
+            playbacks.append(Playback(click, pan=pan, group=into[int(rng.integers(4))]))
         if done % (40 * TURN) == 0:
             record = output.record[0]
             record["master_target"], record["master_frames"] = float(rng.random()), 500
@@ -163,7 +163,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
         "underruns": stats.underruns,
         "cuts": sum(output.word_of(voice.slot, "cut_count") for voice in voices),
         "heard": sum(output.word_of(voice.slot, "heard") for voice in voices),
-        "shots": sum(shot.is_over() for shot in shots),
+        "shots": sum(playback.is_over() for playback in playbacks),
         "group clears": sum(output.word_of(group.slot, "read") for group in groups),
     }
     output.close()

@@ -10,7 +10,7 @@ import pytest
 
 from audiostream.device.manual import ManualDevice
 from audiostream.engine.output import Output
-from audiostream.engine.sound import Shot, SoundMemory
+from audiostream.engine.sound import Playback, SoundMemory
 from audiostream.engine.voice import Voice
 from audiostream.pcm import Format
 from audiostream.realtime import callback, output, playhead, shared, wakeup
@@ -357,7 +357,7 @@ def test_a_block_at_any_moment_of_a_slots_being_given_anew_does_not_touch_it(
     table = output._table
     moment = 0
     while True:
-        slot = Shot(sound).slot
+        slot = Playback(sound).slot
         for _ in range(5):
             device.step(128)
         device.step(0)  # tells of its end

@@ -13,7 +13,7 @@ import numpy as np
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
 from audiostream.checks import check_flag, check_number
-from audiostream.engine.intake import Samples, check_matrix, remixed
+from audiostream.engine.sample_input import Samples, check_matrix, remixed
 from audiostream.errors import AudioException, FormatError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format

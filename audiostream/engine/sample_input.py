@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from audiostream.checks import check_audio, shown
-from audiostream.engine.decoding import decoded
+from audiostream.engine.sample_decoding import decoded
 from audiostream.errors import FormatError
 from audiostream.pcm import MAX_CHANNELS, Format, check_channels
 from audiostream.realtime.compile.kernels import Kernels
