@@ -47,7 +47,7 @@ class Group(Controlled):
         Parameters
         ----------
         under : Group or None
-            Which, of the same output; None: give way no more.
+            Which, of the same output; None: it is ducked no more.
         gain : float
             How loud it is then, times its own :attr:`gain`.
         attack, release : float
@@ -122,7 +122,7 @@ class Group(Controlled):
 
 
 def group_of(group: Any, name: str = "group") -> Engine | None:
-    """The engine's side of a group that somebody has given.
+    """The engine's side of a group that a user has given.
 
     Raises
     ------

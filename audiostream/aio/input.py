@@ -319,7 +319,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
 
     @property
     def dropped(self) -> int:
-        """Frames lost so far because nobody read them in time; live."""
+        """Frames lost so far because they were not read in time; live."""
         return self._stream.dropped
 
 

@@ -115,7 +115,7 @@ class AudioOutput(AudioStream[Output]):
             Seconds that are written before it starts, or all of an utterance that has ended.
             "adaptive" begins with 0.06, grows after shortages up to 1.0, and shrinks again.
         on_starve : str
-            What it does where it has run dry: "silence" plays on as soon as there is more,
+            What it does where it has starved: "silence" plays on as soon as there is more,
             "rebuffer" waits for its prebuffer again.
         quality : str
             Of the rate's conversion: "high"; "live", with at most 3 ms of delay; or "soxr".

@@ -138,7 +138,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
     @property
     def shortages(self) -> int:
-        """How often it ran dry while it was heard, and not at an end.
+        """How often it starved: it ran out of frames while it was heard, and not at an end.
 
         The last frame then dies away, and what comes back fades in, over :attr:`ramp`.
         """
@@ -196,7 +196,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     def marks(self) -> Marks:
         """Tell of each mark when it was heard, until the sample is closed: ``async for``.
 
-        A mark whose frame was cleared is not told of.  One task at a time gets them.
+        A mark whose frame was cleared is left out.  One task at a time gets them.
         """
         return Marks(self)
 
@@ -208,7 +208,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Parameters
         ----------
         tag : object
-            Whatever tells it from others, such as a server's name for it.
+            What tells it from others, such as a server's name for it.
 
         Raises
         ------
@@ -390,7 +390,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         """Play what a generator makes, as it is needed, until its end; then :meth:`end`.
 
         It is asked for no more than the ring takes: a generator that is ahead waits.  One
-        that raises ends its sample and nobody else's: the error is raised here, and what
+        that raises ends its own sample only: the error is raised here, and what
         was made before is still heard.  Cancelled, too, it is closed before this returns.
 
         If nothing is written in between, the next call joins without a click: a resampler's
@@ -505,8 +505,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     def end(self) -> None:
         """The utterance is over; any thread.
 
-        Completes a partial frame with zeros and flushes the resampler.  Running dry after
-        it is no shortage.  What is written later begins anew.
+        Completes a partial frame with zeros and flushes the resampler.  Running out after
+        it is no starvation.  What is written later is a new utterance.
         """
         self._voice.end()
 

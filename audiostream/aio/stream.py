@@ -76,7 +76,7 @@ class AudioStream(Sealed, Generic[S]):
     def close(self) -> None:
         """Stop and close, an output with a fade of 5 ms; twice is harmless.
 
-        Blocks for a bounded time.  What is queued is dropped, and whoever waits is told.
+        Blocks for a bounded time.  What is queued is dropped, and all who wait are told.
 
         Raises
         ------

@@ -250,7 +250,7 @@ class Utterance:
         return not self.is_cleared
 
     def _is_over(self) -> int | None:
-        """None once it is over, else the ring index to be told of, or -1 for any news."""
+        """None once it is over, else the ring index to wait for, or -1 for any news."""
         self._voice.notice_stop()
         if self._end is None:
             return None if self._is_cut() else -1

@@ -93,7 +93,7 @@ class AudioSample:
         Raises
         ------
         TypeError
-            For str, and whatever else is not bytes-like.
+            For str, and anything else that is not bytes-like.
         AudioException
             Before ``add_sample``.
         StreamClosedError, DeviceError
@@ -106,7 +106,7 @@ class AudioSample:
         """Queue a chunk, unless the voice was stopped or cleared since `epoch`."""
         rest: Any = sliceable(chunk)
         try:
-            voice.check()  # before the lock, which in a forked child nobody gives back
+            voice.check()  # before the lock, which is never given back in a forked child
             with self._writing:
                 while True:
                     with voice.lock:  # against a stop in between, behind which it would stay
@@ -118,13 +118,13 @@ class AudioSample:
                         return
                     self._wait(voice, epoch, len(rest))
                     if voice.output.is_closed:
-                        break  # released, whoever of us and close() was quicker
+                        break  # released, in whichever order this and close() came
         except StreamClosedError:
             if not WATCHDOG.leaving:
                 raise
         if WATCHDOG.leaving:
-            # The interpreter ends, and nobody waits for this daemon thread: it has
-            # nothing to tell any more.
+            # The interpreter ends without waiting for this daemon thread, which has nothing
+            # to tell any more.
             threading.Event().wait()
 
     def _wait(self, voice: Voice, epoch: int, missing: int) -> None:

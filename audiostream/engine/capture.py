@@ -93,7 +93,7 @@ class Capture(Stream):
         self._limit = whole * self.buffersize  # own frames
         self._ratio = self.format.rate / p.rate
         device_limit = math.ceil(self._limit / self._ratio)
-        capacity = power_of_two(math.ceil(device_limit * SPARE) + 4 * self.slice)
+        capacity = power_of_two(math.ceil(device_limit * SPARE) + 4 * self.max_block)
         ring = zeros(capacity * p.channels, np.float32)
         record = self.record[0]
         record["ring"] = ring.ctypes.data
@@ -152,7 +152,7 @@ class Capture(Stream):
 
     @property
     def dropped(self) -> int:
-        """Own frames lost so far because nobody read them in time; live."""
+        """Own frames lost so far because they were not read in time; live."""
         if not self.is_open:
             return 0
         with self._reading:
@@ -219,7 +219,7 @@ class Capture(Stream):
                 return False
 
     def _convert(self, count: int) -> None:
-        """Take `count` frames out of the ring, at most a slice at a time."""
+        """Take `count` frames out of the ring, at most a block at a time."""
         p = self.parameters
         block = np.empty((count, p.channels), np.float32)
         if not self.kernels.read_ring(self.address, self._read, count, block.ctypes.data):

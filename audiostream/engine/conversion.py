@@ -76,7 +76,7 @@ class Conversion:
             self._matrix = check_matrix(matrix, channels, source.channels)
             self.full_scale = max(float(np.abs(self._matrix).sum(axis=1).max()), 1.0)
         self._matrix_is_first = source.rate == rate or channels <= source.channels
-        # Whatever the order, the resampler has no more channels than it must.
+        # In either order the resampler has no more channels than it must.
         self._middle = min(source.channels, channels)
         self._resampler: Any = None
         if source.rate != rate:
@@ -139,7 +139,7 @@ class Conversion:
         return self._resample(spread(self._kernels, ready, self._middle).data, last=False)
 
     def flush(self) -> Samples:
-        """What is held back; what comes next begins anew."""
+        """What is held back; what comes next begins in silence."""
         if self._resampler is None:
             return Samples(np.zeros(0, np.float32), self.source.channels, 32)
         rest = self._resample(np.zeros((0, self._middle), np.float32), last=True)
@@ -147,7 +147,7 @@ class Conversion:
         return rest
 
     def clear(self) -> None:
-        """Forget what is held back; what comes next begins anew."""
+        """Forget what is held back; what comes next begins in silence."""
         self._into = self._out_of = 0
         if self._resampler is not None:
             self._resampler.clear()

@@ -19,7 +19,7 @@ from audiostream.errors import AudioException, FormatError
 __all__ = ("Group",)
 
 DEFAULT_RELEASE = 0.5
-"""Seconds in which a group that has given way comes back."""
+"""Seconds in which a ducked group comes back."""
 
 
 class Group(Controls):
@@ -110,10 +110,10 @@ class Group(Controls):
         if not self.output.is_closed:
             self.output.set_word_of(self.slot, "bell", wakeup.index)
 
-    # --- giving way --------------------------------------------------------------
+    # --- ducking -----------------------------------------------------------------
 
     def duck(
-        self, key: Group | None, gain: float, attack: float, hold: float, release: float
+        self, sidechain: Group | None, gain: float, attack: float, hold: float, release: float
     ) -> None:
         """Be softer while any voice of another group sounds; None: no more.
 
@@ -128,22 +128,22 @@ class Group(Controls):
             "hold": self._frames(hold, "hold", 10),
             "release": self._frames(release, "release", 10),
         }
-        if key is self or (key is not None and key.output is not self.output):
-            raise FormatError("a group gives way to another group of its own output")
+        if sidechain is self or (sidechain is not None and sidechain.output is not self.output):
+            raise FormatError("a group ducks under another group of its own output")
         with self.lock:
             self.check()
-            if key is not None:
-                key.check()
+            if sidechain is not None:
+                sidechain.check()
             self.record["duck"] = gain
             for name, frames in lengths.items():
                 self.record[name] = frames
             offset = self.record.dtype.fields["key"][1]
-            address = 0 if key is None else key.record_address
+            address = 0 if sidechain is None else sidechain.record_address
             self.output.kernels.store_word(self.record_address + offset, address)
-            self.output.keys[self.slot] = key
+            self.output.sidechains[self.slot] = sidechain
 
-    def give_way_no_more(self) -> None:
-        """The group that it gave way to is gone."""
+    def stop_ducking(self) -> None:
+        """The group that ducked it is gone."""
         with contextlib.suppress(AudioException):  # it is closed, too, or its device gone
             self.duck(None, 1.0, 0.0, 0.0, DEFAULT_RELEASE)
 
@@ -179,7 +179,7 @@ class Group(Controls):
         return 0, 1
 
     def give_back(self) -> None:
-        """Its slot is somebody else's from now on."""
+        """Its slot may be given to others from now on."""
 
     def stream_closed(self) -> None:
         """The stream has closed."""

@@ -57,7 +57,7 @@ RAMPS = (
 """Fields of a strip's ramps, as :data:`~audiostream.realtime.memory.layout.RAMP` lies there."""
 
 BLOCKS = ("mix", "effected", "scaled")
-"""Fields of the stream's blocks of float32 (slice, channels)."""
+"""Fields of the stream's blocks of float32 (max_block, channels)."""
 
 DAY = 86400.0
 """Seconds ahead from which on a time is taken for another clock's."""
@@ -99,7 +99,7 @@ class Attached(Protocol):
         """Frames that the stream's close has cut though they were to be heard; their rate."""
 
     def give_back(self) -> None:
-        """Its slot is somebody else's from now on."""
+        """Its slot may be given to others from now on."""
 
     def stream_closed(self) -> None:
         """The stream has closed."""
@@ -150,7 +150,9 @@ class Output(Stream):
         self._memory: dict[int, Any] = {}
         self._groups: set[int] = set()  # slots
         self._group_of: dict[int, Group] = {}  # by the slots of its voices
-        self.keys: dict[int, Group | None] = {}  # whom a group gives way to, kept alive
+        self.sidechains: dict[
+            int, Group | None
+        ] = {}  # slot of a ducked group -> its side-chain, kept alive
 
     def _entry(self) -> int:
         return self.kernels.render
@@ -163,10 +165,13 @@ class Output(Stream):
         self._table = records(VOICE, self.slots)
         channels = self.parameters.channels
         record = self.record[0]
-        blocks = {name: ring(self.slice * channels, n) for n, name in enumerate(BLOCKS)}
+        blocks = {name: ring(self.max_block * channels, n) for n, name in enumerate(BLOCKS)}
         arrays = {
             **blocks,
-            **{name: zeros(self.slice, np.float32) for name in ("levels", "factors", "sines")},
+            **{
+                name: zeros(self.max_block, np.float32)
+                for name in ("levels", "factors", "sines")
+            },
             "table": zeros(TABLE, np.float32),
             "monitors": zeros(MAX_MONITORS, np.int64),
             "monitor_times": np.zeros(1, TIME_INFO),
@@ -221,8 +226,8 @@ class Output(Stream):
             channels = self.parameters.channels
             arrays: dict[str, Any] = {}
             if memory is None:
-                capacity = power_of_two(frames + self.slice)
-                arrays["ring"] = ring((capacity + self.slice) * channels, slot)
+                capacity = power_of_two(frames + self.max_block)
+                arrays["ring"] = ring((capacity + self.max_block) * channels, slot)
             else:
                 capacity, arrays["ring"] = memory.capacity, memory.samples
             arrays["declick"] = zeros(channels, np.float32)
@@ -230,7 +235,7 @@ class Output(Stream):
             if group is not None:
                 words["group"] = group.record_address
                 self._group_of[slot] = group
-            voice.holds = capacity - self.slice
+            voice.holds = capacity - self.max_block
             self._occupy(slot, voice, arrays, words)
 
     def _occupy(
@@ -285,8 +290,8 @@ class Output(Stream):
             slot = self._free_slot(for_group=True)
             channels = self.parameters.channels
             table = records(GROUP, 1)
-            block = ring(self.slice * channels, slot)
-            sounding = zeros(self.slice + 1, np.int64)
+            block = ring(self.max_block * channels, slot)
+            sounding = zeros(self.max_block + 1, np.int64)
             record = table[0]
             record["voice"] = self.voice_address(slot)
             record["frame"] = -1
@@ -324,8 +329,8 @@ class Output(Stream):
             return [self.attached[slot] for slot in slots if slot in self.attached]  # type: ignore[misc]
 
     def has_voices(self, group: Group) -> bool:
-        """True while voices play into a group, or fade out in it, or it is given way to."""
-        return group in self._group_of.values() or group in self.keys.values()
+        """True while voices play into a group, or fade out in it, or it is a side-chain."""
+        return group in self._group_of.values() or group in self.sidechains.values()
 
     def close_group(self, group: Group) -> None:
         """Take a group's voices off; its slot comes free when they have faded out."""
@@ -333,16 +338,16 @@ class Output(Stream):
             voice.leave()
         with self.lock:
             others = [
-                self.attached.get(slot) for slot, key in self.keys.items() if key is group
+                self.attached.get(slot) for slot, key in self.sidechains.items() if key is group
             ]
         for other in others:
             if other is not None:
-                other.give_way_no_more()  # type: ignore[attr-defined]
+                other.stop_ducking()  # type: ignore[attr-defined]
         with self.lock:
             self._sweep()
 
     def _free_slot(self, *, for_group: bool = False) -> int:
-        """A slot that nobody uses; under the lock."""
+        """A free slot; under the lock."""
         self._sweep()
         if for_group and len(self._groups) >= MAX_GROUPS:
             raise AudioException(f"an output has {MAX_GROUPS} groups at most; close one first")
@@ -410,7 +415,7 @@ class Output(Stream):
                     continue  # a finalizer's sweep was quicker
                 del self._memory[slot]
                 self._group_of.pop(slot, None)
-                self.keys.pop(slot, None)
+                self.sidechains.pop(slot, None)
                 wakeup = self._wakeups.get(LOOP_WAKEUPS + slot)
                 if wakeup is not None:
                     self.drop_wakeup(wakeup)

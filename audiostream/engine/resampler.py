@@ -175,7 +175,7 @@ class Resampler:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what came; the next chunk begins anew."""
+        """Forget what came; the next chunk begins in silence."""
         record = self._record[0]
         record["filled"] = self._taps - self._ahead - 1
         record["index"] = record["phase"] = 0

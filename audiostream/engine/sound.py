@@ -57,8 +57,8 @@ class SoundMemory:
         channels = output.parameters.channels
         # As often as fills a block, at least; and after its end it begins again, so that any
         # block of a loop is in one piece.
-        self.capacity = self.frames * -(-output.slice // self.frames)
-        total = self.capacity + output.slice
+        self.capacity = self.frames * -(-output.max_block // self.frames)
+        total = self.capacity + output.max_block
         self.samples = ring(total * channels, 0)
         memory = self.samples.reshape(-1, channels)
         filled = 0
@@ -311,7 +311,7 @@ class Playback(Controls):
         self.stop()
 
     def give_back(self) -> None:
-        """It is over: its slot is somebody else's from now on."""
+        """It is over: its slot may be given to others from now on."""
         with self.lock:
             self._was_cut = self._has_jumped()
             self._heard = self.end_index

@@ -197,7 +197,7 @@ class Stream:
         record["channels"] = p.channels
         record["encoding"] = p.encoding
         record["latency"] = p.latency
-        record["slice"] = self.slice = min(max(p.buffersize, 16), 1024)
+        record["slice"] = self.max_block = min(max(p.buffersize, 16), 1024)
         record["wake_commit"] = NEVER
         record["bell"] = -1
         count = self._wakeup_count()
@@ -434,7 +434,7 @@ class Stream:
         record["host_blocks"] = record["host_version"] = 0
         if not self._stream().smooth:
             record["host_ahead"] = self._stream().time() + self.epoch - time.monotonic()
-            # No callback is to say an earlier one, from a host's clock that begins anew.
+            # No callback is to say an earlier one, from a host's clock that begins again.
             record["time"] = max(record["time"], record["told"] * 1e-9)
 
     def _end_clock(self) -> None:

@@ -58,7 +58,7 @@ MOVES = (PLAY, END, PAUSE, RESUME)
 
 
 STARVE = ("silence", "rebuffer")
-"""What a voice may do where it has run dry: play on as soon as there is anything, or wait for
+"""What a voice may do where it has starved: play on as soon as there is anything, or wait for
 its prebuffer again."""
 
 ADAPTIVE = (0.06, 1.0)
@@ -130,11 +130,11 @@ class Voice(Controls):
     quality, matrix
         See :class:`~audiostream.engine.conversion.Conversion`.
     on_starve : str
-        "silence", or "rebuffer" to wait for the prebuffer again where it has run dry.
+        "silence", or "rebuffer" to wait for the prebuffer again where it has starved.
     group : Group, optional
         What it plays into.
     tail : bool
-        False: where it runs dry there is silence at once, as the blocking API is documented.
+        False: where it starves there is silence at once, as the blocking API is documented.
 
     Raises
     ------
@@ -268,7 +268,7 @@ class Voice(Controls):
             self.epoch += 1
             if read == self._word("write"):  # nothing was written since
                 self._carry = b""
-                self._begin_anew(whole=False)
+                self._begin_segment(whole=False)
 
     def counts(self) -> Counts:
         """The counts, as of the last block."""
@@ -314,7 +314,7 @@ class Voice(Controls):
 
     @property
     def shortages(self) -> int:
-        """How often it ran dry while it was heard, and not at an end."""
+        """How often it starved: it ran out of frames while it was heard, and not at an end."""
         return self._count("shortages")
 
     def notice_stop(self) -> None:
@@ -529,7 +529,7 @@ class Voice(Controls):
         else:
             count = min(samples.frames, self._takes())
             if count > 0:
-                self._flow(self._conversion.convert(samples, count))
+                self._put_all(self._conversion.convert(samples, count))
         self._accounting.written += count
         if self._accounting.written >= self._look_at:
             self._look_at_scale()
@@ -547,7 +547,7 @@ class Voice(Controls):
             self._look_at = math.inf
 
     def _adapt(self) -> None:
-        """Fit the prebuffer to the shortages there were."""
+        """Fit the prebuffer to the starvations there were."""
         if self._prebuffer.note(self._word("shortages"), self.read_index()):
             self._store(self._at("prebuffer"), self._prebuffer.frames)
 
@@ -568,21 +568,21 @@ class Voice(Controls):
             samples.frames,
         )
 
-    def _flow(self, samples: Samples) -> None:
+    def _put_all(self, samples: Samples) -> None:
         if samples.frames:
             put = self._put(samples, self.holds)
             assert put == samples.frames, "the ring has room for what is held back"
 
     # --- utterances --------------------------------------------------------------
 
-    def _begin_anew(self, *, whole: bool) -> None:
+    def _begin_segment(self, *, whole: bool) -> None:
         """What is written next has nothing to do with what came before."""
         self._accounting.forget(self._heard())
         self._accounting.close_segment(self._word("write"), whole=whole)
         self._conversion.clear()
 
     def end(self) -> None:
-        """Complete the frame, flush the resampler; running dry after it is no shortage."""
+        """Complete the frame, flush the resampler; running out after it is no starvation."""
         with self.lock:
             self.check()
             self.notice_stop()
@@ -592,9 +592,9 @@ class Voice(Controls):
                 self._carry = b""
             if self._conversion.is_under_way:
                 self._settle()
-                self._flow(self._conversion.flush())
+                self._put_all(self._conversion.flush())
                 self._pull_marks(self._word("write"))
-                self._begin_anew(whole=True)
+                self._begin_segment(whole=True)
             self._store(self._at("ended"), self._word("write"))
         self.news()
 
@@ -683,7 +683,7 @@ class Voice(Controls):
             made = conversion.convert(what, count)
             self._replace(joint.index, made.first(over))
             rest = made.data.reshape(-1)[over * made.channels :]
-            self._flow(Samples(rest, made.channels, made.encoding))
+            self._put_all(Samples(rest, made.channels, made.encoding))
             self._accounting.written = joint.written + count
         return count * unit
 
@@ -704,7 +704,7 @@ class Voice(Controls):
     def _ring(self) -> tuple[np.ndarray, int]:
         """The ring with its guard, float32 (frames, channels); and its frames without it."""
         memory = self.output.ring_of(self.slot).reshape(-1, self._channels)
-        return memory, len(memory) - self.output.slice
+        return memory, len(memory) - self.output.max_block
 
     def _replace(self, index: int, samples: Samples) -> None:
         """Put other frames in the ring where some are that wait to be played.
@@ -716,7 +716,7 @@ class Voice(Controls):
         block = np.nan_to_num(block.reshape(-1, self._channels), posinf=1.0, neginf=-1.0)
         places = np.arange(index, index + len(block)) % capacity
         memory[places] = block
-        twice = places < self.output.slice  # stored again after the ring's end
+        twice = places < self.output.max_block  # stored again after the ring's end
         memory[capacity + places[twice]] = block[twice]
 
     def set_format(self, format: Format, quality: str = "high", matrix: Any = None) -> None:
@@ -776,7 +776,7 @@ class Voice(Controls):
         self._settle()
         self._carry = b""
         write = self._word("write")
-        self._begin_anew(whole=False)
+        self._begin_segment(whole=False)
         self._pull_marks(write)
         self._store(self._at(field), write)
         self.epoch += 1
@@ -885,7 +885,7 @@ class Voice(Controls):
         """The read index at which `frames` own frames, or half a ring, can be taken."""
         wanted = min(math.ceil(frames / self._ratio), max(self._limit // 2, 1))
         write = self._word("write")
-        # Never beyond what there is to read: the ring may have run dry meanwhile.
+        # Never beyond what there is to read: the ring may have run out meanwhile.
         return min(write - self._limit + wanted, write)
 
     def arm_room(self) -> bool:
@@ -937,7 +937,7 @@ class Voice(Controls):
             return self._wakeup
 
     def news(self) -> None:
-        """Have whoever waits on this voice look again; any thread."""
+        """Have all who wait on this voice look again; any thread."""
         wakeup = self._wakeup
         if wakeup is not None:
             wakeup.signal_all()

@@ -153,7 +153,7 @@ class Watchdog:
             try:
                 stream.close()
             except Exception:
-                continue  # nobody is left to be told; the others must close too
+                continue  # there is no one to tell; the others must close too
         # Nor are those that another thread is closing left in the middle of it.
         end = time.monotonic() + EXIT_LIMIT
         while self.open_streams() and time.monotonic() < end:

@@ -50,7 +50,7 @@ class Messages(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """Items that were lost because nobody took them in time."""
+        """Items that were lost because they were not taken in time."""
         return self._queue.dropped
 
     def __aiter__(self) -> Messages[T]:
