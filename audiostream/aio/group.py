@@ -10,7 +10,7 @@ from audiostream.aio.controls import Controlled
 from audiostream.checks import shown
 from audiostream.engine.group import DEFAULT_RELEASE
 from audiostream.engine.group import Group as Engine
-from audiostream.engine.output import FADE
+from audiostream.engine.strip import FADE
 from audiostream.errors import FormatError
 
 if TYPE_CHECKING:

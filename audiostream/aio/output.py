@@ -83,7 +83,7 @@ class AudioOutput(AudioStream[Output]):
     ) -> None:
         format = Format(rate, channels, encoding)
         super().__init__(Output(format, buffersize, device, voices, StreamClosedError))
-        self._wakeups = AsyncWakeups(self._stream, self._stream.slots)
+        self._wakeups = AsyncWakeups(self._stream, self._stream.slots.count)
 
     # --- samples -----------------------------------------------------------------
 

@@ -25,8 +25,9 @@ from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
 from audiostream.aio.wakeup import AsyncWakeup, running_loop
 from audiostream.checks import check_integer, check_number
-from audiostream.engine.output import FADE, warn_of_unheard
+from audiostream.engine.output import warn_of_unheard
 from audiostream.engine.sample_input import sliceable
+from audiostream.engine.strip import FADE
 from audiostream.engine.voice import Mark, Voice
 from audiostream.errors import AudioException, StreamClosedError
 from audiostream.pcm import Format

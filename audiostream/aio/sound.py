@@ -15,7 +15,6 @@ from audiostream.aio.sealed import Sealed
 from audiostream.aio.sources.file import load_file
 from audiostream.checks import check_flag, check_number, check_times, shown
 from audiostream.engine.meter import peak_of, warn_if_too_loud
-from audiostream.engine.output import FADE
 from audiostream.engine.sample_input import (
     Samples,
     as_array,
@@ -26,6 +25,7 @@ from audiostream.engine.sample_input import (
     spread,
 )
 from audiostream.engine.sound import Playback, SoundMemory, preparation
+from audiostream.engine.strip import FADE
 from audiostream.errors import AudioException, FormatError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format

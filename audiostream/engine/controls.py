@@ -8,8 +8,9 @@ from typing import Any
 from audiostream.checks import check_choice, check_flag, check_number
 from audiostream.engine.commands import CURVES, Commands
 from audiostream.engine.meter import Level
-from audiostream.engine.output import FADE, Output
+from audiostream.engine.output import Output
 from audiostream.engine.panning import sides_of
+from audiostream.engine.strip import FADE, Strip
 from audiostream.engine.watchdog import WATCHDOG
 from audiostream.forks import LOCKS
 from audiostream.realtime.opcodes import GAIN, PAN, PAUSED, SILENCE, STOPPED
@@ -34,7 +35,7 @@ class Controls:
 
     # Set by the output when it attaches it.
     slot: int
-    address: int
+    strip: Strip
     commands: Commands
 
     is_dropped = False
@@ -106,7 +107,7 @@ class Controls:
         return True
 
     def _rests(self) -> bool:
-        return self.output.word_of(self.slot, "transport") in (STOPPED, PAUSED)
+        return self.strip.word("transport") in (STOPPED, PAUSED)
 
     def level(self, seconds: float) -> Level:
         """How loud it was during the last `seconds` that were heard; see meter.py."""

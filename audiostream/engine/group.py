@@ -12,7 +12,8 @@ from typing import Any
 from audiostream.checks import check_number
 from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.meter import Level
-from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.engine.output import Output
+from audiostream.engine.strip import FADE
 from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import AudioException, FormatError
 
@@ -94,21 +95,19 @@ class Group(Controls):
 
     def has_cleared(self, number: int) -> bool:
         """True once a clear is done."""
-        return self.output.is_closed or self.output.word_of(self.slot, "read") >= number
+        return self.output.is_closed or self.strip.word("read") >= number
 
     def arm_cleared(self, number: int) -> bool:
         """Signal the wake-up when a clear is done; True if it is."""
         if self.output.is_closed:
             return True
-        wake, read = (self.address + VOICE_OFFSETS[name] for name in ("wake_read", "read"))
-        armed = self.output.address_of("armed")
-        return bool(self.output.kernels.arm(wake, read, number, armed))
+        return self.strip.arm("read", number)
 
     def use_wakeup(self, wakeup: Wakeup) -> None:
         """The wake-up that the audio thread signals for this group from now on."""
         self._wakeup = wakeup
         if not self.output.is_closed:
-            self.output.set_word_of(self.slot, "bell", wakeup.index)
+            self.strip.set_word("bell", wakeup.index)
 
     # --- ducking -----------------------------------------------------------------
 
@@ -140,7 +139,7 @@ class Group(Controls):
             offset = self.record.dtype.fields["key"][1]
             address = 0 if sidechain is None else sidechain.record_address
             self.output.kernels.store_word(self.record_address + offset, address)
-            self.output.sidechains[self.slot] = sidechain
+            self.strip.sidechain = sidechain
 
     def stop_ducking(self) -> None:
         """The group that ducked it is gone."""
@@ -153,7 +152,7 @@ class Group(Controls):
         """How loud it was during the last `seconds` that were heard."""
         if self.is_closed or self.output.is_closed:
             return Level(0.0, 0.0)
-        return self.output.level_of(self.slot, seconds)
+        return self.output.level_of(self.strip.meter, seconds)
 
     # --- the end -----------------------------------------------------------------
 
@@ -172,7 +171,7 @@ class Group(Controls):
 
     def is_over(self) -> bool:
         """True if it needs its slot no more."""
-        return self.is_closed and not self.output.has_voices(self)
+        return self.is_closed and not self.output.slots.needs(self)
 
     def unheard(self) -> tuple[int, int]:
         """None: its voices have the frames."""

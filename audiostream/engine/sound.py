@@ -15,10 +15,11 @@ import numpy as np
 from audiostream.checks import check_number, check_times
 from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.memory import ring
-from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.engine.output import Output
 from audiostream.engine.panning import sides_of
 from audiostream.engine.resampler import resampler
 from audiostream.engine.sample_input import Samples, spread
+from audiostream.engine.strip import FADE
 from audiostream.engine.wakeup import Wakeup
 from audiostream.realtime.opcodes import END, PAUSE, PLAY, RESUME
 
@@ -188,8 +189,6 @@ class Playback(Controls):
         If all voices are in use.
     """
 
-    holds: int
-
     def __init__(
         self,
         memory: SoundMemory,
@@ -216,7 +215,7 @@ class Playback(Controls):
         if at is not None:
             output.when(at)  # refused before a slot is taken
         output.attach(self, memory=memory, group=group)
-        record = output._table[self.slot]
+        record = self.strip.record
         record["write"] = record["ended"] = self.end_index
         record["gain"] = record["gain_goal"] = gain
         record["left"] = record["left_goal"] = left
@@ -252,9 +251,8 @@ class Playback(Controls):
         """Take part in its group's clear of that number, and be over."""
         with self.lock:
             if self._may_tell():
-                output = self.output
-                output.set_word_of(self.slot, "group_clear", number)
-                output.set_word_of(self.slot, "group_skip", self.end_index)
+                self.strip.set_word("group_clear", number)
+                self.strip.set_word("group_skip", self.end_index)
 
     # --- how far it is -----------------------------------------------------------
 
@@ -263,7 +261,7 @@ class Playback(Controls):
         with self.lock:
             if self._heard is not None:
                 return self._heard
-            return self.output.word_of(self.slot, "heard")
+            return self.strip.word("heard")
 
     def is_over(self) -> bool:
         """True once its last frame was heard, or it was stopped, or its stream closed."""
@@ -276,19 +274,14 @@ class Playback(Controls):
 
     def _has_jumped(self) -> bool:
         """True if the audio thread has cut it."""
-        output, slot = self.output, self.slot
-        return output.word_of(slot, "cut_count") > 0 and output.cut(slot, 0)[0] < self.end_index
+        return self.strip.word("cut_count") > 0 and self.strip.cut(0)[0] < self.end_index
 
     def arm_over(self) -> bool:
         """Signal the wake-up when it is over; True if it is."""
         with self.lock:
             if self._heard is not None:
                 return True
-            wake, heard = (
-                self.address + VOICE_OFFSETS[name] for name in ("wake_heard", "heard")
-            )
-            armed = self.output.address_of("armed")
-            self.output.kernels.arm(wake, heard, self.end_index, armed)
+            self.strip.arm("heard", self.end_index)
         return self.is_over()
 
     def use_wakeup(self, wakeup: Wakeup) -> None:
@@ -296,7 +289,7 @@ class Playback(Controls):
         with self.lock:
             self._wakeup = wakeup
             if self._heard is None and not self.output.is_closed:
-                self.output.set_word_of(self.slot, "bell", wakeup.index)
+                self.strip.set_word("bell", wakeup.index)
 
     # --- the end -----------------------------------------------------------------
 
@@ -327,9 +320,9 @@ class Playback(Controls):
         with self.lock:
             if self._heard is None:
                 jumped = self._has_jumped()
-                self._heard = self.output.word_of(self.slot, "heard")
+                self._heard = self.strip.word("heard")
                 self._was_cut = jumped or self._heard < self.end_index
-                read = self.output.word_of(self.slot, "read")
+                read = self.strip.word("read")
                 if read < self.end_index <= FOREVER // 2:
                     self._unheard = self.end_index - self._heard
         if self._wakeup is not None:

@@ -23,7 +23,7 @@ from audiostream.engine.conversion import Conversion
 from audiostream.engine.frame_accounting import Counts, FrameAccounting
 from audiostream.engine.memory import records
 from audiostream.engine.meter import Level, warn_if_too_loud
-from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.engine.output import Output
 from audiostream.engine.prebuffer import Prebuffer
 from audiostream.engine.sample_input import (
     Encoded,
@@ -33,6 +33,7 @@ from audiostream.engine.sample_input import (
     sliceable,
     spread,
 )
+from audiostream.engine.strip import FADE
 from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import Format
@@ -145,8 +146,6 @@ class Voice(Controls):
         If all voices are in use.
     """
 
-    holds: int  # frames that the ring takes at most; set by the output
-
     def __init__(
         self,
         output: Output,
@@ -202,7 +201,7 @@ class Voice(Controls):
         self._producer = int(self._producers.ctypes.data)
         for number, encoding in enumerate(KINDS.values()):
             self._producers[number] = (
-                output.address, self.address, self._limit, encoding, format.channels
+                output.address, self.strip.address, self._limit, encoding, format.channels
             )  # fmt: skip
         self._use(conversion)
 
@@ -228,7 +227,7 @@ class Voice(Controls):
         self._straight = {kind: self._producer + step * at for at, kind in enumerate(kinds)}
 
     def _at(self, field: str) -> int:
-        return self.address + VOICE_OFFSETS[field]
+        return self.strip.at(field)
 
     def _word(self, field: str) -> int:
         return self._load(self._at(field))
@@ -255,7 +254,7 @@ class Voice(Controls):
         executed = self._word("cut_count")
         stops = self._word("stop_count")
         for number in range(self._cuts_seen, executed):
-            start, to = self.output.cut(self.slot, number)
+            start, to = self.strip.cut(number)
             if stops != self._stops_seen:
                 self._pull_marks(to)
             self._accounting.split(to)
@@ -305,7 +304,7 @@ class Voice(Controls):
         with self.lock:
             if self._final is not None or self.output.is_closed:
                 return Level(0.0, 0.0)
-            return self.output.level_of(self.slot, seconds)
+            return self.output.level_of(self.strip.meter, seconds)
 
     @property
     def starved(self) -> int:
@@ -384,7 +383,7 @@ class Voice(Controls):
     def _time_of(self, mark: _Mark) -> float:
         """When a mark was reached; now, if that is too long ago to be known."""
         # The end of the frame before it, or the beginning of the one behind it.
-        frame = self.output.frame_of(self.slot, mark.reached - 1)
+        frame = self.strip.frame_of(mark.reached - 1)
         if frame is None:
             return self.output.now()
         return self.output.time_of(frame + (mark.reached == mark.index))
@@ -397,7 +396,7 @@ class Voice(Controls):
 
     def _takes(self) -> int:
         """Own frames that can be written now."""
-        return self._conversion.takes(self.room(), self.holds - self._limit)
+        return self._conversion.takes(self.room(), self.strip.holds - self._limit)
 
     def write_nowait(self, data: Any) -> int:
         """Take as much as there is room for.
@@ -542,7 +541,7 @@ class Voice(Controls):
         before, write = self._looked_at, self._word("write")
         self._looked_at = write
         self._look_at = self._accounting.written + self.format.rate
-        peak = self.output.peak_written(self.slot, before, write)
+        peak = self.strip.peak_written(before, write)
         if warn_if_too_loud(peak, self._conversion.full_scale):
             self._look_at = math.inf
 
@@ -560,7 +559,7 @@ class Voice(Controls):
         """Frames that were put into the ring, of which there may then be `limit`."""
         return self.output.kernels.put(
             self.output.address,
-            self.address,
+            self.strip.address,
             limit,
             samples.address,
             samples.encoding,
@@ -570,7 +569,7 @@ class Voice(Controls):
 
     def _put_all(self, samples: Samples) -> None:
         if samples.frames:
-            put = self._put(samples, self.holds)
+            put = self._put(samples, self.strip.holds)
             assert put == samples.frames, "the ring has room for what is held back"
 
     # --- utterances --------------------------------------------------------------
@@ -645,7 +644,7 @@ class Voice(Controls):
             if not conversion.resamples:
                 return over
             held = conversion.held_back()
-            if self.holds - (joint.end - self.read_index()) < 2 * held + 2:
+            if self.strip.holds - (joint.end - self.read_index()) < 2 * held + 2:
                 return 0
             return math.ceil((over + held) * self._ratio) + 2
 
@@ -703,8 +702,7 @@ class Voice(Controls):
 
     def _ring(self) -> tuple[np.ndarray, int]:
         """The ring with its guard, float32 (frames, channels); and its frames without it."""
-        memory = self.output.ring_of(self.slot).reshape(-1, self._channels)
-        return memory, len(memory) - self.output.max_block
+        return self.strip.ring()
 
     def _replace(self, index: int, samples: Samples) -> None:
         """Put other frames in the ring where some are that wait to be played.
@@ -732,7 +730,7 @@ class Voice(Controls):
         with self.lock:
             self.check()
             conversion = self._conversion_of(format, quality, matrix)
-            room = self.holds - conversion.held_back()
+            room = self.strip.holds - conversion.held_back()
             least = max(2 * self.output.period, self._prebuffer.most)
             if room < min(self._longest, least):
                 raise FormatError(
@@ -955,7 +953,7 @@ class Voice(Controls):
         """
         read = max(self.read_index(), self._word("skip"), self._word("group_skip"))
         write = self._word("write")
-        is_silent = read >= write or not self.output.peak_written(self.slot, read, write)
+        is_silent = read >= write or not self.strip.peak_written(read, write)
         return 0 if is_silent else self.counts().buffered
 
     def unheard(self) -> tuple[int, int]:

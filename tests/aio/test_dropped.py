@@ -46,7 +46,7 @@ def free(speaker: aio.AudioOutput) -> bool:
     """True if nothing holds a slot any more, once the output has looked."""
     speaker.engine.tidy()
     with speaker.engine.lock:
-        speaker.engine._sweep()
+        speaker.engine.slots.sweep()
     return not speaker.engine.attached
 
 

@@ -161,10 +161,10 @@ def outputs(audit: Audit) -> dict[str, Any]:
         "wakeups": stats.wakeups,
         "starved": stats.starved,
         "underruns": stats.underruns,
-        "cuts": sum(output.word_of(voice.slot, "cut_count") for voice in voices),
-        "heard": sum(output.word_of(voice.slot, "heard") for voice in voices),
+        "cuts": sum(voice.strip.word("cut_count") for voice in voices),
+        "heard": sum(voice.strip.word("heard") for voice in voices),
         "shots": sum(playback.is_over() for playback in playbacks),
-        "group clears": sum(output.word_of(group.slot, "read") for group in groups),
+        "group clears": sum(group.strip.word("read") for group in groups),
     }
     output.close()
     return {"counts": total, "happened": happened}

@@ -18,7 +18,7 @@ import numpy as np
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.memory import field_offsets, records
 from audiostream.engine.meter import Meter
-from audiostream.engine.output import RAMPS
+from audiostream.engine.strip import RAMPS
 from audiostream.engine.wakeup import Wakeup
 from audiostream.pcm import ENCODINGS
 from audiostream.realtime import opcodes, shared
