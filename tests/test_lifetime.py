@@ -189,7 +189,7 @@ def test_a_thread_that_writes_for_ever_does_not_spoil_the_exit() -> None:
         for _ in range(4):
             threading.Thread(target=write, daemon=True).start()
         (voice,) = speaker.engine.attached.values()
-        while voice.room() > 64:
+        while voice.writer.room() > 64:
             time.sleep(0.001)
         """
     )
@@ -382,7 +382,7 @@ def test_a_child_forked_beside_a_blocked_writer_is_told_too() -> None:
     writer = threading.Thread(target=sample.write, args=[bytes(60_000)])
     writer.start()
     (voice,) = speaker.engine.attached.values()
-    while voice.room() > 0:
+    while voice.writer.room() > 0:
         time.sleep(0.001)
     pid = fork()
     if pid == 0:

@@ -25,10 +25,11 @@ from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
 from audiostream.aio.wakeup import AsyncWakeup, running_loop
 from audiostream.checks import check_integer, check_number
+from audiostream.engine.marks import Mark
 from audiostream.engine.output import warn_of_unheard
 from audiostream.engine.sample_input import sliceable
 from audiostream.engine.strip import FADE
-from audiostream.engine.voice import Mark, Voice
+from audiostream.engine.voice import Voice
 from audiostream.errors import AudioException, StreamClosedError
 from audiostream.pcm import Format
 
@@ -179,7 +180,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             if index < 0:
                 await self._news(self._here())
             else:
-                await self._wait(partial(voice.arm_heard, index))
+                await self._wait(partial(voice.strip.arm, "heard", index))
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     # --- marks -------------------------------------------------------------------
@@ -341,7 +342,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                         break
                     if count == len(piece):  # a long chunk is no long call
                         await anyio.lowlevel.checkpoint()
-                    elif not voice.arm_room() and voice.epoch == epoch:
+                    elif not voice.writer.arm_room() and voice.epoch == epoch:
                         await self._news(wakeup)
             except BaseException:
                 voice.may_be_cut = True
@@ -566,8 +567,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             self.end()
             index = voice.write_index()
         try:
-            while not voice.has_heard(index):
-                await self._wait(lambda: voice.arm_heard(index))
+            while not voice.strip.has("heard", index):
+                await self._wait(lambda: voice.strip.arm("heard", index))
         except BaseException:
             voice.may_be_cut = True
             raise
@@ -601,8 +602,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         voice = self._voice
         voice.check()
         index = voice.clear(fade)
-        while not voice.has_read(index):
-            await self._wait(lambda: voice.arm_read(index))
+        while not voice.strip.has("read", index):
+            await self._wait(lambda: voice.strip.arm("read", index))
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return voice.cleared_to(index)
 

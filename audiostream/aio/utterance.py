@@ -256,7 +256,7 @@ class Utterance:
             return None if self._is_cut() else -1
         assert self._begin is not None
         index = self._voice.ring_index(self._end)
-        if self._voice.has_heard(index):
+        if self._voice.strip.has("heard", index):
             return None
         return index
 

@@ -133,7 +133,10 @@ class AudioSample:
         if wakeup is None:
             return  # removed meanwhile: the next look says so
         frames = max(missing // voice.format.frame_bytes, 1)
-        if not voice.arm_read(voice.wants_room(frames)) and voice.epoch == epoch:
+        if (
+            not voice.strip.arm("read", voice.writer.wants_room(frames))
+            and voice.epoch == epoch
+        ):
             poll = select.poll()
             poll.register(wakeup.fd, select.POLLIN)
             while not poll.poll(1000 * PATIENCE):

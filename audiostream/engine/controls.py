@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audiostream.checks import check_choice, check_flag, check_number
 from audiostream.engine.commands import CURVES, Commands
 from audiostream.engine.meter import Level
-from audiostream.engine.output import Output
 from audiostream.engine.panning import sides_of
 from audiostream.engine.strip import FADE, Strip
+from audiostream.engine.wakeup import Wakeup
 from audiostream.engine.watchdog import WATCHDOG
 from audiostream.forks import LOCKS
 from audiostream.realtime.opcodes import GAIN, PAN, PAUSED, SILENCE, STOPPED
+
+if TYPE_CHECKING:
+    from audiostream.engine.output import Output
 
 __all__ = ("MAX_GAIN", "Controls")
 
@@ -39,6 +42,7 @@ class Controls:
     commands: Commands
 
     is_dropped = False
+    is_gone = False  # its slot may be given to others, or the stream is closed
 
     def __init__(self, output: Output) -> None:
         self.output = output
@@ -48,6 +52,7 @@ class Controls:
         self._gain = 1.0
         self._pan = 0.0
         self._muted = False
+        self._wakeup: Wakeup | None = None
 
     def _frames(self, seconds: Any, name: str, most: float) -> int:
         """Seconds from 0 to `most` as frames of the device's."""
@@ -55,12 +60,17 @@ class Controls:
         frames: int = round(seconds * self.output.parameters.rate)
         return frames
 
-    def _may_tell(self, *, ending: bool = False) -> bool:
-        """False if the sound is gone and cannot be told; raises where that is a mistake.
+    def check(self, *, ending: bool = False) -> None:
+        """Raise if it is gone, or its stream closed or dead.
 
-        `ending`: what only ends something may be told while the device is gone.
+        `ending`: what only ends something does not mind that the device is gone.
         """
         raise NotImplementedError
+
+    def _may_tell(self, *, ending: bool = False) -> bool:
+        """False if it is gone and cannot be told; raises where that is a mistake."""
+        self.check(ending=ending)
+        return True
 
     def tell(
         self, kind: int, at: float | None = None, *, ending: bool = False, **how: Any
@@ -76,6 +86,38 @@ class Controls:
         """Take back all that waits for its time; how much that was."""
         with self.lock:
             return self.commands.take_back() if self._may_tell(ending=True) else 0
+
+    # --- wake-ups ----------------------------------------------------------------
+
+    def use_wakeup(self, wakeup: Wakeup) -> None:
+        """The wake-up that the audio thread signals for it from now on."""
+        with self.lock:
+            self._wakeup = wakeup
+            if not self.is_gone and not self.output.is_closed:
+                self.strip.set_word("bell", wakeup.index)
+
+    def news(self) -> None:
+        """Have all who wait on it look again; any thread."""
+        if self._wakeup is not None:
+            self._wakeup.signal_all()
+
+    # --- for the output ----------------------------------------------------------
+
+    def is_over(self) -> bool:
+        """True if it needs its slot no more."""
+        return False
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the stream's close has cut though they were to be heard; their rate."""
+        return 0, 1
+
+    def give_back(self) -> None:
+        """Its slot may be given to others from now on."""
+        self.is_gone = True
+
+    def stream_closed(self) -> None:
+        """The stream has closed."""
+        raise NotImplementedError
 
     # --- dropped without being closed ---------------------------------------------
 

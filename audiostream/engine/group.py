@@ -14,7 +14,6 @@ from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.meter import Level
 from audiostream.engine.output import Output
 from audiostream.engine.strip import FADE
-from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import AudioException, FormatError
 
 __all__ = ("Group",)
@@ -49,13 +48,8 @@ class Group(Controls):
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
         super().__init__(output)
         self.is_closed = False
-        self._wakeup: Wakeup | None = None
         output.attach_group(self, gain)
         self._gain = gain
-
-    def _may_tell(self, *, ending: bool = False) -> bool:
-        self.check(ending=ending)
-        return True
 
     def check(self, *, ending: bool = False) -> None:
         """Raise if the group is closed, or its output closed or dead.
@@ -95,19 +89,13 @@ class Group(Controls):
 
     def has_cleared(self, number: int) -> bool:
         """True once a clear is done."""
-        return self.output.is_closed or self.strip.word("read") >= number
+        return self.output.is_closed or self.strip.has("read", number)
 
     def arm_cleared(self, number: int) -> bool:
         """Signal the wake-up when a clear is done; True if it is."""
         if self.output.is_closed:
             return True
         return self.strip.arm("read", number)
-
-    def use_wakeup(self, wakeup: Wakeup) -> None:
-        """The wake-up that the audio thread signals for this group from now on."""
-        self._wakeup = wakeup
-        if not self.output.is_closed:
-            self.strip.set_word("bell", wakeup.index)
 
     # --- ducking -----------------------------------------------------------------
 
@@ -173,15 +161,7 @@ class Group(Controls):
         """True if it needs its slot no more."""
         return self.is_closed and not self.output.slots.needs(self)
 
-    def unheard(self) -> tuple[int, int]:
-        """None: its voices have the frames."""
-        return 0, 1
-
-    def give_back(self) -> None:
-        """Its slot may be given to others from now on."""
-
     def stream_closed(self) -> None:
         """The stream has closed."""
         self.is_closed = True
-        if self._wakeup is not None:
-            self._wakeup.signal_all()
+        self.news()

@@ -14,7 +14,7 @@ from audiostream.device.base import Callback, Device
 from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.memory import power_of_two, records, ring, zeros
 from audiostream.engine.meter import Level, Meter, check_window
-from audiostream.engine.slots import MAX_GROUPS, Member, Slots
+from audiostream.engine.slots import MAX_GROUPS, Slots
 from audiostream.engine.stream import LONGEST, LOOP_WAKEUPS, Stream, until
 from audiostream.engine.strip import FADE
 from audiostream.engine.wakeup import Wakeup
@@ -25,7 +25,8 @@ from audiostream.realtime.opcodes import PLAYING
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
-    from audiostream.engine.sound import SoundMemory
+    from audiostream.engine.sound import Playback, SoundMemory
+    from audiostream.engine.voice import Voice
 
 __all__ = ("Output", "warn_of_unheard")
 
@@ -122,7 +123,7 @@ class Output(Stream):
 
     def attach(
         self,
-        voice: Member,
+        voice: Voice | Playback,
         frames: int = 0,
         memory: SoundMemory | None = None,
         group: Group | None = None,
@@ -197,7 +198,7 @@ class Output(Stream):
         with self.lock:
             self.slots.sweep()
 
-    def voices_of(self, group: Group) -> list[Member]:
+    def voices_of(self, group: Group) -> list[Voice | Playback]:
         """The voices that play into a group."""
         with self.lock:
             return self.slots.members(group)

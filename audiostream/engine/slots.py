@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +20,13 @@ from audiostream.realtime.memory.layout import VOICE
 from audiostream.realtime.opcodes import STOPPED
 
 if TYPE_CHECKING:
+    from audiostream.engine.controls import Controls
     from audiostream.engine.group import Group
     from audiostream.engine.output import Output
+    from audiostream.engine.sound import Playback
+    from audiostream.engine.voice import Voice
 
-__all__ = ("MAX_GROUPS", "Attached", "Member", "Slots")
+__all__ = ("MAX_GROUPS", "Slots")
 
 MAX_GROUPS = 64
 
@@ -32,40 +35,6 @@ AT_REST = {"transport": STOPPED, "declick_left": 0}
 
 OVER = -1
 """In the place of the index up to which one that retires still fades: it is over."""
-
-
-class Attached(Protocol):
-    """What an output mixes; the output sets the attributes."""
-
-    slot: int
-    strip: Strip
-    commands: Commands
-    is_dropped: bool
-
-    def let_go(self) -> None:
-        """It was dropped: leave as soon as nothing of it is left to be heard."""
-
-    def is_over(self) -> bool:
-        """True if it needs its slot no more."""
-
-    def unheard(self) -> tuple[int, int]:
-        """Frames that the stream's close has cut though they were to be heard; their rate."""
-
-    def give_back(self) -> None:
-        """Its slot may be given to others from now on."""
-
-    def stream_closed(self) -> None:
-        """The stream has closed."""
-
-
-class Member(Attached, Protocol):
-    """What plays frames, by itself or into a group."""
-
-    def leave(self) -> None:
-        """Fade out and be gone."""
-
-    def clear_with_group(self, number: int) -> None:
-        """Take part in its group's clear of that number."""
 
 
 class Slots:
@@ -92,7 +61,7 @@ class Slots:
         self._voices = voices
         # Twice as many: those of voices that fade out come free a little later.
         self.count = 2 * (voices + MAX_GROUPS)
-        self.held: dict[int, Attached] = {}
+        self.held: dict[int, Controls] = {}
         self.retiring: dict[int, int] = {}
         self._strips: dict[int, Strip] = {}  # held and retiring
         self._buses: dict[int, int] = {}  # a group's slot -> address of its GROUP
@@ -140,7 +109,7 @@ class Slots:
     def occupy(
         self,
         slot: int,
-        holder: Attached,
+        holder: Controls,
         arrays: dict[str, Any],
         words: Mapping[str, float],
         group: Group | None = None,
@@ -203,7 +172,7 @@ class Slots:
         """Groups that are in the plan."""
         return len(self._buses)
 
-    def members(self, group: Group) -> list[Member]:
+    def members(self, group: Group) -> list[Voice | Playback]:
         """Those who play into a group."""
         return [
             self.held[slot]  # type: ignore[misc]

@@ -20,7 +20,6 @@ from audiostream.engine.panning import sides_of
 from audiostream.engine.resampler import resampler
 from audiostream.engine.sample_input import Samples, spread
 from audiostream.engine.strip import FADE
-from audiostream.engine.wakeup import Wakeup
 from audiostream.realtime.opcodes import END, PAUSE, PLAY, RESUME
 
 if TYPE_CHECKING:
@@ -207,8 +206,7 @@ class Playback(Controls):
         self._gain, self._pan = gain, float(pan)
         self.memory = memory
         self.end_index = times * memory.frames
-        self._wakeup: Wakeup | None = None
-        self._heard: int | None = None  # once it is over
+        self._heard = 0  # once it is over
         self._was_cut = False
         self._unheard = 0  # frames that the stream's end has cut
         self._at = at
@@ -223,7 +221,7 @@ class Playback(Controls):
         self.late = self.tell(PLAY, at, frames=self._ramp)
 
     def _may_tell(self, *, ending: bool = False) -> bool:
-        return self._heard is None and not self.output.is_closed
+        return not self.is_gone and not self.output.is_closed
 
     # --- control -----------------------------------------------------------------
 
@@ -259,18 +257,16 @@ class Playback(Controls):
     def heard(self) -> int:
         """Frames (the device's) that were heard; all there are once it was stopped."""
         with self.lock:
-            if self._heard is not None:
-                return self._heard
-            return self.strip.word("heard")
+            return self._heard if self.is_gone else self.strip.word("heard")
 
     def is_over(self) -> bool:
         """True once its last frame was heard, or it was stopped, or its stream closed."""
-        return self._heard is not None or self.heard() >= self.end_index
+        return self.is_gone or self.heard() >= self.end_index
 
     def was_cut(self) -> bool:
         """True if a stop, a clear or the stream's end came before its last frame was heard."""
         with self.lock:
-            return self._was_cut if self._heard is not None else self._has_jumped()
+            return self._was_cut if self.is_gone else self._has_jumped()
 
     def _has_jumped(self) -> bool:
         """True if the audio thread has cut it."""
@@ -279,17 +275,10 @@ class Playback(Controls):
     def arm_over(self) -> bool:
         """Signal the wake-up when it is over; True if it is."""
         with self.lock:
-            if self._heard is not None:
+            if self.is_gone:
                 return True
             self.strip.arm("heard", self.end_index)
         return self.is_over()
-
-    def use_wakeup(self, wakeup: Wakeup) -> None:
-        """The wake-up that the audio thread signals for this playback from now on."""
-        with self.lock:
-            self._wakeup = wakeup
-            if self._heard is None and not self.output.is_closed:
-                self.strip.set_word("bell", wakeup.index)
 
     # --- the end -----------------------------------------------------------------
 
@@ -308,8 +297,8 @@ class Playback(Controls):
         with self.lock:
             self._was_cut = self._has_jumped()
             self._heard = self.end_index
-        if self._wakeup is not None:
-            self._wakeup.signal_all()
+            self.is_gone = True
+        self.news()
 
     def unheard(self) -> tuple[int, int]:
         """Frames that the stream's close has cut, at their rate; an endless loop has none."""
@@ -318,12 +307,12 @@ class Playback(Controls):
     def stream_closed(self) -> None:
         """The stream has closed."""
         with self.lock:
-            if self._heard is None:
+            if not self.is_gone:
+                self.is_gone = True
                 jumped = self._has_jumped()
                 self._heard = self.strip.word("heard")
                 self._was_cut = jumped or self._heard < self.end_index
                 read = self.strip.word("read")
                 if read < self.end_index <= FOREVER // 2:
                     self._unheard = self.end_index - self._heard
-        if self._wakeup is not None:
-            self._wakeup.signal_all()
+        self.news()

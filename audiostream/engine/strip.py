@@ -130,6 +130,10 @@ class Strip:
         """Signal the wake-up when ``read`` or ``heard`` is `index`; True if it is."""
         return bool(self._arm(self.at("wake_" + field), self.at(field), index, self._armed))
 
+    def has(self, field: str, index: int) -> bool:
+        """True if the ring was ``read`` or ``heard`` up to `index`."""
+        return self.word(field) >= index
+
     # --- what the audio thread has told ------------------------------------------
 
     def cut(self, number: int) -> tuple[int, int]:

@@ -227,7 +227,7 @@ async def test_what_only_cleans_up_does_not_mind() -> None:
         assert voice.cancel() == 1
         # The counts tell that nothing will be heard.
         other.stop()
-        assert other._voice.write_index() == other._voice._word("skip")
+        assert other._voice.write_index() == other._voice.strip.word("skip")
         for handle in handles[1:]:
             handle.stop()
         handles[0].stop(at=speaker.time + 1.0)

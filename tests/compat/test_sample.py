@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from audiostream import AudioException, AudioOutput, AudioSample, get_output
 from audiostream.compat import sample as sample_module
+from audiostream.engine.ring_writer import RingWriter
 from audiostream.engine.voice import Voice
 from audiostream.engine.wakeup import Wakeup
 from audiostream.engine.watchdog import WATCHDOG
@@ -233,7 +234,7 @@ def test_the_ring_holds_16384_bytes_at_any_rate(output: OpenOutput, rate: int) -
     stream = output(rate=rate, channels=2, buffersize=64)
     sample = added(stream, play=False)
     Writer(sample, bytes(RING)).finish()
-    assert voice_of(stream).room() == 0
+    assert voice_of(stream).writer.room() == 0
 
 
 @pytest.mark.parametrize(
@@ -309,14 +310,14 @@ def test_a_writer_that_is_held_up_until_all_is_played_goes_on(
     """
     device = ManualDevice(rate=device_rate)
     sample = added(output(channels=1, device=device))
-    wants_room = Voice.wants_room
+    wants_room = RingWriter.wants_room
     drained = []
 
-    def late(voice: Voice, frames: int) -> int:
+    def late(writer: RingWriter, frames: int) -> int:
         drained.append(device.step(20_000))
-        return wants_room(voice, frames)
+        return wants_room(writer, frames)
 
-    monkeypatch.setattr(Voice, "wants_room", late)
+    monkeypatch.setattr(RingWriter, "wants_room", late)
     Writer(sample, bytes(3 * RING)).finish()
     assert drained  # it did have to wait
 
@@ -577,7 +578,7 @@ def test_ctrl_c_interrupts_a_write_that_waits() -> None:
 
         def press():
             (voice,) = stream.engine.attached.values()
-            while voice.room() > 0:
+            while voice.writer.room() > 0:
                 caught.wait(0.001)
             # Again and again, as people do: one that comes just before the system call
             # has its handler run only after it.

@@ -123,8 +123,8 @@ def outputs(audit: Audit) -> dict[str, Any]:
             if rng.random() < 0.3:
                 voice.play()
             if rng.random() < 0.5:
-                voice.arm_read(voice.write_index() - int(rng.integers(0, 2000)))
-                voice.arm_heard(voice.write_index() - int(rng.integers(0, 2000)))
+                voice.strip.arm("read", voice.write_index() - int(rng.integers(0, 2000)))
+                voice.strip.arm("heard", voice.write_index() - int(rng.integers(0, 2000)))
         for group in groups:
             if rng.random() < 0.2:
                 group.clear(float(rng.choice([0.0, 0.005, 0.02])))

@@ -384,8 +384,8 @@ def test_a_block_at_any_moment_of_a_slots_being_given_anew_does_not_touch_it(
 def test_a_waiter_whose_frames_were_read_long_ago_is_told_so(engine: Engine) -> None:
     index = engine.voice.read_index()
     engine.device.step(128)
-    assert engine.voice.arm_read(index + 128)
-    assert not engine.voice.arm_read(index + 129)
+    assert engine.voice.strip.arm("read", index + 128)
+    assert not engine.voice.strip.arm("read", index + 129)
 
 
 # --- waiters: every order of what the two sides do -----------------------------------
@@ -602,5 +602,5 @@ def test_the_engine_tells_a_waiter_that_what_it_waits_for_was_heard(engine: Engi
     block = np.zeros((128, 1), np.int16)
     for _ in range(3):
         engine.device._move(block)  # as a real device does: no call without frames
-    assert voice.has_heard(600)
-    assert voice.arm_heard(600)
+    assert voice.strip.has("heard", 600)
+    assert voice.strip.arm("heard", 600)
