@@ -29,8 +29,8 @@ from audiostream.device.base import (
     Parameters,
     Request,
 )
+from audiostream.engine import heartbeat, stream_clock, watchdog
 from audiostream.engine import stream as stream_module
-from audiostream.engine import watchdog
 from audiostream.engine.capture import Capture
 from audiostream.engine.output import Output
 from audiostream.engine.stream import Stream
@@ -446,7 +446,7 @@ def test_a_child_never_waits_for_what_a_thread_of_the_parent_held() -> None:
         for owner in (
             listener.engine, player.engine, speaker.engine, mic.engine, sample, sample._voice,
             voice._voice, handle._playback, group.engine, sound, player._wakeups,
-            speaker.engine.own_wakeup(0), sys.modules["audiostream.compat.functions"].ONCE,
+            speaker.engine.wakeups.of_slot(0), sys.modules["audiostream.compat.functions"].ONCE,
         )
         for name, lock in vars(owner).items()
         if type(lock).__name__ in ("lock", "RLock")
@@ -608,8 +608,11 @@ class Watched:
     def __init__(self, stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stream = stream
         self.now = 1000.0
-        clock = SimpleNamespace(monotonic=lambda: self.now, sleep=time.sleep)
-        monkeypatch.setattr(stream_module, "time", clock)
+        clock = SimpleNamespace(
+            monotonic=lambda: self.now, monotonic_ns=time.monotonic_ns, sleep=time.sleep
+        )
+        for module in (stream_module, stream_clock, heartbeat):
+            monkeypatch.setattr(module, "time", clock)
         stream.open()
         WATCHDOG.remove(stream, keep=False)  # the real watch must not look, too
         stream.start()

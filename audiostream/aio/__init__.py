@@ -11,7 +11,7 @@ from audiostream.aio.sound import Playing, Sound
 from audiostream.aio.utterance import Utterance
 from audiostream.engine.marks import Mark
 from audiostream.engine.meter import Level
-from audiostream.engine.stream import Stats
+from audiostream.engine.stats import Stats
 from audiostream.errors import AudioException, DeviceError, FormatError, NoDeviceError
 
 __all__ = (

@@ -98,7 +98,7 @@ class AsyncWakeup:
         self._reader: Any = None  # an input's one reader, which waits for any signal
         self._woken = np.zeros(max(slots, 1), np.int64)
         self._woken_address = int(self._woken.ctypes.data)
-        self.wakeup: Wakeup = stream.add_wakeup()
+        self.wakeup: Wakeup = stream.wakeups.add()
         self.loop = running_loop()
         self._future: Callable[[], Any]
         if isinstance(self.loop, asyncio.AbstractEventLoop):
@@ -154,12 +154,12 @@ class AsyncWakeup:
     def _end(self) -> None:
         self._close()
         if not self.wakeup.finished:
-            self._stream.drop_wakeup(self.wakeup)
+            self._stream.wakeups.drop(self.wakeup)
         self.wakeup.close()
 
     def drop(self) -> None:
         """Give up the wake-up of an event loop that has been closed."""
-        self._stream.drop_wakeup(self.wakeup)
+        self._stream.wakeups.drop(self.wakeup)
 
     async def wait_any(self) -> None:
         """Sleep until the next signal; for an input, which has one reader.

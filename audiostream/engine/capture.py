@@ -163,7 +163,7 @@ class Capture(Stream):
         if not self.is_open:
             return 0.0
         with self._reading:
-            return self.time_of(round(self._first / self._ratio))
+            return self.clock.heard(round(self._first / self._ratio))
 
     def level(self, seconds: float) -> Level:
         """How loud the last `seconds` were that have been captured, read or not."""

@@ -15,9 +15,9 @@ from audiostream.device.callback_path import CallCompiled
 from audiostream.engine.memory import power_of_two, records, ring, zeros
 from audiostream.engine.meter import Level, Meter, check_window
 from audiostream.engine.slots import MAX_GROUPS, Slots
-from audiostream.engine.stream import LONGEST, LOOP_WAKEUPS, Stream, until
+from audiostream.engine.stream import Stream, until
+from audiostream.engine.stream_clock import LONGEST
 from audiostream.engine.strip import FADE
-from audiostream.engine.wakeup import Wakeup
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
 from audiostream.realtime.memory.layout import GROUP, TABLE, TIME_INFO
@@ -86,8 +86,8 @@ class Output(Stream):
     def _entry(self) -> int:
         return self.kernels.render
 
-    def _wakeup_count(self) -> int:
-        return LOOP_WAKEUPS + self.slots.count
+    def _slot_count(self) -> int:
+        return self.slots.count
 
     def _allocate(self) -> None:
         super()._allocate()
@@ -106,18 +106,6 @@ class Output(Stream):
             record[name] = array.ctypes.data
         self.slots.allocate()
         record["master"] = record["master_goal"] = record["master_target"] = 1.0
-
-    def own_wakeup(self, slot: int) -> Wakeup:
-        """The wake-up of one slot's own, for a caller thread that blocks on its voice."""
-        with self.lock:
-            index = LOOP_WAKEUPS + slot
-            return self._wakeups.get(index) or self.add_wakeup(index)
-
-    def drop_own_wakeup(self, slot: int) -> None:
-        """Take away the wake-up of one slot's own, if there is one."""
-        wakeup = self._wakeups.get(LOOP_WAKEUPS + slot)
-        if wakeup is not None:
-            self.drop_wakeup(wakeup)
 
     # --- slots -------------------------------------------------------------------
 
@@ -230,10 +218,10 @@ class Output(Stream):
         """
         hint = "seconds on the stream's clock, try stream.time + 0.5"
         at = check_number(at, "at", -LONGEST, LONGEST, hint)
-        time = at + self.epoch
+        time = at + self.clock.epoch
         next_heard = self.kernels.heard_at(self.address, self.word("frames")) * 1e-9
         if next_heard < 0:  # there was no block yet
-            next_heard = self.now() + self.epoch + self.parameters.latency
+            next_heard = self.clock.now() + self.clock.epoch + self.parameters.latency
         late = next_heard - time
         if late < -DAY:
             self._check_clock(float(at))
@@ -242,7 +230,7 @@ class Output(Stream):
 
     def _check_clock(self, at: float) -> None:
         """Raise if a time is more than a day ahead; what was heard last may be long ago."""
-        now = self.now()
+        now = self.clock.now()
         if at - now > DAY:
             raise FormatError(
                 f"at={at!r} is more than a day ahead: the output's clock (its .time) is at "

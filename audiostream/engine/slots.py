@@ -164,7 +164,7 @@ class Slots:
             for slot in over:
                 if self.retiring.pop(slot, None) is not None:  # else a finalizer was quicker
                     self._strips.pop(slot).free()
-                    output.drop_own_wakeup(slot)
+                    output.wakeups.drop_of_slot(slot)
 
     # --- groups ------------------------------------------------------------------
 

@@ -357,7 +357,7 @@ class Voice(VoiceFrames):
             if self.is_gone:
                 return None
             if self._wakeup is None:
-                self.use_wakeup(self.output.own_wakeup(self.slot))
+                self.use_wakeup(self.output.wakeups.of_slot(self.slot))
             return self._wakeup
 
     # --- the end -----------------------------------------------------------------

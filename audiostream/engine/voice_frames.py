@@ -202,10 +202,10 @@ class VoiceFrames(Controls):
             position = self.accounting.heard_of(0, mark.written, self._heard)
             # The end of the frame before it, or the beginning of the one behind it; now, if
             # that is too long ago to be known.
-            output, frame = self.output, self.strip.frame_of(mark.reached - 1)
+            clock, frame = self.output.clock, self.strip.frame_of(mark.reached - 1)
             if frame is None:
-                return Mark(mark.name, position, output.now())
-            when = output.time_of(frame + (mark.reached == mark.index))
+                return Mark(mark.name, position, clock.now())
+            when = clock.heard(frame + (mark.reached == mark.index))
             return Mark(mark.name, position, when)
 
     def arm_mark(self) -> bool:

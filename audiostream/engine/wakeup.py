@@ -9,10 +9,22 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from audiostream.engine.memory import records, zeros
+from audiostream.errors import AudioException
 from audiostream.forks import LOCKS
+from audiostream.realtime.memory.layout import BELL
 
-__all__ = ("Wakeup",)
+if TYPE_CHECKING:
+    from audiostream.engine.stream import Stream
+
+__all__ = ("Wakeup", "Wakeups")
+
+LOOPS = 64
+"""Event loops that one stream can serve at a time."""
 
 
 COUNT, PIPE = 8, 1 << 16
@@ -102,3 +114,100 @@ class Wakeup:
 
     def __del__(self) -> None:
         self.close()
+
+
+class Wakeups:
+    """The wake-ups of one stream: those of event loops, and one of each slot's own.
+
+    Parameters
+    ----------
+    stream : Stream
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._used: dict[int, Wakeup] = {}
+        self._kept: list[Wakeup] = []  # the audio thread may still write to them
+
+    def allocate(self, slots: int) -> None:
+        """Make the table, for a stream that opens."""
+        count = LOOPS + slots
+        self._table = records(BELL, count)
+        self._table["fd"] = -1
+        self._memory = {"noted": zeros(count, np.int64), "one": zeros(1, np.int64) + 1}
+        record = self._stream.record[0]
+        record["bells"] = self._table.ctypes.data
+        for name, array in self._memory.items():
+            record[name] = array.ctypes.data
+
+    def add(self) -> Wakeup:
+        """Make a wake-up for an event loop.
+
+        Raises
+        ------
+        AudioException
+            If more event loops wait on this stream than it can serve, or it is closed.
+        """
+        with self._stream.lock:
+            self._stream.check_not_closed()
+            free = set(range(LOOPS)) - self._used.keys()
+            if not free:
+                raise AudioException(
+                    f"more than {LOOPS} event loops wait on one stream; close some"
+                )
+            return self._made(min(free))
+
+    def of_slot(self, slot: int) -> Wakeup:
+        """The wake-up of a slot's own, for a caller thread that blocks on its voice."""
+        with self._stream.lock:
+            self._stream.check_not_closed()
+            return self._used.get(LOOPS + slot) or self._made(LOOPS + slot)
+
+    def _made(self, index: int) -> Wakeup:
+        self._used[index] = wakeup = Wakeup(index)
+        self._publish(index, wakeup.write_fd)
+        return wakeup
+
+    def drop(self, wakeup: Wakeup | None) -> None:
+        """Take a wake-up away; its descriptor is closed once the audio thread is past it."""
+        with self._stream.lock:
+            if wakeup is None or self._used.get(wakeup.index) is not wakeup:
+                return
+            del self._used[wakeup.index]
+            self._publish(wakeup.index, -1)
+            if self._stream.quiet():
+                # Closed with its last reference: a thread may be about to listen to it.
+                wakeup.may_close = True
+            else:
+                self._kept.append(wakeup)
+
+    def drop_of_slot(self, slot: int) -> None:
+        """Take away the wake-up of a slot's own, if there is one."""
+        self.drop(self._used.get(LOOPS + slot))
+
+    def _publish(self, index: int, fd: int) -> None:
+        if not self._stream.is_closed:
+            address = int(self._table[index : index + 1].ctypes.data)
+            self._stream.kernels.store_word(address, fd)
+
+    def signal_all(self) -> None:
+        """Have all who wait on the stream look again."""
+        with self._stream.lock:
+            for wakeup in self._used.values():
+                wakeup.signal_all()
+
+    def finish(self, *, gone: bool) -> None:
+        """The stream has closed; `gone`: no callback runs again."""
+        with self._stream.lock:
+            for wakeup in self._used.values():
+                wakeup.finish(gone=gone)
+            if not gone:
+                self._kept += self._used.values()
+            self._used.clear()
+
+    def forget(self) -> None:
+        """No callback runs again after all: close what was kept, with its last reference."""
+        with self._stream.lock:
+            for wakeup in self._kept:
+                wakeup.may_close = True
+            self._kept.clear()

@@ -281,7 +281,7 @@ async def test_a_closed_output_gives_out_no_more_wakeups() -> None:
         voice = speaker.sample()
     with pytest.raises(StreamClosedError):
         await voice.wait_position(1)
-    assert not speaker.engine._wakeups
+    assert not speaker.engine.wakeups._used
 
 
 @pytest.mark.anyio

@@ -96,13 +96,13 @@ async def test_start_and_stop_on_the_event_loop_are_done_in_the_background() -> 
 async def test_more_event_loops_than_wakeups_are_refused_clearly() -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker:
-        wakeups = [speaker.engine.add_wakeup() for _ in range(64)]
+        wakeups = [speaker.engine.wakeups.add() for _ in range(64)]
         with pytest.raises(aio.AudioException, match="64 event loops"):
-            speaker.engine.add_wakeup()
+            speaker.engine.wakeups.add()
         for wakeup in wakeups:
-            speaker.engine.drop_wakeup(wakeup)
-            speaker.engine.drop_wakeup(wakeup)
-        assert speaker.engine.add_wakeup().index == 0
+            speaker.engine.wakeups.drop(wakeup)
+            speaker.engine.wakeups.drop(wakeup)
+        assert speaker.engine.wakeups.add().index == 0
 
 
 async def test_virtual_time_is_the_devices_own_to_the_last_bit() -> None:

@@ -61,11 +61,11 @@ def test_an_abandoned_stream_is_freed_once_its_device_has_closed() -> None:
     device = HangingDevice()
     output = Output(Format(48000, 1, 16), 64, device)
     output.open()
-    dropped, left = output.add_wakeup(), output.add_wakeup()
+    dropped, left = output.wakeups.add(), output.wakeups.add()
     # The callback that is under way never ends.
     record = output.record[0]
     record["entered"] = record["left"] + 1
-    output.drop_wakeup(dropped)
+    output.wakeups.drop(dropped)
     descriptors = [dropped.fd, left.fd]
     del dropped, left
     output.close()

@@ -95,7 +95,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
     ]
     click = SoundMemory(output, np.full((200, 2), 0.01, np.float32))
     playbacks: list[Playback] = []
-    bell = output.add_wakeup()
+    bell = output.wakeups.add()
     for voice in voices:
         voice.use_wakeup(bell)
         voice.play()
@@ -180,7 +180,7 @@ def inputs(audit: Audit) -> dict[str, Any]:
     capture = Capture(Format(48000, 2, 16), PERIOD, ManualDevice(), 0.5)
     capture.open()
     capture.start()
-    bell = capture.add_wakeup()
+    bell = capture.wakeups.add()
     capture.set_wakeup(bell)
     block = np.full((2 * PERIOD, 2), 1000, np.int16)
     times = np.ones(1, TIME_INFO)
