@@ -190,7 +190,7 @@ class AudioSample:
         format = stream.format
         frames = max(RING_BYTES // format.frame_bytes, 2 * output.buffersize)
         self._voice = Voice(
-            stream, format, frames / format.rate, least=2 * stream.period, tail=False
+            stream, format, frames / format.rate, least=2 * stream.period, declick=False
         )
         self._output = output
         # Dropping it is no mistake: what is queued is heard, then its voice is given back.

@@ -67,7 +67,7 @@ class Voice(VoiceFrames):
         "silence", or "rebuffer" to wait for the prebuffer again where it has starved.
     group : Group, optional
         What it plays into.
-    tail : bool
+    declick : bool
         False: where it starves there is silence at once, as the blocking API is documented.
 
     Raises
@@ -92,7 +92,7 @@ class Voice(VoiceFrames):
         least: int = 1,
         prebuffer: float | str = 0.0,
         on_starve: str = "silence",
-        tail: bool = True,
+        declick: bool = True,
         quality: str = "high",
         matrix: Any = None,
         group: Group | None = None,
@@ -105,7 +105,7 @@ class Voice(VoiceFrames):
         super().__init__(output, conversion.ratio)
         limit = max(math.ceil(buffer * rate), least, 1)
         self.may_be_cut = False
-        self._tail = tail
+        self._declick = declick
         self._has_warned = False
         self._is_left = False  # it was dropped, and ended
         # What a resampler holds back and then gives at once goes beyond the limit.
@@ -336,7 +336,7 @@ class Voice(VoiceFrames):
 
     def _set_ramp(self, frames: int) -> None:
         self._ramp = frames
-        self.strip.set_word("ramp", frames if self._tail else 0)
+        self.strip.set_word("ramp", frames if self._declick else 0)
 
     # --- waiting, for those above ------------------------------------------------
 
