@@ -182,10 +182,10 @@ class DeviceConformance:
                 streams.append(stream)
                 stream.open()
                 stream.start()
-                times = [stream.now()]
+                times = [stream.clock.now()]
                 for _ in range(4):
                     self._moves(stream)
-                    times.append(stream.now())
+                    times.append(stream.clock.now())
                 assert times == sorted(times)
                 assert times[-1] > times[0]
 

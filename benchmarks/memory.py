@@ -73,11 +73,10 @@ def of_voices(voices: int, channels: int) -> dict[str, float]:
             samples.append(sample)
         grown = settled() - before
         # A slot's ring, break points, cuts and so on, its meter, and its record; see
-        # engine/output.py.
-        engine = speaker.engine
-        parts = dict(engine._memory[0])
-        booked = parts.pop("meter").memory.nbytes + engine._table.itemsize
-        booked += sum(array.nbytes for array in parts.values())
+        # engine/strip.py.
+        strip = samples[0]._voice.strip
+        booked = strip.meter.memory.nbytes + strip.record.itemsize
+        booked += sum(array.nbytes for array in strip.arrays.values())
     return {"grown": grown / voices, "booked": booked}
 
 

@@ -172,7 +172,7 @@ class Bench:
         self._close.callback(self.output.close)
         for row, gain in zip(self.rings, self.levels[0], strict=False):
             voice = Voice(self.output, format, self.capacity / 48000)
-            record = self.output._table[voice.slot]
+            record = voice.strip.record
             record["ring"], record["capacity"], record["write"] = row, self.capacity, 1 << 60
             record["gain"] = record["gain_goal"] = gain
             voice.play()
@@ -194,7 +194,7 @@ class Bench:
 
     def _into(self, groups: list[int]) -> None:
         for number, voice in enumerate(self.played):
-            self.output._table[voice.slot]["group"] = groups[number % len(groups)]
+            voice.strip.record["group"] = groups[number % len(groups)]
 
     def own_render(self, blocks: int, ramp: bool) -> float:
         if ramp:

@@ -54,7 +54,7 @@ sample = AudioSample()
 speaker.add_sample(sample)
 sample.write(bytes(4 * 1024))
 sample.play()
-while not sample._voice.has_read(1):
+while not sample._voice.strip.has("read", 1):
     time.sleep(0.0002)
 mark()
 import json

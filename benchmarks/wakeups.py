@@ -3,7 +3,7 @@
 A silent microphone (the null device: a thread in compiled code keeps its time line) calls
 back 100 or 375 times a second, and a coroutine waits for each block.  The ways:
 
-* ours: the compiled callback rings the doorbell, the coroutine is in ``await mic.read()``;
+* ours: the compiled callback signals a wake-up, the coroutine is in ``await mic.read()``;
 * call_soon_threadsafe (trio: run_sync_soon): the same device calls a Python function, which
   copies the block and puts it on a queue of the event loop, as users of python-sounddevice
   and PyAudio do;
@@ -40,7 +40,7 @@ from audiostream import aio
 from audiostream.device.base import Callback, Device, Request
 from audiostream.device.portaudio.callback_path import ARGUMENTS
 from audiostream.device.virtual import NullDevice
-from audiostream.engine.bell import Bell
+from audiostream.engine.wakeup import Wakeup
 from audiostream.realtime.compile import kernels as compiled
 from audiostream.realtime.compile.syscalls import write_bytes
 from audiostream.realtime.memory.atomics import words_at
@@ -116,17 +116,17 @@ def _ring(source: int, target: int, frames: int, times: int, flags: int, user: i
 
 @contextlib.asynccontextmanager
 async def bare(probe: Probe, period: int) -> AsyncIterator[Read]:
-    bell = Bell(0)
-    words = np.array([bell.write_fd, 1])
+    wakeup = Wakeup(0)
+    words = np.array([wakeup.write_fd, 1])
     entries = {"ring": _ring}
     address = compiled.load(compiled.compile_kernels(entries), entries)["ring"]
     loop = native_loop()
     there = 0
     future: asyncio.Future[None] | None = None
 
-    def hear() -> None:
+    def collect() -> None:
         nonlocal there
-        there += int.from_bytes(os.read(bell.fd, 8), "little")
+        there += int.from_bytes(os.read(wakeup.fd, 8), "little")
         if future is not None and not future.done():
             future.set_result(None)
 
@@ -137,17 +137,17 @@ async def bare(probe: Probe, period: int) -> AsyncIterator[Read]:
                 future = loop.create_future()
                 await future
             else:
-                await trio.lowlevel.wait_readable(bell.fd)
-                hear()
+                await trio.lowlevel.wait_readable(wakeup.fd)
+                collect()
         there -= 1
 
     is_asyncio = isinstance(loop, asyncio.AbstractEventLoop)
     if is_asyncio:
-        loop.add_reader(bell.fd, hear)
+        loop.add_reader(wakeup.fd, collect)
     with running(probe, period, Callback(address, words.ctypes.data, words)):
         yield read
     if is_asyncio:
-        loop.remove_reader(bell.fd)
+        loop.remove_reader(wakeup.fd)
 
 
 WAYS = {OURS: ours, THREADSAFE: threadsafe, BARE: bare}

@@ -28,7 +28,7 @@ BY_THEMSELVES = {
     "device/portaudio/device.py": "so does this, by its host",
     "device/wavfile.py": "a new table of the files that are written",
     "device/virtual.py": "a new table of loopbacks; clocks are the parent's streams'",
-    "engine/lifetime.py": "its own after_in_child",
+    "engine/watchdog.py": "its own after_in_child",
     "sources/background.py": "its own after_in_child",
 }
 

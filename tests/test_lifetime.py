@@ -29,12 +29,12 @@ from audiostream.device.base import (
     Parameters,
     Request,
 )
-from audiostream.engine import lifetime
+from audiostream.engine import heartbeat, stream_clock, watchdog
 from audiostream.engine import stream as stream_module
 from audiostream.engine.capture import Capture
-from audiostream.engine.lifetime import LIFETIME, Lifetime
 from audiostream.engine.output import Output
 from audiostream.engine.stream import Stream
+from audiostream.engine.watchdog import WATCHDOG, Watchdog
 from audiostream.errors import DeviceError
 from audiostream.pcm import Format
 from audiostream.testing import ManualDevice
@@ -189,7 +189,7 @@ def test_a_thread_that_writes_for_ever_does_not_spoil_the_exit() -> None:
         for _ in range(4):
             threading.Thread(target=write, daemon=True).start()
         (voice,) = speaker.engine.attached.values()
-        while voice.room() > 64:
+        while voice.writer.room() > 64:
             time.sleep(0.001)
         """
     )
@@ -206,7 +206,7 @@ def test_a_program_that_never_opened_anything_starts_nothing() -> None:
 DROPPED = """
 import asyncio, gc, logging, sys, time, warnings
 from audiostream import aio, get_input, get_output
-from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.testing import ManualDevice
 
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # which finds a loaded machine slow
@@ -230,7 +230,7 @@ def drop(what, expected=""):
     else:
         assert told == [], told
     end = time.monotonic() + 5
-    while LIFETIME.open_streams():  # it is closed in the background
+    while WATCHDOG.open_streams():  # it is closed in the background
         assert time.monotonic() < end, "it is still open"
         time.sleep(0.001)
 
@@ -382,7 +382,7 @@ def test_a_child_forked_beside_a_blocked_writer_is_told_too() -> None:
     writer = threading.Thread(target=sample.write, args=[bytes(60_000)])
     writer.start()
     (voice,) = speaker.engine.attached.values()
-    while voice.room() > 0:
+    while voice.writer.room() > 0:
         time.sleep(0.001)
     pid = fork()
     if pid == 0:
@@ -445,8 +445,8 @@ def test_a_child_never_waits_for_what_a_thread_of_the_parent_held() -> None:
         lock
         for owner in (
             listener.engine, player.engine, speaker.engine, mic.engine, sample, sample._voice,
-            voice._voice, handle._shot, group.engine, sound, player._bells,
-            speaker.engine.own_bell(0), sys.modules["audiostream.compat.functions"].ONCE,
+            voice._voice, handle._playback, group.engine, sound, player._wakeups,
+            speaker.engine.wakeups.of_slot(0), sys.modules["audiostream.compat.functions"].ONCE,
         )
         for name, lock in vars(owner).items()
         if type(lock).__name__ in ("lock", "RLock")
@@ -506,13 +506,13 @@ import multiprocessing, sys
 def child(kind):
     from audiostream import AudioSample, get_input_sources, get_output
     from audiostream.device.portaudio.host import HOST
-    from audiostream.engine.lifetime import LIFETIME
+    from audiostream.engine.watchdog import WATCHDOG
 
     shut = HOST.shutdown
 
     def shutdown(limit):
         shut(limit)
-        print("ended", len(LIFETIME.open_streams()), flush=True)
+        print("ended", len(WATCHDOG.open_streams()), flush=True)
 
     HOST.shutdown = shutdown
     if kind == "playing":
@@ -608,10 +608,13 @@ class Watched:
     def __init__(self, stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
         self.stream = stream
         self.now = 1000.0
-        clock = SimpleNamespace(monotonic=lambda: self.now, sleep=time.sleep)
-        monkeypatch.setattr(stream_module, "time", clock)
+        clock = SimpleNamespace(
+            monotonic=lambda: self.now, monotonic_ns=time.monotonic_ns, sleep=time.sleep
+        )
+        for module in (stream_module, stream_clock, heartbeat):
+            monkeypatch.setattr(module, "time", clock)
         stream.open()
-        LIFETIME.remove(stream, keep=False)  # the real watch must not look, too
+        WATCHDOG.remove(stream, keep=False)  # the real watch must not look, too
         stream.start()
 
     def wait(self, seconds: float, *, callbacks: bool = False, looks: int = 4) -> None:
@@ -724,7 +727,7 @@ def test_a_writer_is_released_when_its_device_stalls() -> None:
         output.close()
 
 
-# ------------------------------------------------------------------------- lifetime's own part
+# ---------------------------------------------------------------------- the watchdog's own part
 
 
 class Looked:
@@ -741,18 +744,18 @@ class Looked:
 
 
 @pytest.fixture
-def life(monkeypatch: pytest.MonkeyPatch) -> Lifetime:
-    """A lifetime that this process knows nothing of."""
-    monkeypatch.setattr(lifetime.atexit, "register", lambda *_: None)
-    monkeypatch.setattr(lifetime.os, "register_at_fork", lambda **_: None)
-    monkeypatch.setattr(lifetime, "HOST", SimpleNamespace(shutdown=lambda limit: None))
-    return Lifetime()
+def life(monkeypatch: pytest.MonkeyPatch) -> Watchdog:
+    """A watchdog that this process does not use."""
+    monkeypatch.setattr(watchdog.atexit, "register", lambda *_: None)
+    monkeypatch.setattr(watchdog.os, "register_at_fork", lambda **_: None)
+    monkeypatch.setattr(watchdog, "HOST", SimpleNamespace(shutdown=lambda limit: None))
+    return Watchdog()
 
 
 def test_the_watch_looks_at_every_open_stream(
-    life: Lifetime, monkeypatch: pytest.MonkeyPatch
+    life: Watchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifetime, "LOOK", 0.001)
+    monkeypatch.setattr(watchdog, "LOOK", 0.001)
     streams: list[Any] = [Looked(), Looked()]
     for stream in streams:
         life.add(stream)
@@ -762,11 +765,11 @@ def test_the_watch_looks_at_every_open_stream(
     assert life.open_streams() == []
 
 
-def test_the_watch_ends_with_the_last_stream(life: Lifetime) -> None:
+def test_the_watch_ends_with_the_last_stream(life: Watchdog) -> None:
     streams: list[Any] = [Looked(), Looked()]
     for stream in streams:
         life.add(stream)
-    watch = life._watch
+    watch = life._thread
     assert watch is not None
     life.remove(streams[0], keep=False)
     assert watch.is_alive()
@@ -776,15 +779,15 @@ def test_the_watch_ends_with_the_last_stream(life: Lifetime) -> None:
 
 
 def test_the_watch_looks_at_a_stream_that_opens_just_when_the_last_one_closes(
-    life: Lifetime, monkeypatch: pytest.MonkeyPatch
+    life: Watchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifetime, "LOOK", 0.001)
+    monkeypatch.setattr(watchdog, "LOOK", 0.001)
     last: Any = Looked()
     busy = threading.Event()
     last.look_for_life = lambda: (busy.set(), last.release.wait(LIMIT))
     life.add(last)
     assert busy.wait(LIMIT)
-    life.remove(last, keep=False)  # the watch may go, but is still at it
+    life.remove(last, keep=False)  # the watchdog may go, but is still at it
     following: Any = Looked()
     life.add(following)
     last.release.set()
@@ -800,8 +803,8 @@ def test_a_stream_of_a_device_that_hangs_is_kept() -> None:
     output.close()
     output.close()
     assert device.closes == 1
-    assert output.engine in LIFETIME._kept
-    LIFETIME._kept.remove(output.engine)
+    assert output.engine in WATCHDOG._kept
+    WATCHDOG._kept.remove(output.engine)
 
 
 def test_what_a_device_says_when_it_closes_is_told_once_and_it_is_closed() -> None:
@@ -812,14 +815,14 @@ def test_what_a_device_says_when_it_closes_is_told_once_and_it_is_closed() -> No
         microphone.close()
     microphone.close()
     assert microphone.is_closed
-    assert microphone.engine not in LIFETIME.open_streams()
+    assert microphone.engine not in WATCHDOG.open_streams()
 
 
 def test_one_device_that_fails_at_the_exit_does_not_keep_others_open() -> None:
     program = """
     from tests.test_lifetime import FakeDevice
     from audiostream import AudioInput
-    from audiostream.engine.lifetime import LIFETIME
+    from audiostream.engine.watchdog import WATCHDOG
     from audiostream.errors import DeviceError
     errors = [DeviceError("full"), OSError(5, "broken"), OSError(5, "broken"), None, None]
     inputs = []
@@ -827,16 +830,16 @@ def test_one_device_that_fails_at_the_exit_does_not_keep_others_open() -> None:
         device = FakeDevice()
         device.refuse = error
         inputs.append(AudioInput(None, device, 48000).open_blocking())
-    LIFETIME.at_exit()
+    WATCHDOG.at_exit()
     print([input.engine.device.closes for input in inputs])
     """
     ends_well(run(program), "[1, 1, 1, 1, 1]\n")
 
 
 def test_a_device_that_hangs_does_not_hold_the_exit_up(
-    life: Lifetime, monkeypatch: pytest.MonkeyPatch
+    life: Watchdog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifetime, "EXIT_LIMIT", 0.05)
+    monkeypatch.setattr(watchdog, "EXIT_LIMIT", 0.05)
     stream: Any = Looked()
     life.add(stream)
     leaving = threading.Thread(target=life.at_exit, daemon=True)
@@ -851,7 +854,7 @@ def test_a_device_that_hangs_does_not_hold_the_exit_up(
 
 @pytest.mark.parametrize("is_child", [True, False])
 def test_a_child_of_multiprocessing_is_told_to_leave_when_it_ends(
-    life: Lifetime, monkeypatch: pytest.MonkeyPatch, is_child: bool
+    life: Watchdog, monkeypatch: pytest.MonkeyPatch, is_child: bool
 ) -> None:
     after_fork: list[Any] = []
     at_end: list[Any] = []
@@ -871,7 +874,7 @@ def test_a_child_of_multiprocessing_is_told_to_leave_when_it_ends(
     assert len(after_fork) == 1
 
 
-def test_what_is_dropped_is_let_go_of_at_once(life: Lifetime) -> None:
+def test_what_is_dropped_is_let_go_of_at_once(life: Watchdog) -> None:
     dropped = Looked()
     dropped.let_go = dropped.looked.set
     stream: Any = Looked()
@@ -889,14 +892,14 @@ def test_a_dropped_stream_that_no_thread_can_close_is_left_to_the_exit(
 
     device = FakeDevice()
     microphone = AudioInput(None, device, 48000).open_blocking()
-    monkeypatch.setattr(lifetime, "in_background", refuse)
+    monkeypatch.setattr(watchdog, "in_background", refuse)
     microphone.engine.let_go()
-    assert microphone.engine in LIFETIME.open_streams()
+    assert microphone.engine in WATCHDOG.open_streams()
     microphone.close()
 
 
 def test_playing_goes_on_after_all_that() -> None:
-    """What the tests above did to the process's lifetime has done it no harm."""
+    """What the tests above did to the process's watchdog has done it no harm."""
     device = ManualDevice()
     with AudioOutput(48000, 1, device=device) as output:
         added(output).write(b"\x07\x00")

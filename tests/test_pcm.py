@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream.engine.decoding import BLOCK, decode
+from audiostream.engine.sample_decoding import BLOCK, decode
 from audiostream.errors import AudioException, FormatError
 from audiostream.pcm import (
     ENCODINGS,

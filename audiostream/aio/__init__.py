@@ -9,9 +9,9 @@ from audiostream.aio.output import AudioOutput, get_output
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sound import Playing, Sound
 from audiostream.aio.utterance import Utterance
+from audiostream.engine.marks import Mark
 from audiostream.engine.meter import Level
-from audiostream.engine.stream import Stats
-from audiostream.engine.voice import Mark
+from audiostream.engine.stats import Stats
 from audiostream.errors import AudioException, DeviceError, FormatError, NoDeviceError
 
 __all__ = (

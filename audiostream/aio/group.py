@@ -10,7 +10,7 @@ from audiostream.aio.controls import Controlled
 from audiostream.checks import shown
 from audiostream.engine.group import DEFAULT_RELEASE
 from audiostream.engine.group import Group as Engine
-from audiostream.engine.output import FADE
+from audiostream.engine.strip import FADE
 from audiostream.errors import FormatError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Group(Controlled):
         Parameters
         ----------
         under : Group or None
-            Which, of the same output; None: give way no more.
+            Which, of the same output; None: it is ducked no more.
         gain : float
             How loud it is then, times its own :attr:`gain`.
         attack, release : float
@@ -87,11 +87,11 @@ class Group(Controlled):
         group = self.engine
         group.check()
         number = group.clear(fade)
-        bell = self._output._bells.here()
-        group.use_bell(bell.bell)
+        wakeup = self._output._wakeups.here()
+        group.use_wakeup(wakeup.wakeup)
         while not group.arm_cleared(number):
             group.output.check()
-            await bell.wait(group.slot)
+            await wakeup.wait(group.slot)
         group.output.check()
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
@@ -122,7 +122,7 @@ class Group(Controlled):
 
 
 def group_of(group: Any, name: str = "group") -> Engine | None:
-    """The engine's side of a group that somebody has given.
+    """The engine's side of a group that a user has given.
 
     Raises
     ------

@@ -10,8 +10,8 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
-from audiostream.aio.loopbell import LoopBell, LoopBells, on_event_loop, running_loop
 from audiostream.aio.stream import AudioStream
+from audiostream.aio.wakeup import AsyncWakeup, AsyncWakeups, on_event_loop, running_loop
 from audiostream.checks import check_callable, check_integer
 from audiostream.device.base import Device
 from audiostream.engine.capture import Capture
@@ -67,8 +67,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         super().__init__(
             Capture(format, buffersize, source, queue, StreamClosedError, EndOfStream)
         )
-        self._bells = LoopBells(self._stream)
-        self._bell: LoopBell | None = None
+        self._wakeups = AsyncWakeups(self._stream)
+        self._wakeup: AsyncWakeup | None = None
         self._reading = False
         self._is_dropped_at_will = False
         self.callback = callback
@@ -175,7 +175,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         stream.check_not_closed()
         if not stream.is_open:
             stream.check()
-        bell = self._here()
+        wakeup = self._here()
         there = stream.arm(count)
         self._reading = True
         try:
@@ -184,7 +184,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
             while True:
                 if not there:
                     stream.check()
-                    await bell.ring()
+                    await wakeup.wait_any()
                 stream.check_not_closed()
                 taken = take(what)
                 if taken is not None:
@@ -193,18 +193,18 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         finally:
             self._reading = False
 
-    def _here(self) -> LoopBell:
-        bell = self._bell
-        if bell is not None and bell.loop is running_loop():
-            return bell
-        if bell is not None and not bell.dead:
+    def _here(self) -> AsyncWakeup:
+        wakeup = self._wakeup
+        if wakeup is not None and wakeup.loop is running_loop():
+            return wakeup
+        if wakeup is not None and not wakeup.dead:
             raise AudioException(
                 "this input belongs to another event loop, the first that read it; open one "
                 "in each loop"
             )
-        bell = self._bell = self._bells.here()
-        self._stream.set_bell(bell.bell)
-        return bell
+        wakeup = self._wakeup = self._wakeups.here()
+        self._stream.set_wakeup(wakeup.wakeup)
+        return wakeup
 
     async def read(self, frames: int) -> bytes:
         """Wait for `frames` frames.
@@ -319,7 +319,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
 
     @property
     def dropped(self) -> int:
-        """Frames lost so far because nobody read them in time; live."""
+        """Frames lost so far because they were not read in time; live."""
         return self._stream.dropped
 
 

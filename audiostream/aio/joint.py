@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from audiostream.aio.sources.convert import Converter
-from audiostream.engine.voice import Joint, Voice
+from audiostream.engine.joint import Joint
+from audiostream.engine.voice import Voice
 
 __all__ = ("Play",)
 
@@ -36,7 +37,7 @@ class Play:
         self._voice = voice
         self._converter: Converter | None = getattr(source, "_converter", None)
         self._joint: Joint | None = None
-        if before is not None and not (before._joint and voice.is_joined(before._joint)):
+        if before is not None and not (before._joint and before._joint.is_last()):
             before = None  # it is heard already, or something came in between
         self._before = before
         self._resamples = self._converter is not None and self._converter.resamples
@@ -58,18 +59,18 @@ class Play:
             if self._waiting is not None:
                 chunk = np.concatenate((self._waiting, chunk))
             self._waiting = chunk
-            if len(chunk) < voice.needed(joint) and not last:
+            if len(chunk) < joint.needed() and not last:
                 return chunk[:0]
         self._before = self._waiting = None
         resample = self._resamples or before._resamples
-        taken = voice.join(joint, chunk) if self._follows or not resample else 0
-        if taken or not (resample or joint.state is None):
+        taken = joint.join(chunk) if self._follows or not resample else 0
+        if taken or not (resample or not joint.can_go_on):
             return chunk[taken:]
         if self._follows:
             assert before._converter is not None
             chunk = chunk[before._converter.held :]  # which was written already
         is_plain = isinstance(chunk, np.ndarray) and chunk.dtype == np.float32
-        if is_plain and voice.fade_joint(joint, FADE):
+        if is_plain and joint.fade(FADE):
             frames = min(round(FADE * voice.format.rate), len(chunk))
             fade = np.arange(frames, dtype=np.float32) / frames
             chunk = chunk.copy()
@@ -92,7 +93,7 @@ class Play:
 
     def note(self) -> None:
         """What is written from here on is made again when another source goes on from it."""
-        self._joint = self._voice.joint()
+        self._joint = Joint(self._voice)
 
     def end(self) -> None:
         """All of it was written: end the utterance."""
@@ -101,4 +102,4 @@ class Play:
             self.note()
         assert self._joint is not None
         self._voice.end()
-        self._voice.close_joint(self._joint)
+        self._joint.close()

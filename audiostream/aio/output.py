@@ -10,10 +10,10 @@ import anyio.to_thread
 from audiostream.aio.errors import StreamClosedError
 from audiostream.aio.group import Group, group_of
 from audiostream.aio.input import AudioInput
-from audiostream.aio.loopbell import LoopBells
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sound import Sound, load
 from audiostream.aio.stream import AudioStream
+from audiostream.aio.wakeup import AsyncWakeups
 from audiostream.checks import shown
 from audiostream.device.base import Device
 from audiostream.engine.monitor import Monitor
@@ -83,7 +83,7 @@ class AudioOutput(AudioStream[Output]):
     ) -> None:
         format = Format(rate, channels, encoding)
         super().__init__(Output(format, buffersize, device, voices, StreamClosedError))
-        self._bells = LoopBells(self._stream, self._stream.slots)
+        self._wakeups = AsyncWakeups(self._stream, self._stream.slots.count)
 
     # --- samples -----------------------------------------------------------------
 
@@ -115,7 +115,7 @@ class AudioOutput(AudioStream[Output]):
             Seconds that are written before it starts, or all of an utterance that has ended.
             "adaptive" begins with 0.06, grows after shortages up to 1.0, and shrinks again.
         on_starve : str
-            What it does where it has run dry: "silence" plays on as soon as there is more,
+            What it does where it has starved: "silence" plays on as soon as there is more,
             "rebuffer" waits for its prebuffer again.
         quality : str
             Of the rate's conversion: "high"; "live", with at most 3 ms of delay; or "soxr".

@@ -20,14 +20,16 @@ import numpy as np
 
 from audiostream.aio.controls import Controlled
 from audiostream.aio.joint import Play
-from audiostream.aio.loopbell import LoopBell, running_loop
 from audiostream.aio.sources.file import file
 from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
+from audiostream.aio.wakeup import AsyncWakeup, running_loop
 from audiostream.checks import check_integer, check_number
-from audiostream.engine.intake import sliceable
-from audiostream.engine.output import FADE, warn_of_unheard
-from audiostream.engine.voice import Mark, Voice
+from audiostream.engine.marks import Mark
+from audiostream.engine.output import warn_of_unheard
+from audiostream.engine.sample_input import sliceable
+from audiostream.engine.strip import FADE
+from audiostream.engine.voice import Voice
 from audiostream.errors import AudioException, StreamClosedError
 from audiostream.pcm import Format
 
@@ -75,7 +77,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         self._is_owner = owner  # the voice is to leave with this object
         self._output = output
         self._voice = self._control = voice
-        self._bell: LoopBell | None = None
+        self._wakeup: AsyncWakeup | None = None
         self._writing = anyio.Lock(fast_acquire=True)
         self._pace = _Pace()
         self._queued = 0  # writes that wait, for room or for one another
@@ -138,7 +140,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
     @property
     def shortages(self) -> int:
-        """How often it ran dry while it was heard, and not at an end.
+        """How often it starved: it ran out of frames while it was heard, and not at an end.
 
         The last frame then dies away, and what comes back fades in, over :attr:`ramp`.
         """
@@ -178,7 +180,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             if index < 0:
                 await self._news(self._here())
             else:
-                await self._wait(partial(voice.arm_heard, index))
+                await self._wait(partial(voice.strip.arm, "heard", index))
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
     # --- marks -------------------------------------------------------------------
@@ -196,7 +198,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     def marks(self) -> Marks:
         """Tell of each mark when it was heard, until the sample is closed: ``async for``.
 
-        A mark whose frame was cleared is not told of.  One task at a time gets them.
+        A mark whose frame was cleared is left out.  One task at a time gets them.
         """
         return Marks(self)
 
@@ -208,7 +210,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Parameters
         ----------
         tag : object
-            Whatever tells it from others, such as a server's name for it.
+            What tells it from others, such as a server's name for it.
 
         Raises
         ------
@@ -322,7 +324,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     async def _write_rest(self, data: Any, taken: int, epoch: int) -> int:
         """Write what is left behind the first `taken` units, as room comes."""
         voice = self._voice
-        bell = self._here()
+        wakeup = self._here()
         if type(data) is bytes and len(data) > COPIED:
             data = memoryview(data)  # whose slices are no copies
         self._queued += 1
@@ -340,8 +342,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
                         break
                     if count == len(piece):  # a long chunk is no long call
                         await anyio.lowlevel.checkpoint()
-                    elif not voice.arm_room() and voice.epoch == epoch:
-                        await self._news(bell)
+                    elif not voice.writer.arm_room() and voice.epoch == epoch:
+                        await self._news(wakeup)
             except BaseException:
                 voice.may_be_cut = True
                 raise
@@ -358,39 +360,39 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
     async def _wait(self, arm: Callable[[], bool]) -> None:
         """Wait for news of the voice that `arm` asks for; raise if there can be none."""
-        bell = self._here()
+        wakeup = self._here()
         if arm():
             self._voice.check()
             await anyio.lowlevel.checkpoint()
         else:
-            await self._news(bell)
+            await self._news(wakeup)
 
-    async def _news(self, bell: LoopBell) -> None:
+    async def _news(self, wakeup: AsyncWakeup) -> None:
         """Wait for news that were asked for; raise if there can be none any more."""
         self._voice.check()
-        await bell.wait(self._voice.slot)
+        await wakeup.wait(self._voice.slot)
         self._voice.check()
 
-    def _here(self) -> LoopBell:
-        bell = self._bell
-        if bell is not None and bell.loop is running_loop():
-            return bell
-        here = self._output._bells.here()
-        if bell is None:
-            self._bell = bell = here
-            self._voice.use_bell(bell.bell)
-        elif bell is not here:
+    def _here(self) -> AsyncWakeup:
+        wakeup = self._wakeup
+        if wakeup is not None and wakeup.loop is running_loop():
+            return wakeup
+        here = self._output._wakeups.here()
+        if wakeup is None:
+            self._wakeup = wakeup = here
+            self._voice.use_wakeup(wakeup.wakeup)
+        elif wakeup is not here:
             raise AudioException(
                 "this sample belongs to another event loop, the first that waited on it; make "
                 "one with sample() in each loop, or use write_nowait()"
             )
-        return bell
+        return wakeup
 
     async def write_from(self, source: Any, *, ahead: int | None = None) -> int:
         """Play what a generator makes, as it is needed, until its end; then :meth:`end`.
 
         It is asked for no more than the ring takes: a generator that is ahead waits.  One
-        that raises ends its sample and nobody else's: the error is raised here, and what
+        that raises ends its own sample only: the error is raised here, and what
         was made before is still heard.  Cancelled, too, it is closed before this returns.
 
         If nothing is written in between, the next call joins without a click: a resampler's
@@ -505,8 +507,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     def end(self) -> None:
         """The utterance is over; any thread.
 
-        Completes a partial frame with zeros and flushes the resampler.  Running dry after
-        it is no shortage.  What is written later begins anew.
+        Completes a partial frame with zeros and flushes the resampler.  Running out after
+        it is no starvation.  What is written later is a new utterance.
         """
         self._voice.end()
 
@@ -565,8 +567,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             self.end()
             index = voice.write_index()
         try:
-            while not voice.has_heard(index):
-                await self._wait(lambda: voice.arm_heard(index))
+            while not voice.strip.has("heard", index):
+                await self._wait(lambda: voice.strip.arm("heard", index))
         except BaseException:
             voice.may_be_cut = True
             raise
@@ -600,8 +602,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         voice = self._voice
         voice.check()
         index = voice.clear(fade)
-        while not voice.has_read(index):
-            await self._wait(lambda: voice.arm_read(index))
+        while not voice.strip.has("read", index):
+            await self._wait(lambda: voice.strip.arm("read", index))
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return voice.cleared_to(index)
 

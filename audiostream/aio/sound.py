@@ -14,7 +14,8 @@ from audiostream.aio.group import Group, group_of
 from audiostream.aio.sealed import Sealed
 from audiostream.aio.sources.file import load_file
 from audiostream.checks import check_flag, check_number, check_times, shown
-from audiostream.engine.intake import (
+from audiostream.engine.meter import peak_of, warn_if_too_loud
+from audiostream.engine.sample_input import (
     Samples,
     as_array,
     channels_of,
@@ -23,9 +24,8 @@ from audiostream.engine.intake import (
     remixed,
     spread,
 )
-from audiostream.engine.meter import peak_of, warn_if_too_loud
-from audiostream.engine.output import FADE
-from audiostream.engine.sound import Shot, SoundMemory, preparation
+from audiostream.engine.sound import Playback, SoundMemory, preparation
+from audiostream.engine.strip import FADE
 from audiostream.errors import AudioException, FormatError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format
@@ -55,12 +55,12 @@ class Playing:
         Seconds by which it was asked for too late; 0.0 without `at`.
     """
 
-    __slots__ = ("_output", "_shot", "late")
+    __slots__ = ("_output", "_playback", "late")
 
-    def __init__(self, output: AudioOutput, shot: Shot) -> None:
+    def __init__(self, output: AudioOutput, playback: Playback) -> None:
         self._output = output
-        self._shot = shot
-        self.late = shot.late
+        self._playback = playback
+        self.late = playback.late
 
     def stop(self, at: float | None = None, *, fade: float = FADE) -> float:
         """Fade out over `fade` seconds and be over, at once or at a time; any thread.
@@ -72,33 +72,33 @@ class Playing:
         float
             Seconds by which `at` is past; it then happens at once.
         """
-        return self._shot.stop(at, fade)
+        return self._playback.stop(at, fade)
 
     def fade(
         self, gain: float, seconds: float, curve: str = "linear", at: float | None = None
     ) -> float:
         """Move the gain; see the same method of a sample.  Any thread."""
-        return self._shot.fade(gain, seconds, curve, at)
+        return self._playback.fade(gain, seconds, curve, at)
 
     def pan(self, pan: float) -> None:
         """Move between left (-1) and right (1); any thread."""
-        self._shot.set_pan(pan)
+        self._playback.set_pan(pan)
 
     def pause(self, at: float | None = None) -> float:
         """Fade out over 5 ms and stand still; any thread."""
-        return self._shot.pause(at)
+        return self._playback.pause(at)
 
     def resume(self, at: float | None = None) -> float:
         """Fade in where a pause has left; any thread."""
-        return self._shot.resume(at)
+        return self._playback.resume(at)
 
     @property
     def is_finished(self) -> bool:
         """True once its last frame was heard, or it was stopped, or its output closed."""
-        return self._shot.is_over()
+        return self._playback.is_over()
 
     def __del__(self) -> None:
-        self._shot.is_dropped = True  # it plays on
+        self._playback.is_dropped = True  # it plays on
 
     async def finished(self) -> bool:
         """Wait until it is finished; False if it was cut before its last frame was heard.
@@ -109,14 +109,14 @@ class Playing:
             If the output's device goes meanwhile.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
-        if not self._shot.is_over():
-            bell = self._output._bells.here()
-            self._shot.use_bell(bell.bell)
-            while not self._shot.arm_over():
+        if not self._playback.is_over():
+            wakeup = self._output._wakeups.here()
+            self._playback.use_wakeup(wakeup.wakeup)
+            while not self._playback.arm_over():
                 self._output.engine.check_alive()
-                await bell.wait(self._shot.slot)
+                await wakeup.wait(self._playback.slot)
         await anyio.lowlevel.cancel_shielded_checkpoint()
-        return not self._shot.was_cut()
+        return not self._playback.was_cut()
 
 
 class Sound(Sealed):
@@ -292,7 +292,7 @@ class Sound(Sealed):
         """
         into = group_of(group)
         memory = self._ready(rate, check_times(loop, "loop") != 1)
-        return Playing(self._output, Shot(memory, at, gain, pan, loop, into))
+        return Playing(self._output, Playback(memory, at, gain, pan, loop, into))
 
 
 def _next(steps: Generator[None, None, SoundMemory]) -> SoundMemory | None:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import anyio
 import anyio.to_thread
 
-from audiostream.aio.loopbell import setter
 from audiostream.aio.sealed import Sealed
+from audiostream.aio.wakeup import setter
 from audiostream.checks import check_flag, check_number
-from audiostream.engine.lifetime import LIFETIME, in_background
 from audiostream.engine.meter import Level
-from audiostream.engine.stream import LONGEST, Stats, Stream
+from audiostream.engine.stats import Stats
+from audiostream.engine.stream import Stream
+from audiostream.engine.stream_clock import LONGEST
+from audiostream.engine.watchdog import WATCHDOG, in_background
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -76,7 +78,7 @@ class AudioStream(Sealed, Generic[S]):
     def close(self) -> None:
         """Stop and close, an output with a fade of 5 ms; twice is harmless.
 
-        Blocks for a bounded time.  What is queued is dropped, and whoever waits is told.
+        Blocks for a bounded time.  What is queued is dropped, and all who wait are told.
 
         Raises
         ------
@@ -158,7 +160,7 @@ class AudioStream(Sealed, Generic[S]):
                     source=self,
                     stacklevel=2,
                 )
-            LIFETIME.let_go_soon(stream)
+            WATCHDOG.let_go_soon(stream)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "open" if self._stream.is_open else "new"
@@ -206,7 +208,7 @@ class AudioStream(Sealed, Generic[S]):
     @property
     def time(self) -> float:
         """Seconds on the device's clock: the one of ``at=``; smooth, never goes back."""
-        return self._stream.now()
+        return self._stream.clock.now()
 
     def to_monotonic(self, time: float) -> float:
         """A time on the device's clock as one of ``time.monotonic()``, for logs and video.
@@ -218,7 +220,7 @@ class AudioStream(Sealed, Generic[S]):
         FormatError
             If `time` is no number.
         """
-        return self._stream.to_monotonic(check_time(time))
+        return self._stream.clock.to_monotonic(check_time(time))
 
     def from_monotonic(self, time: float) -> float:
         """A time of ``time.monotonic()`` on the device's clock, for ``at=``.
@@ -228,7 +230,7 @@ class AudioStream(Sealed, Generic[S]):
         FormatError
             If `time` is no number.
         """
-        return self._stream.from_monotonic(check_time(time))
+        return self._stream.clock.from_monotonic(check_time(time))
 
     @property
     def latency(self) -> float:

@@ -250,13 +250,13 @@ class Utterance:
         return not self.is_cleared
 
     def _is_over(self) -> int | None:
-        """None once it is over, else the ring index to be told of, or -1 for any news."""
+        """None once it is over, else the ring index to wait for, or -1 for any news."""
         self._voice.notice_stop()
         if self._end is None:
             return None if self._is_cut() else -1
         assert self._begin is not None
         index = self._voice.ring_index(self._end)
-        if self._voice.has_heard(index):
+        if self._voice.strip.has("heard", index):
             return None
         return index
 

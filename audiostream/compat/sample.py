@@ -9,9 +9,9 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from audiostream.engine.intake import sliceable
-from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.sample_input import sliceable
 from audiostream.engine.voice import Voice
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import AudioException, StreamClosedError
 from audiostream.forks import LOCKS
 
@@ -93,7 +93,7 @@ class AudioSample:
         Raises
         ------
         TypeError
-            For str, and whatever else is not bytes-like.
+            For str, and anything else that is not bytes-like.
         AudioException
             Before ``add_sample``.
         StreamClosedError, DeviceError
@@ -106,7 +106,7 @@ class AudioSample:
         """Queue a chunk, unless the voice was stopped or cleared since `epoch`."""
         rest: Any = sliceable(chunk)
         try:
-            voice.check()  # before the lock, which in a forked child nobody gives back
+            voice.check()  # before the lock, which is never given back in a forked child
             with self._writing:
                 while True:
                     with voice.lock:  # against a stop in between, behind which it would stay
@@ -118,27 +118,30 @@ class AudioSample:
                         return
                     self._wait(voice, epoch, len(rest))
                     if voice.output.is_closed:
-                        break  # released, whoever of us and close() was quicker
+                        break  # released, in whichever order this and close() came
         except StreamClosedError:
-            if not LIFETIME.leaving:
+            if not WATCHDOG.leaving:
                 raise
-        if LIFETIME.leaving:
-            # The interpreter ends, and nobody waits for this daemon thread: it has
-            # nothing to tell any more.
+        if WATCHDOG.leaving:
+            # The interpreter ends without waiting for this daemon thread, which has nothing
+            # to tell any more.
             threading.Event().wait()
 
     def _wait(self, voice: Voice, epoch: int, missing: int) -> None:
         """Sleep until there is room, or the voice has other news."""
-        bell = voice.own_bell()
-        if bell is None:
+        wakeup = voice.own_wakeup()
+        if wakeup is None:
             return  # removed meanwhile: the next look says so
         frames = max(missing // voice.format.frame_bytes, 1)
-        if not voice.arm_read(voice.wants_room(frames)) and voice.epoch == epoch:
+        if (
+            not voice.strip.arm("read", voice.writer.wants_room(frames))
+            and voice.epoch == epoch
+        ):
             poll = select.poll()
-            poll.register(bell.fd, select.POLLIN)
+            poll.register(wakeup.fd, select.POLLIN)
             while not poll.poll(1000 * PATIENCE):
                 voice.warn_unless_playing()
-        bell.hear()
+        wakeup.clear()
 
     def play(self) -> None:
         """Play what is on the ring, and what will be.  Idempotent."""
@@ -187,7 +190,7 @@ class AudioSample:
         format = stream.format
         frames = max(RING_BYTES // format.frame_bytes, 2 * output.buffersize)
         self._voice = Voice(
-            stream, format, frames / format.rate, least=2 * stream.period, tail=False
+            stream, format, frames / format.rate, least=2 * stream.period, declick=False
         )
         self._output = output
         # Dropping it is no mistake: what is queued is heard, then its voice is given back.

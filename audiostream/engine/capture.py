@@ -13,12 +13,12 @@ import numpy as np
 
 from audiostream.checks import check_integer, check_number, shown
 from audiostream.device.base import Device
-from audiostream.engine.bell import Bell
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.memory import power_of_two, zeros
 from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
 from audiostream.engine.stream import Stream, until
+from audiostream.engine.wakeup import Wakeup
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format
@@ -77,7 +77,7 @@ class Capture(Stream):
         self._scratch = np.zeros(0, np.uint8)
         self._scratch_address = 0
         self._resampler: Any = None
-        self.bell: Bell | None = None
+        self.wakeup: Wakeup | None = None
         self._is_metered = False
         self._has_warned = False
 
@@ -93,7 +93,7 @@ class Capture(Stream):
         self._limit = whole * self.buffersize  # own frames
         self._ratio = self.format.rate / p.rate
         device_limit = math.ceil(self._limit / self._ratio)
-        capacity = power_of_two(math.ceil(device_limit * SPARE) + 4 * self.slice)
+        capacity = power_of_two(math.ceil(device_limit * SPARE) + 4 * self.max_block)
         ring = zeros(capacity * p.channels, np.float32)
         record = self.record[0]
         record["ring"] = ring.ctypes.data
@@ -152,7 +152,7 @@ class Capture(Stream):
 
     @property
     def dropped(self) -> int:
-        """Own frames lost so far because nobody read them in time; live."""
+        """Own frames lost so far because they were not read in time; live."""
         if not self.is_open:
             return 0
         with self._reading:
@@ -163,7 +163,7 @@ class Capture(Stream):
         if not self.is_open:
             return 0.0
         with self._reading:
-            return self.time_of(round(self._first / self._ratio))
+            return self.clock.heard(round(self._first / self._ratio))
 
     def level(self, seconds: float) -> Level:
         """How loud the last `seconds` were that have been captured, read or not."""
@@ -182,8 +182,8 @@ class Capture(Stream):
 
     def _warn_if_unread(self) -> None:
         """Say once that the queue overflows though it was never read, nor its meter."""
-        is_used = self._read or self._given or self.bell is not None or self._is_metered
-        is_over = not self.is_open or self.is_closed or self.is_excused or LIFETIME.leaving
+        is_used = self._read or self._given or self.wakeup is not None or self._is_metered
+        is_over = not self.is_open or self.is_closed or self.is_excused or WATCHDOG.leaving
         if is_used or is_over or self._has_warned or not self._excess(self._commit()):
             return
         self._has_warned = True
@@ -219,7 +219,7 @@ class Capture(Stream):
                 return False
 
     def _convert(self, count: int) -> None:
-        """Take `count` frames out of the ring, at most a slice at a time."""
+        """Take `count` frames out of the ring, at most a block at a time."""
         p = self.parameters
         block = np.empty((count, p.channels), np.float32)
         if not self.kernels.read_ring(self.address, self._read, count, block.ctypes.data):
@@ -367,7 +367,7 @@ class Capture(Stream):
     # --- waiting, for those above ------------------------------------------------
 
     def arm(self, count: int) -> bool:
-        """Have the bell rung when `count` bytes can be taken; True: look now."""
+        """Signal the wake-up when `count` bytes can be taken; True: look now."""
         with self._reading:
             missing = -(-(count - len(self._rest)) // self._width)
             missing -= len(self._ready) // self.format.channels
@@ -380,9 +380,9 @@ class Capture(Stream):
             index = self._read + missing
             return bool(self.kernels.arm(wake, commit, index, armed)) or self.has_ended()
 
-    def set_bell(self, bell: Bell | None) -> None:
-        """The bell that the audio thread rings for the reader."""
-        self.bell = bell
+    def set_wakeup(self, wakeup: Wakeup | None) -> None:
+        """The wake-up that the audio thread signals for the reader."""
+        self.wakeup = wakeup
         if not self.is_closed:
-            index = -1 if bell is None else bell.index
+            index = -1 if wakeup is None else wakeup.index
             self.kernels.store_word(self.address_of("bell"), index)

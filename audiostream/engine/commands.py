@@ -30,6 +30,7 @@ from audiostream.realtime.opcodes import (
 
 if TYPE_CHECKING:
     from audiostream.engine.output import Output
+    from audiostream.engine.strip import Strip
 
 __all__ = ("ALIKE", "CURVES", "Commands")
 
@@ -66,21 +67,19 @@ class Commands:
     ----------
     output : Output
         Open.
-    slot : int
+    strip : Strip
         The voice's.
-    table : ndarray
-        The memory of its commands, of dtype COMMAND.
     """
 
-    def __init__(self, output: Output, slot: int, table: Any) -> None:
+    def __init__(self, output: Output, strip: Strip) -> None:
         self._output = output
-        self._slot = slot
-        self._table = table
+        self._strip = strip
+        self._table = strip.arrays["commands"]
         self._given = 0
         self._orders = 0
 
     def _taken(self) -> int:
-        return self._output.word_of(self._slot, "command_taken")
+        return self._strip.word("command_taken")
 
     def give(
         self,
@@ -199,7 +198,7 @@ class Commands:
         if self._given - self._taken() < COMMANDS:
             self._table[self._given % COMMANDS] = command
             self._given += 1
-            self._output.set_word_of(self._slot, "command_count", self._given)
+            self._strip.set_word("command_count", self._given)
             return
         numbers = range(self._taken(), self._given)
         number = next(n for n in numbers if self._table[n % COMMANDS]["kind"] == NOTHING)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from audiostream.checks import check_choice, check_flag, check_number
 from audiostream.engine.commands import CURVES, Commands
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.meter import Level
-from audiostream.engine.output import FADE, Output
 from audiostream.engine.panning import sides_of
+from audiostream.engine.strip import FADE, Strip
+from audiostream.engine.wakeup import Wakeup
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.forks import LOCKS
 from audiostream.realtime.opcodes import GAIN, PAN, PAUSED, SILENCE, STOPPED
+
+if TYPE_CHECKING:
+    from audiostream.engine.output import Output
 
 __all__ = ("MAX_GAIN", "Controls")
 
@@ -34,10 +38,11 @@ class Controls:
 
     # Set by the output when it attaches it.
     slot: int
-    address: int
+    strip: Strip
     commands: Commands
 
     is_dropped = False
+    is_gone = False  # its slot may be given to others, or the stream is closed
 
     def __init__(self, output: Output) -> None:
         self.output = output
@@ -47,6 +52,7 @@ class Controls:
         self._gain = 1.0
         self._pan = 0.0
         self._muted = False
+        self._wakeup: Wakeup | None = None
 
     def _frames(self, seconds: Any, name: str, most: float) -> int:
         """Seconds from 0 to `most` as frames of the device's."""
@@ -54,12 +60,17 @@ class Controls:
         frames: int = round(seconds * self.output.parameters.rate)
         return frames
 
-    def _may_tell(self, *, ending: bool = False) -> bool:
-        """False if the sound is gone and cannot be told; raises where that is a mistake.
+    def check(self, *, ending: bool = False) -> None:
+        """Raise if it is gone, or its stream closed or dead.
 
-        `ending`: what only ends something may be told while the device is gone.
+        `ending`: what only ends something does not mind that the device is gone.
         """
         raise NotImplementedError
+
+    def _may_tell(self, *, ending: bool = False) -> bool:
+        """False if it is gone and cannot be told; raises where that is a mistake."""
+        self.check(ending=ending)
+        return True
 
     def tell(
         self, kind: int, at: float | None = None, *, ending: bool = False, **how: Any
@@ -76,6 +87,38 @@ class Controls:
         with self.lock:
             return self.commands.take_back() if self._may_tell(ending=True) else 0
 
+    # --- wake-ups ----------------------------------------------------------------
+
+    def use_wakeup(self, wakeup: Wakeup) -> None:
+        """The wake-up that the audio thread signals for it from now on."""
+        with self.lock:
+            self._wakeup = wakeup
+            if not self.is_gone and not self.output.is_closed:
+                self.strip.set_word("bell", wakeup.index)
+
+    def news(self) -> None:
+        """Have all who wait on it look again; any thread."""
+        if self._wakeup is not None:
+            self._wakeup.signal_all()
+
+    # --- for the output ----------------------------------------------------------
+
+    def is_over(self) -> bool:
+        """True if it needs its slot no more."""
+        return False
+
+    def unheard(self) -> tuple[int, int]:
+        """Frames that the stream's close has cut though they were to be heard; their rate."""
+        return 0, 1
+
+    def give_back(self) -> None:
+        """Its slot may be given to others from now on."""
+        self.is_gone = True
+
+    def stream_closed(self) -> None:
+        """The stream has closed."""
+        raise NotImplementedError
+
     # --- dropped without being closed ---------------------------------------------
 
     def drop(self) -> None:
@@ -85,7 +128,7 @@ class Controls:
         """
         self.is_dropped = True
         if not self.output.is_closed:
-            LIFETIME.let_go_soon(self)
+            WATCHDOG.let_go_soon(self)
 
     def let_go(self) -> None:
         """It was dropped: have it leave as soon as nothing of it is left to be heard.
@@ -106,7 +149,7 @@ class Controls:
         return True
 
     def _rests(self) -> bool:
-        return self.output.word_of(self.slot, "transport") in (STOPPED, PAUSED)
+        return self.strip.word("transport") in (STOPPED, PAUSED)
 
     def level(self, seconds: float) -> Level:
         """How loud it was during the last `seconds` that were heard; see meter.py."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from audiostream.engine.intake import Encoded, Samples, check_matrix, remixed, spread
 from audiostream.engine.resampler import check_quality, resampler
+from audiostream.engine.sample_input import Encoded, Samples, check_matrix, remixed, spread
 from audiostream.pcm import Format
 from audiostream.realtime.compile.kernels import Kernels
 
@@ -44,6 +44,8 @@ class Conversion:
         What is written.
     ratio : float
         Own frames to one of the output's.
+    channels : int
+        Channels of what :meth:`convert` and :meth:`flush` give.
     full_scale : float
         The largest sample of the ring that full scale can become, by the matrix; 1.0 at least.
     is_plain : bool
@@ -76,11 +78,14 @@ class Conversion:
             self._matrix = check_matrix(matrix, channels, source.channels)
             self.full_scale = max(float(np.abs(self._matrix).sum(axis=1).max()), 1.0)
         self._matrix_is_first = source.rate == rate or channels <= source.channels
-        # Whatever the order, the resampler has no more channels than it must.
+        # In either order the resampler has no more channels than it must.
         self._middle = min(source.channels, channels)
         self._resampler: Any = None
         if source.rate != rate:
             self._resampler = resampler(kernels, source.rate, rate, self._middle, quality)
+        self.channels = source.channels if self._resampler is None else self._middle
+        if self._matrix is not None:
+            self.channels = channels
         self.is_plain = self._resampler is None and self._matrix is None
         self._into = 0  # own frames that the resampler took
         self._out_of = 0  # the output's frames that it gave
@@ -127,8 +132,8 @@ class Conversion:
         Returns
         -------
         Samples
-            At the output's rate, in as many channels as there happen to be; fewer or more
-            frames by what a resampler holds back.
+            At the output's rate, in :attr:`channels`; fewer or more frames by what a resampler
+            holds back.
         """
         ready = samples.first(frames)
         if self._matrix is not None and self._matrix_is_first:
@@ -139,15 +144,15 @@ class Conversion:
         return self._resample(spread(self._kernels, ready, self._middle).data, last=False)
 
     def flush(self) -> Samples:
-        """What is held back; what comes next begins anew."""
+        """What is held back; what comes next begins in silence."""
         if self._resampler is None:
-            return Samples(np.zeros(0, np.float32), self.source.channels, 32)
+            return Samples(np.zeros(0, np.float32), self.channels, 32)
         rest = self._resample(np.zeros((0, self._middle), np.float32), last=True)
-        self._into = self._out_of = 0
+        self.clear()
         return rest
 
     def clear(self) -> None:
-        """Forget what is held back; what comes next begins anew."""
+        """Forget what is held back; what comes next begins in silence."""
         self._into = self._out_of = 0
         if self._resampler is not None:
             self._resampler.clear()

@@ -10,16 +10,16 @@ import contextlib
 from typing import Any
 
 from audiostream.checks import check_number
-from audiostream.engine.bell import Bell
 from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.meter import Level
-from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.engine.output import Output
+from audiostream.engine.strip import FADE
 from audiostream.errors import AudioException, FormatError
 
 __all__ = ("Group",)
 
 DEFAULT_RELEASE = 0.5
-"""Seconds in which a group that has given way comes back."""
+"""Seconds in which a ducked group comes back."""
 
 
 class Group(Controls):
@@ -48,13 +48,8 @@ class Group(Controls):
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
         super().__init__(output)
         self.is_closed = False
-        self._bell: Bell | None = None
         output.attach_group(self, gain)
         self._gain = gain
-
-    def _may_tell(self, *, ending: bool = False) -> bool:
-        self.check(ending=ending)
-        return True
 
     def check(self, *, ending: bool = False) -> None:
         """Raise if the group is closed, or its output closed or dead.
@@ -94,26 +89,18 @@ class Group(Controls):
 
     def has_cleared(self, number: int) -> bool:
         """True once a clear is done."""
-        return self.output.is_closed or self.output.word_of(self.slot, "read") >= number
+        return self.output.is_closed or self.strip.has("read", number)
 
     def arm_cleared(self, number: int) -> bool:
-        """Have the bell rung when a clear is done; True if it is."""
+        """Signal the wake-up when a clear is done; True if it is."""
         if self.output.is_closed:
             return True
-        wake, read = (self.address + VOICE_OFFSETS[name] for name in ("wake_read", "read"))
-        armed = self.output.address_of("armed")
-        return bool(self.output.kernels.arm(wake, read, number, armed))
+        return self.strip.arm("read", number)
 
-    def use_bell(self, bell: Bell) -> None:
-        """The bell that the audio thread rings for this group from now on."""
-        self._bell = bell
-        if not self.output.is_closed:
-            self.output.set_word_of(self.slot, "bell", bell.index)
-
-    # --- giving way --------------------------------------------------------------
+    # --- ducking -----------------------------------------------------------------
 
     def duck(
-        self, key: Group | None, gain: float, attack: float, hold: float, release: float
+        self, sidechain: Group | None, gain: float, attack: float, hold: float, release: float
     ) -> None:
         """Be softer while any voice of another group sounds; None: no more.
 
@@ -128,22 +115,22 @@ class Group(Controls):
             "hold": self._frames(hold, "hold", 10),
             "release": self._frames(release, "release", 10),
         }
-        if key is self or (key is not None and key.output is not self.output):
-            raise FormatError("a group gives way to another group of its own output")
+        if sidechain is self or (sidechain is not None and sidechain.output is not self.output):
+            raise FormatError("a group ducks under another group of its own output")
         with self.lock:
             self.check()
-            if key is not None:
-                key.check()
+            if sidechain is not None:
+                sidechain.check()
             self.record["duck"] = gain
             for name, frames in lengths.items():
                 self.record[name] = frames
             offset = self.record.dtype.fields["key"][1]
-            address = 0 if key is None else key.record_address
+            address = 0 if sidechain is None else sidechain.record_address
             self.output.kernels.store_word(self.record_address + offset, address)
-            self.output.keys[self.slot] = key
+            self.strip.sidechain = sidechain
 
-    def give_way_no_more(self) -> None:
-        """The group that it gave way to is gone."""
+    def stop_ducking(self) -> None:
+        """The group that ducked it is gone."""
         with contextlib.suppress(AudioException):  # it is closed, too, or its device gone
             self.duck(None, 1.0, 0.0, 0.0, DEFAULT_RELEASE)
 
@@ -153,7 +140,7 @@ class Group(Controls):
         """How loud it was during the last `seconds` that were heard."""
         if self.is_closed or self.output.is_closed:
             return Level(0.0, 0.0)
-        return self.output.level_of(self.slot, seconds)
+        return self.output.level_of(self.strip.meter, seconds)
 
     # --- the end -----------------------------------------------------------------
 
@@ -172,17 +159,9 @@ class Group(Controls):
 
     def is_over(self) -> bool:
         """True if it needs its slot no more."""
-        return self.is_closed and not self.output.has_voices(self)
-
-    def unheard(self) -> tuple[int, int]:
-        """None: its voices have the frames."""
-        return 0, 1
-
-    def give_back(self) -> None:
-        """Its slot is somebody else's from now on."""
+        return self.is_closed and not self.output.slots.needs(self)
 
     def stream_closed(self) -> None:
         """The stream has closed."""
         self.is_closed = True
-        if self._bell is not None:
-            self._bell.ring_all()
+        self.news()

@@ -65,7 +65,7 @@ class Level:
     @classmethod
     def of(cls, peak: float, power: float, samples: int) -> Level:
         """From the sum of squares of so many samples."""
-        if not math.isfinite(power):  # somebody wrote a NaN, which is played as silence
+        if not math.isfinite(power):  # a NaN was written, which is played as silence
             return cls(0.0 if math.isnan(peak) else float(peak), 0.0)
         return cls(float(peak), math.sqrt(max(power, 0.0) / max(samples, 1)))
 

@@ -39,7 +39,7 @@ class MonitorStream(DeviceStream):
         p = output.parameters
         self.parameters = Parameters(p.rate, p.channels, p.encoding, p.buffersize, 0.0)
         self.realtime = output.is_realtime
-        self.epoch = output.epoch
+        self.epoch = output.clock.epoch
         self._output = output
         self._callback = callback
         self._lock = threading.Lock()
@@ -61,4 +61,4 @@ class MonitorStream(DeviceStream):
         return self._output.is_closed or self._output.device_lives()  # a close ends monitors
 
     def time(self) -> float:
-        return self._output.now()
+        return self._output.clock.now()

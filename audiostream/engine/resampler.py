@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from audiostream.checks import check_choice
-from audiostream.engine.lookahead import AHEAD, short_filter
+from audiostream.engine.low_latency_fir import AHEAD, short_filter
 from audiostream.engine.memory import records, zeros
 from audiostream.errors import FormatError
 from audiostream.realtime.compile.kernels import Kernels
@@ -81,7 +81,7 @@ class Design:
     delay: float = math.inf
 
     def is_short(self, source: int, target: int) -> bool:
-        """True if half of its frames would take too long; see lookahead.py."""
+        """True if half of its frames would take too long; see low_latency_fir.py."""
         return self.taps / 2 > self.delay * min(source, target)
 
     def size(self, source: int, target: int) -> tuple[int, int]:
@@ -175,7 +175,7 @@ class Resampler:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what came; the next chunk begins anew."""
+        """Forget what came; the next chunk begins in silence."""
         record = self._record[0]
         record["filled"] = self._taps - self._ahead - 1
         record["index"] = record["phase"] = 0

@@ -1,7 +1,7 @@
 """Sounds in memory, played any number of times at once; any thread.
 
-A shot is a voice whose ring is the sound's own memory, which all its shots share.  It needs no
-producer, and gives its slot back by itself.
+A playback is a voice whose ring is the sound's own memory, which all its playbacks
+share.  It has no producer, and gives its slot back by itself.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from audiostream.checks import check_number, check_times
-from audiostream.engine.bell import Bell
 from audiostream.engine.controls import MAX_GAIN, Controls
-from audiostream.engine.intake import Samples, spread
 from audiostream.engine.memory import ring
-from audiostream.engine.output import FADE, VOICE_OFFSETS, Output
+from audiostream.engine.output import Output
 from audiostream.engine.panning import sides_of
 from audiostream.engine.resampler import resampler
+from audiostream.engine.sample_input import Samples, spread
+from audiostream.engine.strip import FADE
 from audiostream.realtime.opcodes import END, PAUSE, PLAY, RESUME
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
 
-__all__ = ("Shot", "SoundMemory", "preparation")
+__all__ = ("Playback", "SoundMemory", "preparation")
 
 FOREVER = 1 << 60
-"""The end of a shot that loops until it is stopped."""
+"""The end of a playback that loops until it is stopped."""
 
 WORK = 8192
 """Samples, at the higher of two rates, that are converted at a time: less than a millisecond,
@@ -57,8 +57,8 @@ class SoundMemory:
         channels = output.parameters.channels
         # As often as fills a block, at least; and after its end it begins again, so that any
         # block of a loop is in one piece.
-        self.capacity = self.frames * -(-output.slice // self.frames)
-        total = self.capacity + output.slice
+        self.capacity = self.frames * -(-output.max_block // self.frames)
+        total = self.capacity + output.max_block
         self.samples = ring(total * channels, 0)
         memory = self.samples.reshape(-1, channels)
         filled = 0
@@ -163,7 +163,7 @@ def _around(
     return result
 
 
-class Shot(Controls):
+class Playback(Controls):
     """One playing of a sound.
 
     Parameters
@@ -188,8 +188,6 @@ class Shot(Controls):
         If all voices are in use.
     """
 
-    holds: int
-
     def __init__(
         self,
         memory: SoundMemory,
@@ -208,15 +206,14 @@ class Shot(Controls):
         self._gain, self._pan = gain, float(pan)
         self.memory = memory
         self.end_index = times * memory.frames
-        self._bell: Bell | None = None
-        self._heard: int | None = None  # once it is over
+        self._heard = 0  # once it is over
         self._was_cut = False
         self._unheard = 0  # frames that the stream's end has cut
         self._at = at
         if at is not None:
             output.when(at)  # refused before a slot is taken
         output.attach(self, memory=memory, group=group)
-        record = output._table[self.slot]
+        record = self.strip.record
         record["write"] = record["ended"] = self.end_index
         record["gain"] = record["gain_goal"] = gain
         record["left"] = record["left_goal"] = left
@@ -224,7 +221,7 @@ class Shot(Controls):
         self.late = self.tell(PLAY, at, frames=self._ramp)
 
     def _may_tell(self, *, ending: bool = False) -> bool:
-        return self._heard is None and not self.output.is_closed
+        return not self.is_gone and not self.output.is_closed
 
     # --- control -----------------------------------------------------------------
 
@@ -252,51 +249,36 @@ class Shot(Controls):
         """Take part in its group's clear of that number, and be over."""
         with self.lock:
             if self._may_tell():
-                output = self.output
-                output.set_word_of(self.slot, "group_clear", number)
-                output.set_word_of(self.slot, "group_skip", self.end_index)
+                self.strip.set_word("group_clear", number)
+                self.strip.set_word("group_skip", self.end_index)
 
     # --- how far it is -----------------------------------------------------------
 
     def heard(self) -> int:
         """Frames (the device's) that were heard; all there are once it was stopped."""
         with self.lock:
-            if self._heard is not None:
-                return self._heard
-            return self.output.word_of(self.slot, "heard")
+            return self._heard if self.is_gone else self.strip.word("heard")
 
     def is_over(self) -> bool:
         """True once its last frame was heard, or it was stopped, or its stream closed."""
-        return self._heard is not None or self.heard() >= self.end_index
+        return self.is_gone or self.heard() >= self.end_index
 
     def was_cut(self) -> bool:
         """True if a stop, a clear or the stream's end came before its last frame was heard."""
         with self.lock:
-            return self._was_cut if self._heard is not None else self._has_jumped()
+            return self._was_cut if self.is_gone else self._has_jumped()
 
     def _has_jumped(self) -> bool:
         """True if the audio thread has cut it."""
-        output, slot = self.output, self.slot
-        return output.word_of(slot, "cut_count") > 0 and output.cut(slot, 0)[0] < self.end_index
+        return self.strip.word("cut_count") > 0 and self.strip.cut(0)[0] < self.end_index
 
     def arm_over(self) -> bool:
-        """Have the bell rung when it is over; True if it is."""
+        """Signal the wake-up when it is over; True if it is."""
         with self.lock:
-            if self._heard is not None:
+            if self.is_gone:
                 return True
-            wake, heard = (
-                self.address + VOICE_OFFSETS[name] for name in ("wake_heard", "heard")
-            )
-            armed = self.output.address_of("armed")
-            self.output.kernels.arm(wake, heard, self.end_index, armed)
+            self.strip.arm("heard", self.end_index)
         return self.is_over()
-
-    def use_bell(self, bell: Bell) -> None:
-        """The bell that the audio thread rings for this shot from now on."""
-        with self.lock:
-            self._bell = bell
-            if self._heard is None and not self.output.is_closed:
-                self.output.set_word_of(self.slot, "bell", bell.index)
 
     # --- the end -----------------------------------------------------------------
 
@@ -311,12 +293,12 @@ class Shot(Controls):
         self.stop()
 
     def give_back(self) -> None:
-        """It is over: its slot is somebody else's from now on."""
+        """It is over: its slot may be given to others from now on."""
         with self.lock:
             self._was_cut = self._has_jumped()
             self._heard = self.end_index
-        if self._bell is not None:
-            self._bell.ring_all()
+            self.is_gone = True
+        self.news()
 
     def unheard(self) -> tuple[int, int]:
         """Frames that the stream's close has cut, at their rate; an endless loop has none."""
@@ -325,12 +307,12 @@ class Shot(Controls):
     def stream_closed(self) -> None:
         """The stream has closed."""
         with self.lock:
-            if self._heard is None:
+            if not self.is_gone:
+                self.is_gone = True
                 jumped = self._has_jumped()
-                self._heard = self.output.word_of(self.slot, "heard")
+                self._heard = self.strip.word("heard")
                 self._was_cut = jumped or self._heard < self.end_index
-                read = self.output.word_of(self.slot, "read")
+                read = self.strip.word("read")
                 if read < self.end_index <= FOREVER // 2:
                     self._unheard = self.end_index - self._heard
-        if self._bell is not None:
-            self._bell.ring_all()
+        self.news()

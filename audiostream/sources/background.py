@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sources.source import Source
-from audiostream.engine.intake import sliceable
+from audiostream.engine.sample_input import sliceable
 from audiostream.errors import AudioException
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class _Portal:
     def spawn(self, function: Callable[..., Any], *args: Any) -> None:
         """Have a coroutine function run on the loop.  Any thread, the loop's own, too.
 
-        Nobody waits for the loop here: it may be waiting for what the caller holds.
+        The caller does not wait for the loop here: it may be waiting for what the caller holds.
         """
         with self._lock:
             if self._context is None:
@@ -232,7 +232,7 @@ class LoopRun:
         self._ended.wait(timeout)
 
 
-# Functions, not methods: the names in a source are left to whoever writes one.
+# Functions, not methods: the names in a source are left to its writer.
 
 
 def is_cut_off(source: ThreadSource) -> bool:
@@ -249,7 +249,7 @@ def output_and_voice(source: ThreadSource) -> tuple[AudioOutput, Voice]:
 
 
 def over(source: ThreadSource) -> None:
-    """The generator has ended by itself: to run dry now is no shortage."""
+    """The generator has ended by itself: to run out now is no starvation."""
     voice = source._voice
     if voice is not None:
         with contextlib.suppress(AudioException):

@@ -763,7 +763,7 @@ async def write_from_a_source(world: World) -> AsyncIterator[Act]:
     world.drive = lambda: world.step(32)
     assert not source.is_played
     assert source.closed == bool(source.made) or world.cancelled
-    assert voice._voice._limit == voice._voice._room
+    assert voice._voice.writer.limit == voice._voice.writer._room
     data = np.concatenate((ramp(0, 250), ramp(300, 300)))
     await world.heard_is(voice, data)
 
@@ -799,7 +799,7 @@ async def write_from_iterables(world: World) -> AsyncIterator[Act]:
 
     yield act
     assert not open_generators
-    assert voice._voice._limit == voice._voice._room
+    assert voice._voice.writer.limit == voice._voice.writer._room
     assert sum(counts) <= voice.written
     await world.heard_is(voice, ramp(0, 600))
 

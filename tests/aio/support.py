@@ -15,7 +15,7 @@ from audiostream.testing import ManualDevice
 
 
 async def settle(rounds: int = 8) -> None:
-    """Let the event loop hear bells that have rung, and tasks act on them.
+    """Let the event loop take signals that have come, and tasks act on them.
 
     A descriptor that is readable is seen by the next turn of the loop; the events that
     its reader sets wake tasks in the turn after.

@@ -355,22 +355,22 @@ async def test_a_command_that_a_callback_under_way_has_passed_by_is_given_again(
         for _ in range(127):
             voice.gain = 0.3
             device.step(64)
-        output, slot = speaker.engine, voice._voice.slot
-        given = output.word_of(slot, "command_count")
-        assert given - output.word_of(slot, "command_taken") == 128, "all places are taken"
+        output, strip = speaker.engine, voice._voice.strip
+        given = strip.word("command_count")
+        assert given - strip.word("command_taken") == 128, "all places are taken"
 
         def callback(limit: float = 0.1) -> bool:
             """The first one has been taken back, so that all of them are done."""
             voice.cancel()
             if is_done:
                 device.step(64)
-            output.set_word_of(slot, "command_taken", given)
+            strip.set_word("command_taken", given)
             return True
 
         monkeypatch.setattr(output, "quiet", callback)
         voice.gain = 0.6
         monkeypatch.undo()
-        again = output.word_of(slot, "command_count") - given
+        again = strip.word("command_count") - given
         assert again == (0 if is_done else 1)
         np.testing.assert_allclose(device.step(64), np.full((64, 1), 0.3), atol=1e-6)
 
@@ -434,7 +434,7 @@ async def test_a_stop_finds_room_among_what_it_takes_back() -> None:
         await voice.aclose()
         device.step(480)
         speaker.sample()
-        assert speaker.engine._retiring == {}
+        assert speaker.engine.slots.retiring == {}
 
 
 @pytest.mark.parametrize(

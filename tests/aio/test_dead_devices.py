@@ -13,7 +13,7 @@ import pytest
 from audiostream import aio
 from audiostream.aio import DeviceError
 from audiostream.compat import AudioSample
-from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.testing import ManualDevice
 from tests.aio.support import Running, settle, spawn, speaker_on
 
@@ -162,8 +162,8 @@ async def test_none_is_forgotten() -> None:
 
 
 def look() -> None:
-    """What the watch does now and then."""
-    for stream in LIFETIME.open_streams():
+    """What the watchdog does now and then."""
+    for stream in WATCHDOG.open_streams():
         stream.look_for_life()
 
 
@@ -227,7 +227,7 @@ async def test_what_only_cleans_up_does_not_mind() -> None:
         assert voice.cancel() == 1
         # The counts tell that nothing will be heard.
         other.stop()
-        assert other._voice.write_index() == other._voice._word("skip")
+        assert other._voice.write_index() == other._voice.strip.word("skip")
         for handle in handles[1:]:
             handle.stop()
         handles[0].stop(at=speaker.time + 1.0)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from audiostream import aio
-from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.testing import ManualDevice
 from tests.aio.support import ramp, settle, speaker_on
 from tests.compat.support import eventually
@@ -54,7 +54,7 @@ def free(speaker: aio.AudioOutput) -> bool:
     """
     speaker.engine.tidy()
     with speaker.engine.lock:
-        speaker.engine._sweep()
+        speaker.engine.slots.sweep()
     return not speaker.engine.attached
 
 
@@ -266,7 +266,7 @@ async def test_dropping_takes_no_lock() -> None:
     async with speaker_on(device) as speaker:
         left: list[Any] = [speaker.sample(), speaker.group(), speaker.load(ramp(0, 9)).play()]
         left[0].write_nowait(ramp(0, 9))
-        locks = [speaker.engine.lock, LIFETIME._lock]
+        locks = [speaker.engine.lock, WATCHDOG._lock]
         locks += [speaker.engine.attached[slot].lock for slot in speaker.engine.attached]
         held, go = threading.Event(), threading.Event()
 

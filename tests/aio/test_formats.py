@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from audiostream import errors
-from audiostream.engine.decoding import decode
 from audiostream.engine.resampler import resampler
+from audiostream.engine.sample_decoding import decode
 from audiostream.pcm import NAMED, Format
 from audiostream.realtime.compile.kernels import kernels
 from audiostream.testing import ManualDevice

@@ -11,7 +11,7 @@ import pytest
 
 from audiostream import aio
 from audiostream.aio import AudioException, FormatError, StreamClosedError
-from audiostream.engine.output import MAX_GROUPS
+from audiostream.engine.slots import MAX_GROUPS
 from audiostream.testing import ManualDevice
 from tests.aio.support import settle, spawn, speaker_on
 from tests.realtime.oracle import Way

@@ -17,7 +17,7 @@ import pytest
 
 from audiostream import aio
 from audiostream.aio import sources
-from audiostream.aio.loopbell import LoopBell
+from audiostream.aio.wakeup import AsyncWakeup
 from audiostream.errors import StreamClosedError
 from audiostream.testing import ManualDevice
 from tests.aio.support import ramp, settle, spawn, speaker_on
@@ -256,32 +256,32 @@ async def test_two_closes_wait_for_the_same_end(monkeypatch: pytest.MonkeyPatch)
 async def test_who_begins_to_wait_while_it_closes_is_woken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The bell is rung for the last time before its listener has begun to listen."""
+    """The last signal comes before its listener has begun to listen."""
     device = ManualDevice()
     speaker = aio.get_output(device=device, rate=48000, channels=1)
     await speaker.open()
     voice = speaker.sample()
-    wait = LoopBell.wait
+    wait = AsyncWakeup.wait
 
-    async def closed_meanwhile(self: LoopBell, key: int) -> None:
+    async def closed_meanwhile(self: AsyncWakeup, key: int) -> None:
         closing = threading.Thread(target=speaker.close)
         closing.start()
         closing.join()
         await wait(self, key)
 
-    monkeypatch.setattr(LoopBell, "wait", closed_meanwhile)
+    monkeypatch.setattr(AsyncWakeup, "wait", closed_meanwhile)
     with anyio.fail_after(LIMIT), pytest.raises(StreamClosedError):
         await voice.wait_position(1)
 
 
 @pytest.mark.anyio
-async def test_a_closed_output_gives_out_no_more_bells() -> None:
+async def test_a_closed_output_gives_out_no_more_wakeups() -> None:
     """It would never be closed again."""
     async with speaker_on(ManualDevice()) as speaker:
         voice = speaker.sample()
     with pytest.raises(StreamClosedError):
         await voice.wait_position(1)
-    assert not speaker.engine._bells
+    assert not speaker.engine.wakeups._used
 
 
 @pytest.mark.anyio

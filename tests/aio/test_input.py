@@ -46,7 +46,7 @@ async def test_the_last_buffer_of_a_source_may_be_shorter() -> None:
         assert [len(chunk) for chunk in [c async for c in mic]] == [320, 80]
 
 
-async def test_a_reader_waits_and_is_woken_by_the_bell() -> None:
+async def test_a_reader_waits_and_is_woken_by_the_wakeup() -> None:
     device = ManualDevice(buffersize=64)
     async with aio.get_input(source=device, rate=16000, buffersize=160) as mic:
         async with anyio.create_task_group() as group:
@@ -159,7 +159,7 @@ async def test_a_microphone_of_48_khz_is_read_at_16(channels: int) -> None:
 async def test_what_came_between_the_look_and_the_wait_is_not_slept_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A microphone that is stopped right then rings no more."""
+    """A microphone that is stopped right then signals no more."""
     device = ManualDevice(rate=48000)
     async with aio.get_input(source=device, rate=16000, buffersize=320) as mic:
         arm = mic.engine.arm

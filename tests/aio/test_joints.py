@@ -144,12 +144,12 @@ async def test_what_is_heard_already_is_left_alone(tmp_path: Path) -> None:
 
         async def play() -> np.ndarray:
             """The last frames that wait to be played, before and after."""
-            before = voice._voice._ring()[0][voice.written - 300 : voice.written].copy()
+            before = voice._voice.strip.ring()[0][voice.written - 300 : voice.written].copy()
             (source,) = files(tmp_path, sound, 44100, [])
             written = voice.written
             assert await voice.write_from(source, ahead=90000) == 24000
             assert voice.written == voice.position + voice.buffered + voice.cleared
-            return np.array_equal(voice._voice._ring()[0][written - 300 : written], before)
+            return np.array_equal(voice._voice.strip.ring()[0][written - 300 : written], before)
 
         await play()
         assert not await play()  # so that this test sees it

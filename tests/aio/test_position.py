@@ -168,7 +168,7 @@ def test_the_books_of_what_nobody_asks_for_do_not_grow() -> None:
             if number % 5 == 0:
                 voice.clear_nowait(0)
             device.step(192)
-        assert len(voice._voice._ledger._segments) < 20
+        assert len(voice._voice.accounting._segments) < 20
         device.step(960)
         assert voice.buffered == 0
         assert voice.written == voice.position + voice.cleared == 300 * 48

@@ -10,7 +10,7 @@ import pytest
 
 from audiostream import aio, errors
 from audiostream.aio.sample import PIECE
-from audiostream.engine import intake
+from audiostream.engine import sample_input
 from audiostream.errors import FormatError
 from audiostream.testing import ManualDevice
 from tests.aio.support import ramp, settle, spawn, speaker_on
@@ -415,7 +415,7 @@ async def test_a_device_that_dies_wakes_everybody() -> None:
         voice = speaker.sample(buffer=0.001)
         writing = await spawn(group, lambda: voice.write(bytes(10000)))
         device.fault("die")
-        speaker.engine.fail("the device has gone")  # as the watch does for real ones
+        speaker.engine.fail("the device has gone")  # as the watchdog does for real ones
         await settle()
         assert isinstance(writing.error, aio.DeviceError)
         with pytest.raises(aio.DeviceError, match="open another one"):
@@ -553,7 +553,7 @@ class Taken(list[int]):
     def __init__(self, sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__()
         self.copied: list[int] = []
-        write, ready = sample._voice.write_nowait, intake._ready
+        write, ready = sample._voice.write_nowait, sample_input._ready
 
         def write_nowait(data: Any) -> int:
             self.append(len(data))
@@ -565,7 +565,7 @@ class Taken(list[int]):
             return ready(data)
 
         monkeypatch.setattr(sample._voice, "write_nowait", write_nowait)
-        monkeypatch.setattr(intake, "_ready", counted)
+        monkeypatch.setattr(sample_input, "_ready", counted)
 
 
 @pytest.mark.parametrize("kind", ["array", "bytes", "bytearray"])

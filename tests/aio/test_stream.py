@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from audiostream import aio
-from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.testing import ManualDevice
 from tests.aio.support import speaker_on
 
@@ -57,17 +57,17 @@ async def test_any_number_of_outputs_may_be_open() -> None:
 
 
 async def test_one_device_error_leaves_nothing_open() -> None:
-    before = LIFETIME.open_streams()
+    before = WATCHDOG.open_streams()
     with pytest.raises(aio.NoDeviceError, match="null"):
         await aio.get_output(device="no such device anywhere").open()
-    assert LIFETIME.open_streams() == before
+    assert WATCHDOG.open_streams() == before
 
 
 @pytest.mark.parametrize("make", [aio.get_output, aio.get_input])
 async def test_a_cancelled_open_leaves_no_device_running(make, anyio_backend: str) -> None:
     """asyncio's own cancellation does not wait for the thread that opens."""
     name = "source" if make is aio.get_input else "device"
-    before = LIFETIME.open_streams()
+    before = WATCHDOG.open_streams()
     if anyio_backend == "asyncio":
         task = asyncio.create_task(make(**{name: "null"}).open())
         await asyncio.sleep(0)
@@ -79,7 +79,7 @@ async def test_a_cancelled_open_leaves_no_device_running(make, anyio_backend: st
             scope.cancel()
             await make(**{name: "null"}).open()
     end = time.monotonic() + 20
-    while LIFETIME.open_streams() != before:  # it closes in the background
+    while WATCHDOG.open_streams() != before:  # it closes in the background
         assert time.monotonic() < end
         await anyio.sleep(0.01)
 
@@ -93,16 +93,16 @@ async def test_start_and_stop_on_the_event_loop_are_done_in_the_background() -> 
         assert mic.engine.started
 
 
-async def test_more_event_loops_than_bells_are_refused_clearly() -> None:
+async def test_more_event_loops_than_wakeups_are_refused_clearly() -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker:
-        bells = [speaker.engine.add_bell() for _ in range(64)]
+        wakeups = [speaker.engine.wakeups.add() for _ in range(64)]
         with pytest.raises(aio.AudioException, match="64 event loops"):
-            speaker.engine.add_bell()
-        for bell in bells:
-            speaker.engine.drop_bell(bell)
-            speaker.engine.drop_bell(bell)
-        assert speaker.engine.add_bell().index == 0
+            speaker.engine.wakeups.add()
+        for wakeup in wakeups:
+            speaker.engine.wakeups.drop(wakeup)
+            speaker.engine.wakeups.drop(wakeup)
+        assert speaker.engine.wakeups.add().index == 0
 
 
 async def test_virtual_time_is_the_devices_own_to_the_last_bit() -> None:

@@ -37,7 +37,7 @@ def voice_of(output: AudioOutput) -> Voice:
 
 def is_blocked(output: AudioOutput, voice: Voice) -> bool:
     """True once a writer has filled the ring and asked to be woken."""
-    return voice.room() <= 0 and output.engine.word_of(voice.slot, "wake_read") != NEVER
+    return voice.writer.room() <= 0 and voice.strip.word("wake_read") != NEVER
 
 
 class Writer(threading.Thread):

@@ -26,8 +26,8 @@ from audiostream.device.base import (
     Parameters,
     Request,
 )
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.stream import until
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import DeviceError, FormatError, NoDeviceError, StreamClosedError
 from audiostream.testing import ManualDevice
 from tests.compat.support import LIMIT, collector, eventually, noise, ramp
@@ -627,9 +627,9 @@ def test_an_input_that_served_a_purpose_is_not_told_of(
         elif how == "exception":
             raise LookupError
         elif how == "exit":
-            monkeypatch.setattr(LIFETIME, "leaving", True)
+            monkeypatch.setattr(WATCHDOG, "leaving", True)
             mic.close()
-            monkeypatch.setattr(LIFETIME, "leaving", False)
+            monkeypatch.setattr(WATCHDOG, "leaving", False)
     assert not unread(caplog)
 
 
@@ -641,7 +641,7 @@ def test_an_input_whose_queue_overflows_is_told_of_while_it_is_open(
     engine._limit = 480
     eventually(lambda: engine.stats().frames > 960)
     for _ in range(2):
-        engine.look_for_life()  # as the watch does, four times a second
+        engine.look_for_life()  # as the watchdog does, four times a second
     assert len(unread(caplog)) == 1
     mic.close()
     assert len(unread(caplog)) == 1

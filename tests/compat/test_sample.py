@@ -26,9 +26,10 @@ from hypothesis import strategies as st
 
 from audiostream import AudioException, AudioOutput, AudioSample, get_output
 from audiostream.compat import sample as sample_module
-from audiostream.engine.bell import Bell
-from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.ring_writer import RingWriter
 from audiostream.engine.voice import Voice
+from audiostream.engine.wakeup import Wakeup
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import DeviceError, StreamClosedError
 from audiostream.testing import ManualDevice
 from tests.compat.support import (
@@ -221,7 +222,7 @@ def test_a_subclass_need_not_call_the_constructor(
     sample = Old(output(channels=1), pitch=3)
     with pytest.raises(AudioException, match="add_sample"):
         sample.write(b"12")
-    (stream,) = [s for s in LIFETIME.open_streams() if s.direction == "output"]
+    (stream,) = [s for s in WATCHDOG.open_streams() if s.direction == "output"]
     assert not stream.attached
 
 
@@ -233,7 +234,7 @@ def test_the_ring_holds_16384_bytes_at_any_rate(output: OpenOutput, rate: int) -
     stream = output(rate=rate, channels=2, buffersize=64)
     sample = added(stream, play=False)
     Writer(sample, bytes(RING)).finish()
-    assert voice_of(stream).room() == 0
+    assert voice_of(stream).writer.room() == 0
 
 
 @pytest.mark.parametrize(
@@ -309,14 +310,14 @@ def test_a_writer_that_is_held_up_until_all_is_played_goes_on(
     """
     device = ManualDevice(rate=device_rate)
     sample = added(output(channels=1, device=device))
-    wants_room = Voice.wants_room
+    wants_room = RingWriter.wants_room
     drained = []
 
-    def late(voice: Voice, frames: int) -> int:
+    def late(writer: RingWriter, frames: int) -> int:
         drained.append(device.step(20_000))
-        return wants_room(voice, frames)
+        return wants_room(writer, frames)
 
-    monkeypatch.setattr(Voice, "wants_room", late)
+    monkeypatch.setattr(RingWriter, "wants_room", late)
     Writer(sample, bytes(3 * RING)).finish()
     assert drained  # it did have to wait
 
@@ -432,13 +433,13 @@ def test_close_releases_a_blocked_writer(output: OpenOutput) -> None:
 
 def delay_hearing(monkeypatch: pytest.MonkeyPatch, held: threading.Event) -> None:
     """Have woken writers pause before they go on, as on a machine that is busy."""
-    hear = Bell.hear
+    clear = Wakeup.clear
 
-    def late(bell: Bell) -> None:
+    def late(wakeup: Wakeup) -> None:
         held.wait(LIMIT)
-        hear(bell)
+        clear(wakeup)
 
-    monkeypatch.setattr(Bell, "hear", late)
+    monkeypatch.setattr(Wakeup, "clear", late)
 
 
 def test_what_close_does_to_a_blocked_writer_is_no_race(
@@ -451,9 +452,9 @@ def test_what_close_does_to_a_blocked_writer_is_no_race(
         held = threading.Event()
         with monkeypatch.context() as patch:
             if writer_is_quick:  # it is through before close() goes on
-                remove = LIFETIME.remove
+                remove = WATCHDOG.remove
                 patch.setattr(
-                    LIFETIME,
+                    WATCHDOG,
                     "remove",
                     lambda *a, writer=writer, remove=remove, **k: (
                         writer.join(1),
@@ -470,8 +471,8 @@ def test_what_close_does_to_a_blocked_writer_is_no_race(
     assert outcomes[0] is outcomes[1]
 
 
-@pytest.mark.skipif(not hasattr(os, "eventfd"), reason="bells are pipes here")
-def test_a_bell_is_not_closed_under_a_writer_that_is_about_to_listen(
+@pytest.mark.skipif(not hasattr(os, "eventfd"), reason="wake-ups are pipes here")
+def test_a_wakeup_is_not_closed_under_a_writer_that_is_about_to_listen(
     output: OpenOutput, device: ManualDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its number would be somebody else's by the time, and the writer would hang."""
@@ -577,7 +578,7 @@ def test_ctrl_c_interrupts_a_write_that_waits() -> None:
 
         def press():
             (voice,) = stream.engine.attached.values()
-            while voice.room() > 0:
+            while voice.writer.room() > 0:
                 caught.wait(0.001)
             # Again and again, as people do: one that comes just before the system call
             # has its handler run only after it.

@@ -25,7 +25,7 @@ SOURCE = """
 import gc, json, os, sys, time, warnings
 from audiostream import AudioSample, get_output
 from audiostream.device import portaudio
-from audiostream.engine.lifetime import LIFETIME
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import AudioException
 
 name = sys.argv[1]
@@ -77,7 +77,7 @@ def state():
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": len(os.listdir("/proc/self/task")),
         "kilobytes": anonymous,
-        "kept": len(portaudio.HOST._kept) + len(LIFETIME._kept),
+        "kept": len(portaudio.HOST._kept) + len(WATCHDOG._kept),
     }
 
 for line in sys.stdin:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.output import Output
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.pcm import Format
 
 
@@ -61,11 +61,11 @@ def test_an_abandoned_stream_is_freed_once_its_device_has_closed() -> None:
     device = HangingDevice()
     output = Output(Format(48000, 1, 16), 64, device)
     output.open()
-    dropped, left = output.add_bell(), output.add_bell()
+    dropped, left = output.wakeups.add(), output.wakeups.add()
     # The callback that is under way never ends.
     record = output.record[0]
     record["entered"] = record["left"] + 1
-    output.drop_bell(dropped)
+    output.wakeups.drop(dropped)
     descriptors = [dropped.fd, left.fd]
     del dropped, left
     output.close()
@@ -74,7 +74,7 @@ def test_an_abandoned_stream_is_freed_once_its_device_has_closed() -> None:
     gc.collect()
     assert stream() is not None
     assert [is_open(number) for number in descriptors] == [True, True]
-    assert stream() in LIFETIME._kept
+    assert stream() in WATCHDOG._kept
     device.stream.later()
     del device
     gc.collect()

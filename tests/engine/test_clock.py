@@ -17,11 +17,12 @@ import pytest
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.engine import stream as stream_module
+from audiostream.engine import stream_clock
 from audiostream.engine.capture import Capture
-from audiostream.engine.lifetime import LIFETIME
 from audiostream.engine.monitor import Monitor
 from audiostream.engine.output import Output
 from audiostream.engine.stream import Stream
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.pcm import Format
 from audiostream.realtime import callback
 from audiostream.realtime.input import capture
@@ -122,12 +123,13 @@ def open_on(monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
         clock = SimpleNamespace(
             monotonic=lambda: host.now, monotonic_ns=nanoseconds, sleep=sleep
         )
-        monkeypatch.setattr(stream_module, "time", clock)
+        for module in (stream_module, stream_clock):
+            monkeypatch.setattr(module, "time", clock)
         monkeypatch.setattr(callback, "monotonic_ns", nanoseconds)
         stream = kind(Format(RATE, 1, 16), FRAMES, host)
         streams.append(stream)
         stream.open()
-        LIFETIME.remove(stream, keep=False)  # the watch must not look at virtual time
+        WATCHDOG.remove(stream, keep=False)  # the watchdog must not look at virtual time
         if start:
             stream.start()
         return stream
@@ -224,7 +226,7 @@ def test_a_frame_is_heard_when_the_clock_says_so(
     host = Host()
     stream = open_on(host, kind)
     off = [
-        1e3 * (stream.time_of(frame) - stream.from_monotonic(heard))
+        1e3 * (stream.clock.heard(frame) - stream.clock.from_monotonic(heard))
         for frame, heard in run(host, KINDS[name], 6.0)
         if frame > 3 * RATE
     ]
@@ -238,14 +240,14 @@ def test_time_moves_on_evenly_and_never_back(open_on: Open, name: str) -> None:
     """Between callbacks, too: it takes no steps of a period, nor of what the host jitters."""
     host = Host()
     stream = open_on(host)
-    before = stream.now()
+    before = stream.clock.now()
     last = host.now
     off = []
     for frame, heard in run(host, KINDS[name], 6.0):
         until = host.now + PERIOD / 2 if host.now < heard - LATENCY + PERIOD / 2 else host.now
         for instant in np.linspace(host.now, until, 3):
             host.now = instant
-            time = stream.now()
+            time = stream.clock.now()
             assert time >= before
             if frame > 3 * RATE:
                 off.append(time - before - (host.now - last) * KINDS[name].speed)
@@ -264,11 +266,13 @@ def test_conversions_there_and_back(open_on: Open, name: str) -> None:
     for frame, _ in run(host, KINDS[name], 6.0):
         if frame > 3 * RATE:
             for far in (-10.0, 0.0, 60.0):
-                time = stream.from_monotonic(host.now + far)
-                assert stream.to_monotonic(time) == pytest.approx(host.now + far, abs=1e-6)
+                time = stream.clock.from_monotonic(host.now + far)
+                assert stream.clock.to_monotonic(time) == pytest.approx(
+                    host.now + far, abs=1e-6
+                )
             true = host.clock(host.now)
-            ahead.append(1e3 * (stream.from_monotonic(host.now) - true))
-            assert abs(stream.to_monotonic(stream.now()) - host.now) < 3e-4
+            ahead.append(1e3 * (stream.clock.from_monotonic(host.now) - true))
+            assert abs(stream.clock.to_monotonic(stream.clock.now()) - host.now) < 3e-4
     print(f"{name}: {np.mean(ahead):.3f} ms from the host's clock, {np.std(ahead):.4f} jitter")
     jitter = float(np.std(ahead))
     assert jitter < 0.1
@@ -283,13 +287,15 @@ def test_a_clock_that_is_set_forward_is_followed(open_on: Open) -> None:
     host = Host()
     stream = open_on(host)
     host.play(2.0)
-    before = stream.now()
+    before = stream.clock.now()
     host.clock = lambda monotonic: monotonic + 560.0
     host.play(0.1)
-    assert stream.now() - before == pytest.approx(60.1, abs=1e-3)
-    assert stream.now() == pytest.approx(host.clock(host.now), abs=1e-6)
-    assert stream.to_monotonic(stream.now()) == pytest.approx(host.now, abs=1e-6)
-    assert stream.time_of(210 * FRAMES) == pytest.approx(stream.now() + LATENCY, abs=1e-6)
+    assert stream.clock.now() - before == pytest.approx(60.1, abs=1e-3)
+    assert stream.clock.now() == pytest.approx(host.clock(host.now), abs=1e-6)
+    assert stream.clock.to_monotonic(stream.clock.now()) == pytest.approx(host.now, abs=1e-6)
+    assert stream.clock.heard(210 * FRAMES) == pytest.approx(
+        stream.clock.now() + LATENCY, abs=1e-6
+    )
 
 
 @both
@@ -298,34 +304,34 @@ def test_a_clock_that_is_set_back_goes_on(open_on: Open, kind: type[Stream]) -> 
     host = Host()
     stream = open_on(host, kind)
     host.play(2.0)
-    before, begin = stream.now(), host.now
+    before, begin = stream.clock.now(), host.now
     host.clock = lambda monotonic: monotonic - 999.0
     for number in range(200, 230):
         host.play(PERIOD)
-        assert stream.now() - before == pytest.approx(host.now - begin, abs=1e-6)
+        assert stream.clock.now() - before == pytest.approx(host.now - begin, abs=1e-6)
         heard = host.now - PERIOD + LATENCY
-        assert stream.time_of(number * FRAMES) == pytest.approx(
-            stream.from_monotonic(heard), abs=1e-6
+        assert stream.clock.heard(number * FRAMES) == pytest.approx(
+            stream.clock.from_monotonic(heard), abs=1e-6
         )
     stream.stop()
-    before, begin = stream.now(), host.now
+    before, begin = stream.clock.now(), host.now
     host.now += 5.0
-    assert stream.now() - before == pytest.approx(5.0, abs=1e-6), "the host's, moved on"
+    assert stream.clock.now() - before == pytest.approx(5.0, abs=1e-6), "the host's, moved on"
 
 
 def test_a_clock_that_begins_anew_with_every_start_goes_on(open_on: Open) -> None:
     """And which before the first one was anywhere."""
     host = Host(clock=lambda monotonic: 89477.0)
     stream = open_on(host, start=False)
-    told = [stream.now()]
+    told = [stream.clock.now()]
     for _ in range(3):
         begin = host.now
         stream.start()
         host.clock = lambda monotonic, begin=begin: monotonic - begin + 0.5
         host.play(1.0)
-        told.append(stream.now())
+        told.append(stream.clock.now())
         frame = int(stream.record[0]["frames"])
-        assert stream.time_of(frame) == pytest.approx(told[-1] + LATENCY, abs=1e-6)
+        assert stream.clock.heard(frame) == pytest.approx(told[-1] + LATENCY, abs=1e-6)
         stream.stop()
     assert told[0] == 89477.0
     assert np.diff(told) == pytest.approx(1.0, abs=2 * PERIOD)
@@ -334,26 +340,28 @@ def test_a_clock_that_begins_anew_with_every_start_goes_on(open_on: Open) -> Non
 def test_before_a_start_and_in_a_pause_the_host_is_asked(open_on: Open) -> None:
     host = Host()
     stream = open_on(host, start=False)
-    assert stream.now() == 1500.0
-    assert stream.to_monotonic(1501.0) == pytest.approx(1001.0)
+    assert stream.clock.now() == 1500.0
+    assert stream.clock.to_monotonic(1501.0) == pytest.approx(1001.0)
     host.now += 1.0
-    assert stream.from_monotonic(1001.0) == stream.now() == 1501.0
+    assert stream.clock.from_monotonic(1001.0) == stream.clock.now() == 1501.0
     stream.start()
     host.now += 1.0
-    assert stream.now() == 1502.0, "there was no callback yet"
+    assert stream.clock.now() == 1502.0, "there was no callback yet"
     host.play(1.0)
     asked = host.asked
-    assert stream.now() == pytest.approx(1503.0)
+    assert stream.clock.now() == pytest.approx(1503.0)
     assert host.asked == asked
     stream.stop()
     host.clock = lambda monotonic: monotonic + 501.0
     host.now += 1.0
-    assert stream.now() == pytest.approx(1505.0)
+    assert stream.clock.now() == pytest.approx(1505.0)
     stream.start()
-    assert stream.now() == pytest.approx(1505.0), "what was said before the pause is no more"
-    assert stream.from_monotonic(host.now) == pytest.approx(1505.0)
+    assert stream.clock.now() == pytest.approx(1505.0), (
+        "what was said before the pause is no more"
+    )
+    assert stream.clock.from_monotonic(host.now) == pytest.approx(1505.0)
     host.play(PERIOD)
-    assert stream.now() == pytest.approx(1505.0 + PERIOD)
+    assert stream.clock.now() == pytest.approx(1505.0 + PERIOD)
 
 
 def test_after_a_short_pause_the_first_callback_counts(open_on: Open) -> None:
@@ -365,25 +373,27 @@ def test_after_a_short_pause_the_first_callback_counts(open_on: Open) -> None:
     host.now += 0.1
     host.clock = lambda monotonic: monotonic + 500.01
     stream.start()
-    assert stream.time_of(100 * FRAMES) == pytest.approx(1501.0 + LATENCY, abs=1e-6)
+    assert stream.clock.heard(100 * FRAMES) == pytest.approx(1501.0 + LATENCY, abs=1e-6)
     host.play(PERIOD)
-    assert stream.from_monotonic(host.now) == pytest.approx(host.clock(host.now), abs=1e-6)
+    assert stream.clock.from_monotonic(host.now) == pytest.approx(
+        host.clock(host.now), abs=1e-6
+    )
     heard = host.clock(host.now - PERIOD) + LATENCY
-    assert stream.time_of(100 * FRAMES) == pytest.approx(heard, abs=1e-6)
+    assert stream.clock.heard(100 * FRAMES) == pytest.approx(heard, abs=1e-6)
 
 
 def test_what_was_told_before_callbacks_come_is_never_gone_back_on(open_on: Open) -> None:
     """The host's clock is coarse, or ahead of what it tells callbacks."""
     host = Host(clock=lambda monotonic: monotonic + 500.015)
     stream = open_on(host, start=False)
-    before = stream.now()
+    before = stream.clock.now()
     stream.start()
     host.clock = lambda monotonic: monotonic + 500.0
     for _ in range(20):
         host.play(PERIOD)
         host.now -= PERIOD / 2
-        assert stream.now() >= before
-        before = stream.now()
+        assert stream.clock.now() >= before
+        before = stream.clock.now()
         host.now += PERIOD / 2
     assert before == pytest.approx(1500.0 + 19.5 * PERIOD)
 
@@ -393,13 +403,13 @@ def test_without_callbacks_time_goes_on(open_on: Open) -> None:
     host = Host()
     stream = open_on(host)
     host.play(2.0)
-    before, asked = stream.now(), host.asked
+    before, asked = stream.clock.now(), host.asked
     host.now += 30.0
-    assert stream.now() - before == pytest.approx(30.0, abs=1e-6)
-    assert stream.to_monotonic(stream.now()) == pytest.approx(host.now, abs=1e-6)
+    assert stream.clock.now() - before == pytest.approx(30.0, abs=1e-6)
+    assert stream.clock.to_monotonic(stream.clock.now()) == pytest.approx(host.now, abs=1e-6)
     assert host.asked == asked
     host.play(1.0)
-    assert stream.now() - before == pytest.approx(31.0, abs=1e-6)
+    assert stream.clock.now() - before == pytest.approx(31.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("stop", [False, True])
@@ -411,12 +421,12 @@ def test_once_closed_time_stands(open_on: Open, stop: bool) -> None:
         stream.stop()
     host.now += PERIOD / 2
     stream.close()
-    before, asked = stream.now(), host.asked
+    before, asked = stream.clock.now(), host.asked
     assert before == pytest.approx(host.clock(host.now), abs=1e-6), "when it was closed"
     host.now += 1.0
-    assert stream.now() == before
+    assert stream.clock.now() == before
     assert host.asked == asked
-    assert stream.to_monotonic(before) == pytest.approx(host.now - 1.0, abs=1e-6), (
+    assert stream.clock.to_monotonic(before) == pytest.approx(host.now - 1.0, abs=1e-6), (
         "a log may still be written"
     )
 
@@ -432,9 +442,9 @@ def test_a_host_that_tells_callbacks_no_time(
     latency = -LATENCY - PERIOD if kind is Capture else LATENCY
     for number in range(300):
         host.beat(now=said, first=0.0)
-        assert stream.now() == pytest.approx(host.clock(host.now), abs=1e-6)
+        assert stream.clock.now() == pytest.approx(host.clock(host.now), abs=1e-6)
         wanted = host.clock(host.now) + latency
-        assert stream.time_of(number * FRAMES) == pytest.approx(wanted, abs=1e-6)
+        assert stream.clock.heard(number * FRAMES) == pytest.approx(wanted, abs=1e-6)
         host.now += PERIOD
     assert host.asked == 1
 
@@ -449,7 +459,7 @@ def test_a_first_callback_that_is_late_misleads_nobody(open_on: Open) -> None:
         host.beat(now=due, first=due + LATENCY)
         host.now += PERIOD - late
         if number >= 3:
-            assert stream.from_monotonic(host.now) == pytest.approx(
+            assert stream.clock.from_monotonic(host.now) == pytest.approx(
                 host.clock(host.now), abs=1e-6
             )
 
@@ -464,8 +474,8 @@ def test_an_underrun_sets_the_clock_anew(open_on: Open, kind: type[Stream]) -> N
     host.clock = lambda monotonic: monotonic + 499.98
     now = host.clock(host.now)
     host.beat(now=now, first=now + LATENCY, flags=6)
-    assert stream.from_monotonic(host.now) == pytest.approx(now, abs=1e-6)
-    assert stream.time_of(100 * FRAMES) == pytest.approx(now + LATENCY, abs=1e-6)
+    assert stream.clock.from_monotonic(host.now) == pytest.approx(now, abs=1e-6)
+    assert stream.clock.heard(100 * FRAMES) == pytest.approx(now + LATENCY, abs=1e-6)
     followed = int(stream.record[0]["host_version"])
     host.now += PERIOD
     host.play(0.1)
@@ -483,7 +493,9 @@ def test_who_is_late_for_good_is_listened_to_after_half_a_second(open_on: Open) 
     assert int(stream.record[0]["host_version"]) == followed
     host.play(0.2)
     assert int(stream.record[0]["host_version"]) > followed + 10
-    assert stream.from_monotonic(host.now) == pytest.approx(host.clock(host.now), abs=1e-6)
+    assert stream.clock.from_monotonic(host.now) == pytest.approx(
+        host.clock(host.now), abs=1e-6
+    )
 
 
 def test_long_blocks_are_smoothed_as_short_ones_are(open_on: Open) -> None:
@@ -496,7 +508,7 @@ def test_long_blocks_are_smoothed_as_short_ones_are(open_on: Open) -> None:
         stream.record[0]["block_ns"] = 600_000_000
         stream.record[0]["frames"] = round(0.6 * RATE) * number
         host.beat(now=now, first=now + LATENCY)
-        off.append(stream.from_monotonic(host.now) - host.clock(host.now))
+        off.append(stream.clock.from_monotonic(host.now) - host.clock(host.now))
         host.now += 0.6
     assert max(map(abs, off[20:])) < 7e-4
 
@@ -505,14 +517,14 @@ def test_no_thread_is_told_an_earlier_time_than_another_was(open_on: Open) -> No
     host = Host()
     stream = open_on(host)
     host.play(1.0)
-    latest = [stream.now()]
+    latest = [stream.clock.now()]
     failed: list[str] = []
     done = threading.Event()
 
     def ask() -> None:
         while not done.is_set():
             before = latest[0]
-            time = stream.now()
+            time = stream.clock.now()
             if time < before:
                 failed.append(f"{time} after {before}")
             latest[0] = time
@@ -539,8 +551,8 @@ def test_times_beyond_all_bounds(open_on: Open, far: float) -> None:
     host = Host()
     stream = open_on(host)
     host.play(0.1)
-    assert stream.to_monotonic(far) == pytest.approx(far, nan_ok=True)
-    assert stream.from_monotonic(far) == pytest.approx(far, nan_ok=True)
+    assert stream.clock.to_monotonic(far) == pytest.approx(far, nan_ok=True)
+    assert stream.clock.from_monotonic(far) == pytest.approx(far, nan_ok=True)
 
 
 def test_a_monitor_is_on_its_outputs_clock(open_on: Open) -> None:
@@ -553,12 +565,12 @@ def test_a_monitor_is_on_its_outputs_clock(open_on: Open) -> None:
     monitor.start()
     try:
         for frame, _ in run(host, KINDS["wobbling"], 3.0):
-            assert monitor.now() == output.now()
-            assert monitor.time_of(frame) == pytest.approx(
-                output.time_of(round(0.5 * RATE) + frame), abs=1e-3
+            assert monitor.clock.now() == output.clock.now()
+            assert monitor.clock.heard(frame) == pytest.approx(
+                output.clock.heard(round(0.5 * RATE) + frame), abs=1e-3
             )
-            there = monitor.from_monotonic(host.now)
-            assert there == pytest.approx(output.from_monotonic(host.now), abs=1e-3)
-            assert monitor.to_monotonic(there) == pytest.approx(host.now, abs=1e-6)
+            there = monitor.clock.from_monotonic(host.now)
+            assert there == pytest.approx(output.clock.from_monotonic(host.now), abs=1e-3)
+            assert monitor.clock.to_monotonic(there) == pytest.approx(host.now, abs=1e-6)
     finally:
         monitor.close()

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from audiostream.engine.capture import Capture
 from audiostream.engine.conversion import Conversion
-from audiostream.engine.decoding import decode
-from audiostream.engine.intake import (
+from audiostream.engine.output import Output
+from audiostream.engine.resampler import resampler
+from audiostream.engine.sample_decoding import decode
+from audiostream.engine.sample_input import (
     Encoded,
     Samples,
     check_matrix,
@@ -22,8 +24,6 @@ from audiostream.engine.intake import (
     samples_of,
     spread,
 )
-from audiostream.engine.output import Output
-from audiostream.engine.resampler import resampler
 from audiostream.errors import FormatError
 from audiostream.pcm import NAMED, Format
 from audiostream.realtime.compile.kernels import kernels

@@ -79,7 +79,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
     from audiostream.device.manual import ManualDevice
     from audiostream.engine.group import Group
     from audiostream.engine.output import Output
-    from audiostream.engine.sound import Shot, SoundMemory
+    from audiostream.engine.sound import Playback, SoundMemory
     from audiostream.engine.voice import Voice
     from audiostream.pcm import Format
     from audiostream.realtime.memory.layout import TIME_INFO
@@ -94,10 +94,10 @@ def outputs(audit: Audit) -> dict[str, Any]:
         Voice(output, Format(48000, 1 + n % 2, 16), 0.1, group=into[n % 4]) for n in range(8)
     ]
     click = SoundMemory(output, np.full((200, 2), 0.01, np.float32))
-    shots: list[Shot] = []
-    bell = output.add_bell()
+    playbacks: list[Playback] = []
+    bell = output.wakeups.add()
     for voice in voices:
-        voice.use_bell(bell)
+        voice.use_wakeup(bell)
         voice.play()
     rng = np.random.default_rng(1)
     block = np.zeros((2 * PERIOD, 2), np.int16)
@@ -123,8 +123,8 @@ def outputs(audit: Audit) -> dict[str, Any]:
             if rng.random() < 0.3:
                 voice.play()
             if rng.random() < 0.5:
-                voice.arm_read(voice.write_index() - int(rng.integers(0, 2000)))
-                voice.arm_heard(voice.write_index() - int(rng.integers(0, 2000)))
+                voice.strip.arm("read", voice.write_index() - int(rng.integers(0, 2000)))
+                voice.strip.arm("heard", voice.write_index() - int(rng.integers(0, 2000)))
         for group in groups:
             if rng.random() < 0.2:
                 group.clear(float(rng.choice([0.0, 0.005, 0.02])))
@@ -134,7 +134,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
                 group.set_pan(float(rng.uniform(-1, 1)))
         for _ in range(14):  # in the eighth of a second that a turn lasts
             pan = float(rng.uniform(-1, 1))
-            shots.append(Shot(click, pan=pan, group=into[int(rng.integers(4))]))
+            playbacks.append(Playback(click, pan=pan, group=into[int(rng.integers(4))]))
         if done % (40 * TURN) == 0:
             record = output.record[0]
             record["master_target"], record["master_frames"] = float(rng.random()), 500
@@ -154,17 +154,17 @@ def outputs(audit: Audit) -> dict[str, Any]:
             total[kind] += did[kind]
         done += TURN
         rung += 1
-        bell.hear()
+        bell.clear()
     stats = output.stats()
     happened = {
         "callbacks": stats.callbacks,
         "wakeups": stats.wakeups,
         "starved": stats.starved,
         "underruns": stats.underruns,
-        "cuts": sum(output.word_of(voice.slot, "cut_count") for voice in voices),
-        "heard": sum(output.word_of(voice.slot, "heard") for voice in voices),
-        "shots": sum(shot.is_over() for shot in shots),
-        "group clears": sum(output.word_of(group.slot, "read") for group in groups),
+        "cuts": sum(voice.strip.word("cut_count") for voice in voices),
+        "heard": sum(voice.strip.word("heard") for voice in voices),
+        "shots": sum(playback.is_over() for playback in playbacks),
+        "group clears": sum(group.strip.word("read") for group in groups),
     }
     output.close()
     return {"counts": total, "happened": happened}
@@ -180,8 +180,8 @@ def inputs(audit: Audit) -> dict[str, Any]:
     capture = Capture(Format(48000, 2, 16), PERIOD, ManualDevice(), 0.5)
     capture.open()
     capture.start()
-    bell = capture.add_bell()
-    capture.set_bell(bell)
+    bell = capture.wakeups.add()
+    capture.set_wakeup(bell)
     block = np.full((2 * PERIOD, 2), 1000, np.int16)
     times = np.ones(1, TIME_INFO)
     rng = np.random.default_rng(2)
@@ -200,7 +200,7 @@ def inputs(audit: Audit) -> dict[str, Any]:
         )
         for kind in KINDS:
             total[kind] += did[kind]
-        bell.hear()
+        bell.clear()
         if turn % 3 == 0:
             taken += len(capture.take_bytes(4 * PERIOD) or b"")
     stats = capture.stats()

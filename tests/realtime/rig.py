@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from audiostream.device.portaudio.callback_path import CallCompiled
-from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, records
 from audiostream.engine.meter import Meter
-from audiostream.engine.output import RAMPS
+from audiostream.engine.strip import RAMPS
+from audiostream.engine.wakeup import Wakeup
 from audiostream.pcm import ENCODINGS
 from audiostream.realtime import opcodes, shared
 from audiostream.realtime.compile.kernels import kernels
@@ -203,7 +203,7 @@ class Rig:
         self.table = records(VOICE, voices)
         self.bell_table = records(BELL, bells)
         self.bell_table["fd"] = -1
-        self.bells: dict[int, Bell] = {}
+        self.bells: dict[int, Wakeup] = {}
         self.noted = self._memory(bells, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
         self.blocks = {
@@ -308,8 +308,8 @@ class Rig:
 
     # --- callers -----------------------------------------------------------------
 
-    def add_bell(self, index: int) -> Bell:
-        bell = self.bells[index] = Bell(index)
+    def add_bell(self, index: int) -> Wakeup:
+        bell = self.bells[index] = Wakeup(index)
         bell.may_close = True
         self.bell_table[index]["fd"] = bell.write_fd
         return bell
@@ -489,7 +489,7 @@ class Rig:
         return found
 
 
-def rings(bell: Bell) -> int:
+def rings(bell: Wakeup) -> int:
     """How often a bell was rung since the last look."""
     try:
         data = os.read(bell.fd, 1 << 16)

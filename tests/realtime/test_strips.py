@@ -10,7 +10,7 @@ import pytest
 
 from audiostream.device.manual import ManualDevice
 from audiostream.engine.output import Output
-from audiostream.engine.sound import Shot, SoundMemory
+from audiostream.engine.sound import Playback, SoundMemory
 from audiostream.engine.voice import Voice
 from audiostream.pcm import Format
 from audiostream.realtime import callback, output, playhead, shared, wakeup
@@ -288,15 +288,15 @@ def test_a_slot_that_is_given_away_again_begins_anew(engine: Engine) -> None:
     voice.remove()
     for _ in range(5):
         engine.device.step(128)
-    engine.output._sweep()
+    engine.output.slots.sweep()
     another = engine.add()
     assert another.slot == slot
     assert engine.device.step(16).tolist() == [[1000]] * 16, "its own gain, and its own samples"
 
 
 def test_a_removed_voice_is_not_mixed_any_more(engine: Engine) -> None:
-    record = engine.output._table[engine.voice.slot]
-    engine.output.kernels.store_word(engine.voice._at("active"), 0)
+    record = engine.output.slots.table[engine.voice.slot]
+    engine.output.kernels.store_word(engine.voice.strip.at("active"), 0)
     before = int(record["read"])
     assert not engine.device.step(128).any()
     assert int(record["read"]) == before
@@ -354,17 +354,17 @@ def test_a_block_at_any_moment_of_a_slots_being_given_anew_does_not_touch_it(
     output.open()
     output.start()
     sound = SoundMemory(output, np.full((640, 1), 0.1, np.float32))
-    table = output._table
+    table = output.slots.table
     moment = 0
     while True:
-        slot = Shot(sound).slot
+        slot = Playback(sound).slot
         for _ in range(5):
             device.step(128)
         device.step(0)  # tells of its end
         watched = Interrupted(table, moment, lambda: device.step(frames))
-        output._table = watched  # type: ignore[assignment]
+        output.slots.table = watched  # type: ignore[assignment]
         another = Voice(output, Format(48000, 1, 16), 0.5)
-        output._table = table
+        output.slots.table = table
         assert another.slot == slot
         assert (int(table[slot]["read"]), another.read_index()) == (0, 0), f"at {moment}"
         another.play()
@@ -384,8 +384,8 @@ def test_a_block_at_any_moment_of_a_slots_being_given_anew_does_not_touch_it(
 def test_a_waiter_whose_frames_were_read_long_ago_is_told_so(engine: Engine) -> None:
     index = engine.voice.read_index()
     engine.device.step(128)
-    assert engine.voice.arm_read(index + 128)
-    assert not engine.voice.arm_read(index + 129)
+    assert engine.voice.strip.arm("read", index + 128)
+    assert not engine.voice.strip.arm("read", index + 129)
 
 
 # --- waiters: every order of what the two sides do -----------------------------------
@@ -602,5 +602,5 @@ def test_the_engine_tells_a_waiter_that_what_it_waits_for_was_heard(engine: Engi
     block = np.zeros((128, 1), np.int16)
     for _ in range(3):
         engine.device._move(block)  # as a real device does: no call without frames
-    assert voice.has_heard(600)
-    assert voice.arm_heard(600)
+    assert voice.strip.has("heard", 600)
+    assert voice.strip.arm("heard", 600)

@@ -61,7 +61,7 @@ def queued(output: AudioOutput, source: ThreadSource) -> int:
 
 def full(output: AudioOutput, source: ThreadSource) -> bool:
     """True once a source has filled what it may."""
-    return sample_voice(output, source).room() <= 0
+    return sample_voice(output, source).writer.room() <= 0
 
 
 def played(

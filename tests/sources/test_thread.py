@@ -673,7 +673,7 @@ def test_a_thousand_sources_made_and_dropped_leak_nothing(
     finally:
         gc.enable()
     assert threading.active_count() <= threads  # some of other tests may have ended
-    assert descriptors() <= files + 16  # bells of voices that fade out
+    assert descriptors() <= files + 16  # wake-ups of voices that fade out
     kept.stop()
 
 

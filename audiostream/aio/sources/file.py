@@ -13,7 +13,7 @@ import numpy as np
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
 from audiostream.checks import check_flag, check_number
-from audiostream.engine.intake import Samples, check_matrix, remixed
+from audiostream.engine.sample_input import Samples, check_matrix, remixed
 from audiostream.errors import AudioException, FormatError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format
@@ -26,7 +26,7 @@ PIECE = 0.25
 """Seconds that are read at a time: each piece costs a trip to a worker thread."""
 
 FADE = 0.008
-"""Seconds in which what came before a seek gives way to what comes after it."""
+"""Seconds in which what came before a seek fades into what comes after it."""
 
 
 class Remix:
@@ -99,7 +99,7 @@ class File(Source):
         A path; or what such a file holds; or an open file, which is read from its beginning and
         left open.
     loop : bool
-        Begin anew at the end, without a gap.  May be set while it plays.
+        Begin again at the end, without a gap.  May be set while it plays.
     start : float
         Seconds from the beginning.
     matrix : array_like (channels of the sample, channels of the file), optional
@@ -157,7 +157,7 @@ class File(Source):
     def seek(self, seconds: float) -> None:
         """Go on from `seconds` from the beginning; any thread.
 
-        What was read before is heard first, and gives way within 8 ms; ``clear`` the sample for
+        What was read before is heard first, and fades out within 8 ms; ``clear`` the sample for
         a jump at once.
 
         Raises

@@ -17,9 +17,9 @@ import anyio.lowlevel
 import numpy as np
 
 from audiostream import libpd
-from audiostream.aio.loopbell import setter
 from audiostream.aio.sources.convert import Converter
 from audiostream.aio.sources.source import Source
+from audiostream.aio.wakeup import setter
 from audiostream.checks import check_audio
 from audiostream.errors import FormatError, PatchClosedError
 from audiostream.forks import LOCKS
@@ -50,7 +50,7 @@ class Messages(Generic[T]):
 
     @property
     def dropped(self) -> int:
-        """Items that were lost because nobody took them in time."""
+        """Items that were lost because they were not taken in time."""
         return self._queue.dropped
 
     def __aiter__(self) -> Messages[T]:

@@ -59,7 +59,7 @@ class Source:
         return b""
 
     def begin(self, format: Format, kernels: Kernels) -> None:
-        """Called before the first :meth:`get_bytes`, and whenever it is played anew."""
+        """Called before the first :meth:`get_bytes`, and each time that it is played again."""
         del kernels
         self.format = format
         self.rate = format.rate
@@ -70,4 +70,4 @@ class Source:
         return chunk
 
     async def aclose(self) -> None:
-        """Called when it is played no more, whatever the reason."""
+        """Called when it is played no more, for any reason."""

@@ -24,7 +24,7 @@ from audiostream.errors import AudioException
 if TYPE_CHECKING:
     from audiostream.engine.stream import Stream
 
-__all__ = ("LIFETIME", "Lifetime", "close_later", "in_background")
+__all__ = ("WATCHDOG", "Watchdog", "close_later", "in_background")
 
 EXIT_LIMIT = 2.0
 """Seconds that the interpreter's exit waits for devices to close."""
@@ -59,17 +59,17 @@ class Dropped(Protocol):
     """What users have dropped without closing it."""
 
     def let_go(self) -> None:
-        """Give back what it holds, now or later.  Called by the watch."""
+        """Give back what it holds, now or later.  Called by the watchdog."""
 
 
-class Lifetime:
-    """The process's open streams, and the watch over their heartbeats and what was dropped."""
+class Watchdog:
+    """The process's open streams, their heartbeats, and what was dropped without a close."""
 
     def __init__(self) -> None:
         self._streams: set[Stream] = set()
         self._kept: list[object] = []
         self._lock = threading.Lock()
-        self._watch: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
         self._change = threading.Event()
         self._closed = threading.Event()
         # Finalizers put into it: unlike any lock, it can be used where that very thread is
@@ -85,10 +85,10 @@ class Lifetime:
         """Hold a stream until :meth:`remove`, and watch over it."""
         with self._lock:
             self._streams.add(stream)
-            if self._change.is_set() or self._watch is None:
-                # A watch that was told to go may still be there: this is another one.
+            if self._change.is_set() or self._thread is None:
+                # A thread that is to end may still be there: this is another one.
                 self._change = change = threading.Event()
-                self._watch = in_background(lambda: self._look_after(change), "watch")
+                self._thread = in_background(lambda: self._look_after(change), "watchdog")
 
     def remove(self, stream: Stream, *, keep: bool) -> None:
         """Let go of a closed stream, or keep its memory for good if its device hangs."""
@@ -97,15 +97,15 @@ class Lifetime:
             if keep:
                 self._kept.append(stream)
             if not self._streams:
-                self._tell_watch()
+                self._end_thread()
 
-    def _tell_watch(self) -> None:
-        """Have the watch end."""
+    def _end_thread(self) -> None:
+        """Have the thread end."""
         self._change.set()
         self._dropped.put(None)
 
     def let_go_soon(self, dropped: Dropped) -> None:
-        """Have the watch let go of something of an open stream that was dropped.
+        """Have the watchdog let go of something of an open stream that was dropped.
 
         For finalizers, which may run anywhere: it takes no lock, and never waits.
         """
@@ -153,7 +153,7 @@ class Lifetime:
             try:
                 stream.close()
             except Exception:
-                continue  # nobody is left to be told; the others must close too
+                continue  # there is no one to tell; the others must close too
         # Nor are those that another thread is closing left in the middle of it.
         end = time.monotonic() + EXIT_LIMIT
         while self.open_streams() and time.monotonic() < end:
@@ -168,10 +168,10 @@ class Lifetime:
         """
         if self.leaving:
             return  # a forkserver's child of Python 3.13 knows atexit, too
-        # The watch does it: Python 3.12 starts no thread any more at this point.
+        # The thread does it: Python 3.12 starts no thread any more at this point.
         self.leaving = True
         if self.open_streams():
-            self._tell_watch()
+            self._end_thread()
             self._closed.wait(EXIT_LIMIT)
         HOST.shutdown(EXIT_LIMIT)
 
@@ -184,7 +184,7 @@ class Lifetime:
         util: Any = sys.modules.get("multiprocessing.util")
         if util is None:
             return  # loaded later, then in a process that is to fork: see _forked
-        util.register_after_fork(self, Lifetime._end_with_child)
+        util.register_after_fork(self, Watchdog._end_with_child)
         self._end_with_child()
 
     def _end_with_child(self) -> None:
@@ -196,7 +196,7 @@ class Lifetime:
         # Locks may have been held by threads that do not exist here: make new ones.
         self._lock = threading.Lock()
         self._change = threading.Event()
-        self._watch = None
+        self._thread = None
         self._closed = threading.Event()
         self._dropped = SimpleQueue()
         for stream in self._streams:
@@ -206,5 +206,5 @@ class Lifetime:
         self._leave_with_child()
 
 
-LIFETIME = Lifetime()
+WATCHDOG = Watchdog()
 """The one of this process; there is one audio device layer below it, too."""

@@ -3,8 +3,8 @@
 A symmetrical filter of 46 frames cannot pass all up to 0.4 of the rate and stop all from 0.5
 on, both to 90 dB: the best there is stays at 83 and 74.  One that looks back as far as it likes
 can, with no shift in what it passes.  It is a sum of B-splines, whose weights are found by
-least squares in the frequency domain, anew in each round where most was missing (Lawson,
-"Contributions to the theory of linear least maximum approximation", UCLA 1961).
+least squares in the frequency domain; each round gives more weight to where most was missing
+(Lawson, "Contributions to the theory of linear least maximum approximation", UCLA 1961).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ("Counts", "Ledger")
+__all__ = ("Counts", "FrameAccounting")
 
 
 GAPS = 256
@@ -51,8 +51,8 @@ class _Segment:
     ratio: float = 1.0
 
 
-class Ledger:
-    """The books of one voice.
+class FrameAccounting:
+    """The counts of one voice.
 
     Parameters
     ----------

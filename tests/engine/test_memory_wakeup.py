@@ -1,4 +1,4 @@
-"""The memory that is shared with the audio thread, and the doorbell."""
+"""The memory that is shared with the audio thread, and the wake-ups."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from audiostream.engine import memory
-from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, power_of_two, records, zeros
+from audiostream.engine.wakeup import Wakeup
 from audiostream.realtime.memory.layout import BELL, CACHE_LINE, CLOCK, STREAM, VOICE
 
 RECORDS = {"BELL": BELL, "VOICE": VOICE, "STREAM": STREAM, "CLOCK": CLOCK}
@@ -68,7 +68,7 @@ def test_zeros_are_zero_writable_and_contiguous() -> None:
     assert not array.any()
 
 
-# --------------------------------------------------------------------------------- the bell
+# --------------------------------------------------------------------------------- wake-ups
 
 
 @pytest.fixture(params=["eventfd", "pipe"])
@@ -80,10 +80,10 @@ def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-def rung(bell: Bell) -> bool:
+def is_signalled(wakeup: Wakeup) -> bool:
     """True if somebody who listens would wake up."""
     listening = select.poll()
-    listening.register(bell.fd, select.POLLIN)
+    listening.register(wakeup.fd, select.POLLIN)
     return bool(listening.poll(0))
 
 
@@ -95,93 +95,97 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
-def test_a_bell_is_quiet_until_it_is_rung(kind: str) -> None:
-    bell = Bell(3)
-    assert bell.index == 3
-    assert not rung(bell)
-    bell.hear()  # nothing to hear: does not block
-    bell.ring()
-    assert rung(bell)
-    assert rung(bell)  # until it is heard
+def test_a_wakeup_is_quiet_until_it_is_signalled(kind: str) -> None:
+    wakeup = Wakeup(3)
+    assert wakeup.index == 3
+    assert not is_signalled(wakeup)
+    wakeup.clear()  # nothing to take: does not block
+    wakeup.signal()
+    assert is_signalled(wakeup)
+    assert is_signalled(wakeup)  # until it is cleared
     for _ in range(10):
-        bell.ring()
-    bell.hear()
-    assert not rung(bell)  # many rings may be heard as one
-    bell.ring()
-    assert rung(bell)
+        wakeup.signal()
+    wakeup.clear()
+    assert not is_signalled(wakeup)  # many signals may arrive as one
+    wakeup.signal()
+    assert is_signalled(wakeup)
 
 
 def test_eight_bytes_to_its_descriptor_ring_it(kind: str) -> None:
-    bell = Bell(0)
-    os.write(bell.write_fd, (1).to_bytes(8, sys.byteorder))  # as the audio thread does
-    assert rung(bell)
-    bell.hear()
-    assert not rung(bell)
+    wakeup = Wakeup(0)
+    os.write(wakeup.write_fd, (1).to_bytes(8, sys.byteorder))  # as the audio thread does
+    assert is_signalled(wakeup)
+    wakeup.clear()
+    assert not is_signalled(wakeup)
 
 
-def test_a_bell_that_nobody_hears_never_blocks_who_rings(kind: str) -> None:
-    bell = Bell(0)
+def test_a_wakeup_that_is_never_read_does_not_block_its_signals(kind: str) -> None:
+    wakeup = Wakeup(0)
     if kind == "eventfd":
-        os.write(bell.write_fd, (2**64 - 2).to_bytes(8, sys.byteorder))  # as full as may be
-    ringing = threading.Thread(target=lambda: [bell.ring() for _ in range(20_000)], daemon=True)
-    ringing.start()
-    ringing.join(20)
-    assert not ringing.is_alive()
-    assert rung(bell)
-    bell.hear()
-    assert not rung(bell)
+        os.write(wakeup.write_fd, (2**64 - 2).to_bytes(8, sys.byteorder))  # as full as may be
+    signalling = threading.Thread(
+        target=lambda: [wakeup.signal() for _ in range(20_000)], daemon=True
+    )
+    signalling.start()
+    signalling.join(20)
+    assert not signalling.is_alive()
+    assert is_signalled(wakeup)
+    wakeup.clear()
+    assert not is_signalled(wakeup)
 
 
-def test_a_bell_wakes_a_thread(kind: str) -> None:
-    bell = Bell(0)
+def test_a_wakeup_wakes_a_thread(kind: str) -> None:
+    wakeup = Wakeup(0)
     woken = threading.Event()
 
     def listen() -> None:
         listening = select.poll()
-        listening.register(bell.fd, select.POLLIN)
+        listening.register(wakeup.fd, select.POLLIN)
         listening.poll()
         woken.set()
 
     threading.Thread(target=listen, daemon=True).start()
     assert not woken.is_set()
-    bell.ring()
+    wakeup.signal()
     assert woken.wait(20)
 
 
-def test_ringing_for_all_says_so(kind: str) -> None:
-    bell = Bell(0)
-    assert not bell.for_all
-    bell.ring_all()
-    assert bell.for_all
-    assert rung(bell)
+def test_signalling_for_all_says_so(kind: str) -> None:
+    wakeup = Wakeup(0)
+    assert not wakeup.for_all
+    wakeup.signal_all()
+    assert wakeup.for_all
+    assert is_signalled(wakeup)
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_bell_is_closed_only_if_nobody_can_ring_it_any_more(kind: str, gone: bool) -> None:
-    bell = Bell(0)
-    descriptors = {bell.fd, bell.write_fd}
-    bell.close()  # the audio thread may still write
+def test_a_wakeup_is_closed_only_if_nothing_can_signal_it_any_more(
+    kind: str, gone: bool
+) -> None:
+    wakeup = Wakeup(0)
+    descriptors = {wakeup.fd, wakeup.write_fd}
+    wakeup.close()  # the audio thread may still write
     assert all(map(is_open, descriptors))
-    bell.finish(gone=gone)
-    assert bell.finished
-    assert bell.for_all
-    assert rung(bell)
-    bell.close()
-    bell.close()
-    assert bell.closed is gone
+    wakeup.finish(gone=gone)
+    assert wakeup.finished
+    assert wakeup.for_all
+    assert is_signalled(wakeup)
+    wakeup.close()
+    wakeup.close()
+    assert wakeup.closed is gone
     assert [is_open(descriptor) for descriptor in descriptors] == [not gone] * len(descriptors)
-    bell.ring()
-    bell.hear()
-    bell.may_close = True
-    bell.close()
+    wakeup.signal()
+    wakeup.clear()
+    wakeup.may_close = True
+    wakeup.close()
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_bell_that_is_dropped_closes_itself_if_it_may(kind: str, gone: bool) -> None:
-    bell = Bell(0)
-    descriptors = {bell.fd, bell.write_fd}
-    bell.finish(gone=gone)
-    del bell
+def test_a_wakeup_that_is_dropped_closes_itself_if_it_may(kind: str, gone: bool) -> None:
+    wakeup = Wakeup(0)
+    descriptors = {wakeup.fd, wakeup.write_fd}
+    wakeup.finish(gone=gone)
+    del wakeup
     gc.collect()
     assert [is_open(descriptor) for descriptor in descriptors] == [not gone] * len(descriptors)
     for descriptor in descriptors:
@@ -190,14 +194,14 @@ def test_a_bell_that_is_dropped_closes_itself_if_it_may(kind: str, gone: bool) -
 
 
 def test_descriptors_are_not_inherited(kind: str) -> None:
-    bell = Bell(0)
-    assert not os.get_inheritable(bell.fd)
-    assert not os.get_inheritable(bell.write_fd)
-    assert not os.get_blocking(bell.fd)
-    assert not os.get_blocking(bell.write_fd)
+    wakeup = Wakeup(0)
+    assert not os.get_inheritable(wakeup.fd)
+    assert not os.get_inheritable(wakeup.write_fd)
+    assert not os.get_blocking(wakeup.fd)
+    assert not os.get_blocking(wakeup.write_fd)
 
 
-def test_a_bell_that_cannot_be_made_leaves_nothing_behind(
+def test_a_wakeup_that_cannot_be_made_leaves_nothing_behind(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def none_left(*_: Any) -> Any:
@@ -207,7 +211,7 @@ def test_a_bell_that_cannot_be_made_leaves_nothing_behind(
     unraisable: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
     with pytest.raises(OSError, match="open files") as caught:
-        Bell(0)
+        Wakeup(0)
     del caught
     gc.collect()
     assert unraisable == []

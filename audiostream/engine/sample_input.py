@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from audiostream.checks import check_audio, shown
-from audiostream.engine.decoding import decoded
+from audiostream.engine.sample_decoding import decoded
 from audiostream.errors import FormatError
 from audiostream.pcm import MAX_CHANNELS, Format, check_channels
 from audiostream.realtime.compile.kernels import Kernels
@@ -82,7 +82,7 @@ class Samples:
 class Encoded:
     """Samples in an encoding that compiled code does not read; C-contiguous.
 
-    They are decoded only when there is room for them: whoever writes a minute into a ring of
+    They are decoded only when there is room for them: one who writes a minute into a ring of
     a quarter of a second comes back with the rest again and again.
 
     ``data`` has the dtype that :data:`audiostream.pcm.NAMED` says of ``encoding``.

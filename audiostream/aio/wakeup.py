@@ -1,8 +1,8 @@
-"""How coroutines hear the doorbell; event loop (asyncio or trio).
+"""How the audio thread wakes coroutines; event loop (asyncio or trio).
 
-One bell per stream and event loop, with one reader that stays registered: to register
-anew for every wait doubles the p99 of waking up.  The reader finds out which voices were
-rung for and sets the events of those who wait on them; each looks again.
+One wake-up per stream and event loop, with one reader that stays registered: to register
+for every wait doubles the p99 of waking up.  The reader finds the voices that were signalled
+and wakes the tasks that wait on them; each looks again.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any
 import anyio
 import numpy as np
 
-from audiostream.engine.bell import Bell
 from audiostream.engine.stream import Stream
+from audiostream.engine.wakeup import Wakeup
 from audiostream.forks import LOCKS
 
-__all__ = ("LoopBell", "LoopBells", "on_event_loop", "setter")
+__all__ = ("AsyncWakeup", "AsyncWakeups", "on_event_loop", "setter")
 
 
 def on_event_loop() -> bool:
@@ -88,27 +88,27 @@ class TrioFuture:
         return self._lowlevel.wait_task_rescheduled(self._abort).__await__()
 
 
-class LoopBell:
-    """One event loop's bell on one stream.  Made and used in that loop's thread."""
+class AsyncWakeup:
+    """One event loop's wake-up on one stream.  Made and used in that loop's thread."""
 
     def __init__(self, stream: Stream, slots: int, close: Callable[[], None]) -> None:
         self._stream = stream
         self._close = close
         self._waiting: dict[int, set[Any]] = {}  # slot -> who waits for its voice
-        self._ring: Any = None  # who waits for any ring
+        self._reader: Any = None  # an input's one reader, which waits for any signal
         self._woken = np.zeros(max(slots, 1), np.int64)
         self._woken_address = int(self._woken.ctypes.data)
-        self.bell: Bell = stream.add_bell()
+        self.wakeup: Wakeup = stream.wakeups.add()
         self.loop = running_loop()
         self._future: Callable[[], Any]
         if isinstance(self.loop, asyncio.AbstractEventLoop):
             self._future = self.loop.create_future
-            self.loop.add_reader(self.bell.fd, self._hear)
+            self.loop.add_reader(self.wakeup.fd, self._dispatch)
         else:
             import trio
 
             self._future = partial(TrioFuture, trio.lowlevel)
-            trio.lowlevel.spawn_system_task(self._listen, name="audiostream doorbell")
+            trio.lowlevel.spawn_system_task(self._listen, name="audiostream wakeup")
 
     @property
     def dead(self) -> bool:
@@ -120,60 +120,60 @@ class LoopBell:
 
         try:
             while True:
-                await trio.lowlevel.wait_readable(self.bell.fd)
-                if self._hear():
+                await trio.lowlevel.wait_readable(self.wakeup.fd)
+                if self._dispatch():
                     break
         finally:
             # The run is over, or the stream is closed.
             self._end()
 
-    def _hear(self) -> bool:
+    def _dispatch(self) -> bool:
         """Wake those who are concerned; True if that was for the last time."""
-        bell = self.bell
-        finished = bell.finished  # before: who waits from then on would not be woken
-        bell.hear()
-        waiting, ring = self._waiting, self._ring
-        if ring is not None and not ring.done():
-            ring.set_result(None)
-        if bell.for_all:
-            bell.for_all = False
+        wakeup = self.wakeup
+        finished = wakeup.finished  # before: who waits from then on would not be woken
+        wakeup.clear()
+        waiting, reader = self._waiting, self._reader
+        if reader is not None and not reader.done():
+            reader.set_result(None)
+        if wakeup.for_all:
+            wakeup.for_all = False
             for waiters in waiting.values():
                 _wake(waiters)
         elif waiting and not self._stream.is_closed:
             count = self._stream.kernels.take_woken(
-                self._stream.address, bell.index, self._woken_address
+                self._stream.address, wakeup.index, self._woken_address
             )
             for slot in self._woken[:count].tolist():
                 if slot in waiting:
                     _wake(waiting[slot])
         if finished and isinstance(self.loop, asyncio.AbstractEventLoop):
-            self.loop.remove_reader(bell.fd)
+            self.loop.remove_reader(wakeup.fd)
             self._end()
         return finished
 
     def _end(self) -> None:
         self._close()
-        if not self.bell.finished:
-            self._stream.drop_bell(self.bell)
-        self.bell.close()
+        if not self.wakeup.finished:
+            self._stream.wakeups.drop(self.wakeup)
+        self.wakeup.close()
 
     def drop(self) -> None:
-        """Give up the bell of an event loop that has been closed."""
-        self._stream.drop_bell(self.bell)
+        """Give up the wake-up of an event loop that has been closed."""
+        self._stream.wakeups.drop(self.wakeup)
 
-    async def ring(self) -> None:
-        """Sleep until the next ring; for an input, which has one reader.
+    async def wait_any(self) -> None:
+        """Sleep until the next signal; for an input, which has one reader.
 
-        What was asked for before is rung from now on: see :meth:`wait`.
+        What was asked for before is signalled from now on: see :meth:`wait`.
         """
-        self._ring = ring = self._future()
-        await ring
+        self._reader = reader = self._future()
+        await reader
 
     async def wait(self, key: int) -> None:
         """Sleep until there is news of the slot `key`, which has just been asked for.
 
-        What is rung from now on is heard in this thread, so that none is missed if the
-        asking came first.  News may be somebody else's: look again.
+        Signals are dispatched in this thread, so that none is missed if the asking came
+        first.  News may be for another waiter: look again.
         """
         waiter = self._future()
         waiters = self._waiting.setdefault(key, set())
@@ -192,31 +192,31 @@ def _wake(waiters: set[Any]) -> None:
             waiter.set_result(None)
 
 
-class LoopBells:
-    """A stream's bells, one for each event loop that waits on it; any thread."""
+class AsyncWakeups:
+    """A stream's wake-ups, one for each event loop that waits on it; any thread."""
 
     def __init__(self, stream: Stream, slots: int = 0) -> None:
         self._stream = stream
         self._slots = slots
-        self._bells: dict[object, LoopBell] = {}
+        self._wakeups: dict[object, AsyncWakeup] = {}
         self._lock = threading.Lock()
         LOCKS.add(self, _lock=threading.Lock)
 
-    def here(self) -> LoopBell:
-        """The running event loop's bell, made at first use."""
+    def here(self) -> AsyncWakeup:
+        """The running event loop's wake-up, made at first use."""
         token = running_loop()
-        bell = self._bells.get(token)
-        if bell is not None:
-            return bell
+        wakeup = self._wakeups.get(token)
+        if wakeup is not None:
+            return wakeup
         with self._lock:
-            bell = self._bells.get(token)
-            if bell is None:
-                for other, dead in [(t, b) for t, b in self._bells.items() if b.dead]:
-                    del self._bells[other]
+            wakeup = self._wakeups.get(token)
+            if wakeup is None:
+                for other, dead in [(t, w) for t, w in self._wakeups.items() if w.dead]:
+                    del self._wakeups[other]
                     dead.drop()
 
                 def close() -> None:
-                    self._bells.pop(token, None)
+                    self._wakeups.pop(token, None)
 
-                bell = self._bells[token] = LoopBell(self._stream, self._slots, close)
-            return bell
+                wakeup = self._wakeups[token] = AsyncWakeup(self._stream, self._slots, close)
+            return wakeup
