@@ -232,8 +232,8 @@ class Playback(Controls):
             begins_later = self._at is not None and (at is None or at <= self._at)
             if begins_later and self._may_tell() and self.commands.take_back((PLAY,)):
                 late = 0.0 if at is None else self.output.when(at)[1]
-                self.give_back()
-                self._was_cut = True
+                self._was_cut = self.is_gone = True
+                self.news()
                 return late
             return self.tell(END, at, frames=frames)
 
@@ -295,9 +295,10 @@ class Playback(Controls):
     def give_back(self) -> None:
         """It is over: its slot may be given to others from now on."""
         with self.lock:
-            self._was_cut = self._has_jumped()
-            self._heard = self.end_index
-            self.is_gone = True
+            if not self.is_gone:
+                self._was_cut = self._has_jumped()
+                self._heard = self.end_index
+                self.is_gone = True
         self.news()
 
     def unheard(self) -> tuple[int, int]:

@@ -184,6 +184,7 @@ async def test_one_that_is_stopped_before_its_time_never_starts(stop_at: float |
         assert playing.stop() == 0.0
         speaker.load(NOISE).play()  # its slot is free
         np.testing.assert_array_equal(device.step(300), NOISE)
+        assert await playing.finished() is False  # also once its slot is another's
 
 
 @pytest.mark.parametrize("how", ["stop", "fade", "later", "too late", "pause", "group"])
