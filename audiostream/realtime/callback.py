@@ -5,8 +5,6 @@ They read the clocks, count, signal those that wait, and mark the grace period.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.clock_sync import JUMP, follow_host
@@ -21,7 +19,7 @@ from audiostream.realtime.memory.atomics import (
     times_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import BELL_BYTES, STREAM
+from audiostream.realtime.memory.layout import BELL_BYTES, STREAM, Stream
 from audiostream.realtime.units.meter import begin_spans, measure
 
 __all__ = (
@@ -48,7 +46,7 @@ def timespec_of(user: int) -> int:
 
 
 @inlined
-def host_time(stream: Any, time_info: int, begun: int) -> float:
+def host_time(stream: Stream, time_info: int, begun: int) -> float:
     """Seconds on the host's clock, which is made never to go back.
 
     Where it was set back, or begins anew with a start, it goes on from where it stood.  A host
@@ -67,7 +65,7 @@ def host_time(stream: Any, time_info: int, begun: int) -> float:
 
 
 @inlined
-def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> int:
+def begin(stream: Stream, user: int, frames: int, time_info: int, flags: int) -> int:
     """Open the grace period, read the clocks, count; returns the time in nanoseconds.
 
     Calls without frames, which only virtual devices make, are not counted.
@@ -96,7 +94,7 @@ def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> in
 
 
 @inlined
-def finish(stream: Any, user: int, begun: int) -> None:
+def finish(stream: Stream, user: int, begun: int) -> None:
     """Ring the bells that were noted, price the callback, close the grace period."""
     count = stream["noted_count"]
     noted = words_at(stream["noted"], count)
@@ -115,7 +113,7 @@ def finish(stream: Any, user: int, begun: int) -> None:
 
 
 @inlined
-def latency_of(stream: Any, time_info: int) -> float:
+def latency_of(stream: Stream, time_info: int) -> float:
     """Seconds from now until the block's first frame is heard.
 
     Host APIs that give no times, or absurd ones, get the latency that they declared.
@@ -128,7 +126,7 @@ def latency_of(stream: Any, time_info: int) -> float:
 
 
 @inlined
-def measure_block(stream: Any, index: int, block: int, frames: int) -> None:
+def measure_block(stream: Stream, index: int, block: int, frames: int) -> None:
     """Measure what is played or captured; its first frame is number `index`."""
     meter, mask = stream["meter"], stream["meter_mask"]
     begin_spans(meter, mask, index, frames)

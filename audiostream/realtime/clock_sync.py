@@ -25,7 +25,7 @@ from audiostream.realtime.memory.atomics import (
     store_release,
     timeline_at,
 )
-from audiostream.realtime.memory.layout import NEVER, POINT, STREAM, TIMELINE
+from audiostream.realtime.memory.layout import NEVER, POINT, STREAM, TIMELINE, Stream
 
 __all__ = (
     "CLOCK",
@@ -105,13 +105,13 @@ def follow(address: int, place: int, unit: float, said: float, anew: int) -> Non
 
 
 @inlined
-def follow_clock(stream: Any, said: float, jumped: int) -> None:
+def follow_clock(stream: Stream, said: float, jumped: int) -> None:
     """Bring up to now when the block's first frame is heard, or was captured."""
     follow(stream["address"] + CLOCK, stream["frames"], 1.0 / stream["rate"], said, jumped)
 
 
 @inlined
-def follow_host(stream: Any, begun: int, jumped: int) -> None:
+def follow_host(stream: Stream, begun: int, jumped: int) -> None:
     """Bring up to now what the host's clock says at an instant of the monotonic one.
 
     A callback's beginning is late, if it is not in time: the system was busy, the interpreter

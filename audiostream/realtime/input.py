@@ -5,8 +5,6 @@ It has the signature of PortAudio's stream callback.  Pointers arrive as integer
 
 from __future__ import annotations
 
-from typing import Any
-
 from audiostream.realtime.callback import (
     INPUT_OVERFLOW,
     begin,
@@ -27,7 +25,7 @@ from audiostream.realtime.memory.atomics import (
     stream_at,
     times_at,
 )
-from audiostream.realtime.memory.layout import NEVER
+from audiostream.realtime.memory.layout import NEVER, Stream
 from audiostream.realtime.memory.ring import first_span
 from audiostream.realtime.units.conversion import decode
 from audiostream.realtime.wakeup import note_bell
@@ -39,7 +37,7 @@ __all__ = (
 
 
 @inlined
-def append_block(stream: Any, source: int, frames: int) -> None:
+def append_block(stream: Stream, source: int, frames: int) -> None:
     """Append frames to the capture ring, over the oldest ones if it is full.
 
     ``reserve`` is advanced before the copy and ``commit`` after it: a reader who finds
@@ -64,7 +62,7 @@ def append_block(stream: Any, source: int, frames: int) -> None:
 
 
 @inlined
-def captured_at(stream: Any, time_info: int, frames: int) -> float:
+def captured_at(stream: Stream, time_info: int, frames: int) -> float:
     """When a block's first frame was captured, or as good as known."""
     times = times_at(time_info)
     ago = times["now"] - times["adc"]

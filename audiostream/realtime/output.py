@@ -5,8 +5,6 @@ It has the signature of PortAudio's stream callback.  Pointers arrive as integer
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.callback import (
@@ -30,6 +28,7 @@ from audiostream.realtime.memory.atomics import (
     times_at,
     words_at,
 )
+from audiostream.realtime.memory.layout import Stream
 from audiostream.realtime.playhead import follow_voices
 from audiostream.realtime.units.conversion import encode
 from audiostream.realtime.wakeup import wake_waiters
@@ -38,7 +37,7 @@ __all__ = ("render",)
 
 
 @inlined
-def heard_frame(stream: Any, time_info: int) -> int:
+def heard_frame(stream: Stream, time_info: int) -> int:
     """The device's frame that is heard now: what was rendered less what is in flight.
 
     A thousandth of a frame is forgiven to the clock's floating point.
@@ -49,7 +48,7 @@ def heard_frame(stream: Any, time_info: int) -> int:
 
 
 @inlined
-def feed_monitors(stream: Any, target: int, frames: int, time_info: int) -> None:
+def feed_monitors(stream: Stream, target: int, frames: int, time_info: int) -> None:
     """Hand the block to those who listen to the mix; captured, for them, when it is heard."""
     now = stream["time"]
     times = times_at(stream["monitor_times"])

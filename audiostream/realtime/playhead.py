@@ -6,8 +6,6 @@ between these its index moves with the device's frames.
 
 from __future__ import annotations
 
-from typing import Any
-
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.memory.atomics import (
@@ -17,13 +15,13 @@ from audiostream.realtime.memory.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import HISTORY, VOICE_BYTES
+from audiostream.realtime.memory.layout import HISTORY, VOICE_BYTES, Stream, Strip
 
 __all__ = ("follow_heard", "follow_voices", "note_break")
 
 
 @inlined
-def note_break(voice: Any, frame: int, index: int, running: int) -> None:
+def note_break(voice: Strip, frame: int, index: int, running: int) -> None:
     """From the device's frame `frame` on, the voice stands at (or runs from) `index`."""
     head = voice["history_head"]
     entry = words_at(voice["history"] + 24 * (head & (HISTORY - 1)), 3)
@@ -34,7 +32,7 @@ def note_break(voice: Any, frame: int, index: int, running: int) -> None:
 
 
 @inlined
-def follow_heard(voice: Any, now: int) -> None:
+def follow_heard(voice: Strip, now: int) -> None:
     """Move the heard index along the breaks up to the device's frame `now`; never back.
 
     The history holds the frames at which the voice began or ceased to run, or jumped;
@@ -62,7 +60,7 @@ def follow_heard(voice: Any, now: int) -> None:
 
 
 @inlined
-def follow_voices(stream: Any) -> None:
+def follow_voices(stream: Stream) -> None:
     """Bring every voice's heard position up to now."""
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):

@@ -7,8 +7,6 @@ interpreter is held, so a busy Python program does not disturb it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined
@@ -27,7 +25,7 @@ from audiostream.realtime.memory.atomics import (
     times_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import CLOCK
+from audiostream.realtime.memory.layout import CLOCK, Clock
 
 __all__ = ("run_clock", "tick")
 
@@ -39,7 +37,7 @@ BEHIND = 1_000_000_000
 
 
 @inlined
-def pour(clock: Any, block: int, count: int) -> None:
+def pour(clock: Clock, block: int, count: int) -> None:
     """Write `count` bytes to the sink; what a full disk refuses is counted."""
     done = 0
     while done < count:
@@ -52,7 +50,7 @@ def pour(clock: Any, block: int, count: int) -> None:
 
 
 @inlined
-def tick(clock: Any) -> None:
+def tick(clock: Clock) -> None:
     """Move one period: one block from where it comes from to where it goes to."""
     frames = clock["period"]
     source = clock["silence"]

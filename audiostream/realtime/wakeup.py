@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.memory.atomics import (
     bell_at,
@@ -16,13 +14,13 @@ from audiostream.realtime.memory.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import BELL_BYTES, NEVER, VOICE_BYTES
+from audiostream.realtime.memory.layout import BELL_BYTES, NEVER, VOICE_BYTES, Stream, Strip
 
 __all__ = ("note_bell", "wake_waiters")
 
 
 @inlined
-def note_bell(stream: Any, number: int) -> None:
+def note_bell(stream: Stream, number: int) -> None:
     """Note that a bell is to be rung when the block is done; once a callback."""
     if number < 0:
         return
@@ -35,7 +33,7 @@ def note_bell(stream: Any, number: int) -> None:
 
 
 @inlined
-def wake_voice(stream: Any, voice: Any) -> bool:
+def wake_voice(stream: Stream, voice: Strip) -> bool:
     """Ring if an index that somebody waits for is reached; True if somebody waits on.
 
     Tested on the level in every block.  Only the one who swaps the index for NEVER
@@ -53,7 +51,7 @@ def wake_voice(stream: Any, voice: Any) -> bool:
 
 
 @inlined
-def wake_waiters(stream: Any) -> None:
+def wake_waiters(stream: Stream) -> None:
     """Ring for every voice that has reached what its waiters wait for.
 
     The fence puts the indices that this block has moved before the look at ``armed``; a

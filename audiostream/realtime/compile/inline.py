@@ -52,8 +52,7 @@ RETURNS = {
     "int": types.int64,
     "bool": types.boolean,
     "float": types.float64,
-    "Doubles": types.CPointer(types.float64),
-    "Floats": types.CPointer(types.float32),
+    "Float32": types.float32,
     "Ramp": numba.from_dtype(RAMP),
 }
 """What an annotation stands for; Any: what the first argument is."""

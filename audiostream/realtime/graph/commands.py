@@ -9,8 +9,6 @@ another command in its place.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.clock_sync import CLOCK, point_of
@@ -37,7 +35,16 @@ from audiostream.realtime.memory.atomics import (
     store,
     store_release,
 )
-from audiostream.realtime.memory.layout import COMMAND_BYTES, COMMANDS, NEVER, PARAMETER_BYTES
+from audiostream.realtime.memory.layout import (
+    COMMAND_BYTES,
+    COMMANDS,
+    NEVER,
+    PARAMETER_BYTES,
+    Command,
+    Ramp,
+    Stream,
+    Strip,
+)
 from audiostream.realtime.opcodes import (
     END,
     GAIN,
@@ -61,7 +68,7 @@ __all__ = ("forget_done", "frames_until", "next_command", "perform")
 
 
 @inlined
-def frames_until(stream: Any, at: float, frame: int) -> int:
+def frames_until(stream: Stream, at: float, frame: int) -> int:
     """Frames from the device's frame `frame` to the one that is heard at `at`."""
     point = point_at(point_of(stream["address"] + CLOCK, stream["clock_version"]))
     seconds = at - point["time"]
@@ -70,7 +77,7 @@ def frames_until(stream: Any, at: float, frame: int) -> int:
 
 
 @inlined
-def forget_done(voice: Any) -> None:
+def forget_done(voice: Strip) -> None:
     """Give the records of what was carried out, or taken back, to the caller again."""
     count = load_acquire(voice, "command_count")
     taken = voice["command_taken"]
@@ -84,7 +91,7 @@ def forget_done(voice: Any) -> None:
 
 
 @inlined
-def next_command(stream: Any, voice: Any, frame: int) -> int:
+def next_command(stream: Stream, voice: Strip, frame: int) -> int:
     """Number of the command that is due first, counted from 0; -1: there is none."""
     found = -1
     earliest = NEVER
@@ -103,7 +110,7 @@ def next_command(stream: Any, voice: Any, frame: int) -> int:
 
 
 @inlined
-def perform(stream: Any, strip: Any, command: Any, frame: int) -> int:
+def perform(stream: Stream, strip: Strip, command: Command, frame: int) -> int:
     """Carry out a command that is due; what is left to do for its source, or NOTHING.
 
     That is STOP or END, which have to do with what is queued.
@@ -136,7 +143,7 @@ def perform(stream: Any, strip: Any, command: Any, frame: int) -> int:
 
 
 @inlined
-def start_command(ramp: Any, command: Any, frames: int) -> None:
+def start_command(ramp: Ramp, command: Command, frames: int) -> None:
     """Move a ramp as a command says."""
     start_curve(
         ramp,
@@ -149,7 +156,7 @@ def start_command(ramp: Any, command: Any, frames: int) -> None:
 
 
 @inlined
-def set_parameter(strip: Any, command: Any) -> None:
+def set_parameter(strip: Strip, command: Command) -> None:
     """Move a parameter of one of the strip's nodes; one that is gone is not found."""
     address = node_of(strip["nodes_now"], command["node"])
     if address != 0:
@@ -160,7 +167,7 @@ def set_parameter(strip: Any, command: Any) -> None:
 
 
 @inlined
-def move_transport(strip: Any, opcode: int, over: int, frames: int) -> None:
+def move_transport(strip: Strip, opcode: int, over: int, frames: int) -> None:
     """Play, pause, resume or hold; `frames` is `over`, or 0 where nothing sounds."""
     gain = ramp_of(strip, TRANSPORT_RAMP)
     transport = strip["transport"]

@@ -7,12 +7,11 @@ under A.
 
 from __future__ import annotations
 
-from typing import Any
-
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.graph.fader import DUCKING_RAMP, ramp_of
 from audiostream.realtime.memory.atomics import group_at, load, load_acquire, voice_at, words_at
+from audiostream.realtime.memory.layout import Group
 from audiostream.realtime.units.automation import start_ramp
 
 __all__ = ("duck", "forget_changes")
@@ -22,7 +21,7 @@ FREE, DUCKED, HOLDING = 0, 1, 2
 
 
 @inlined
-def voices_at(group: Any, at: int) -> int:
+def voices_at(group: Group, at: int) -> int:
     """How many of a group's voices sound in the block's frame `at`."""
     voices = group["voices"]
     if group["moving"] != 0:
@@ -33,7 +32,7 @@ def voices_at(group: Any, at: int) -> int:
 
 
 @inlined
-def duck(group: Any, at: int, until: int) -> int:
+def duck(group: Group, at: int, until: int) -> int:
     """Follow the group's key from the block's frame `at` on.
 
     Returns
@@ -77,7 +76,7 @@ def duck(group: Any, at: int, until: int) -> int:
 
 
 @inlined
-def forget_changes(group: Any, frames: int) -> None:
+def forget_changes(group: Group, frames: int) -> None:
     """Begin with no changes of who sounds; the next block counts its voices again."""
     if group["moving"] == 0:
         return

@@ -8,14 +8,12 @@ there are the levels of the left and the right channel, which only stereo has.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import smaller
-from audiostream.realtime.memory.atomics import Ramp, floats_at, ramp_at
-from audiostream.realtime.memory.layout import RAMP, TABLE, VOICE
+from audiostream.realtime.memory.atomics import floats_at, ramp_at
+from audiostream.realtime.memory.layout import RAMP, TABLE, VOICE, Ramp, Stream, Strip
 from audiostream.realtime.units.automation import advance, fill_ramp
 from audiostream.realtime.units.gain import (
     add_block,
@@ -72,13 +70,13 @@ SOURCE_RAMPS, FADER_RAMPS, SIDE_RAMPS, RAMPS_END = (
 
 
 @inlined
-def ramp_of(strip: Any, offset: int) -> Ramp:
+def ramp_of(strip: Strip, offset: int) -> Ramp:
     """One of a strip's ramps, by its offset."""
     return ramp_at(strip["address"] + offset)
 
 
 @inlined
-def level_of(strip: Any, first: int, last: int) -> float:
+def level_of(strip: Strip, first: int, last: int) -> float:
     """The level of the frame before, by the ramps from `first` to `last`."""
     level = 1.0
     for offset in range(first, last, RAMP_BYTES):
@@ -87,7 +85,7 @@ def level_of(strip: Any, first: int, last: int) -> float:
 
 
 @inlined
-def side_of(strip: Any, channel: int, channels: int) -> float:
+def side_of(strip: Strip, channel: int, channels: int) -> float:
     """The level of a channel by the pan."""
     if channels != 2:
         return 1.0
@@ -95,14 +93,14 @@ def side_of(strip: Any, channel: int, channels: int) -> float:
 
 
 @inlined
-def pass_time(strip: Any, first: int, last: int, frames: int) -> None:
+def pass_time(strip: Strip, first: int, last: int, frames: int) -> None:
     """Move ramps on by frames in which nothing sounds."""
     for offset in range(first, last, RAMP_BYTES):
         advance(ramp_at(strip["address"] + offset), frames)
 
 
 @inlined
-def steady_frames(strip: Any, first: int, last: int, frames: int) -> int:
+def steady_frames(strip: Strip, first: int, last: int, frames: int) -> int:
     """So many frames, or fewer if one of the ramps ends before; negative if none moves."""
     count = frames
     moves = False
@@ -115,7 +113,7 @@ def steady_frames(strip: Any, first: int, last: int, frames: int) -> int:
 
 
 @inlined
-def fill_levels(stream: Any, strip: Any, first: int, last: int, frames: int) -> None:
+def fill_levels(stream: Stream, strip: Strip, first: int, last: int, frames: int) -> None:
     """Put down the levels of the next frames by the ramps, which have as many left, or none."""
     levels = floats_at(stream["levels"], frames)
     steady = 1.0
@@ -134,7 +132,7 @@ def fill_levels(stream: Any, strip: Any, first: int, last: int, frames: int) -> 
 
 @inlined
 def scale_next(
-    stream: Any, strip: Any, source: int, first: int, last: int, frames: int
+    stream: Stream, strip: Strip, source: int, first: int, last: int, frames: int
 ) -> None:
     """Put the next frames at their levels into the stream's scratch block."""
     channels = stream["channels"]
@@ -150,7 +148,7 @@ def scale_next(
 
 @inlined
 def add_at_rest(
-    stream: Any, mix: int, source: int, left: float, right: float, frames: int
+    stream: Stream, mix: int, source: int, left: float, right: float, frames: int
 ) -> None:
     """Add frames at levels that do not move."""
     samples = frames * stream["channels"]
@@ -162,7 +160,7 @@ def add_at_rest(
 
 
 @inlined
-def add_moving(stream: Any, strip: Any, mix: int, frames: int) -> None:
+def add_moving(stream: Stream, strip: Strip, mix: int, frames: int) -> None:
     """Add the scratch block, panned, and move the pan on."""
     channels = stream["channels"]
     block = floats_at(mix, frames * channels)
@@ -187,7 +185,7 @@ def add_moving(stream: Any, strip: Any, mix: int, frames: int) -> None:
 
 @inlined
 def fade(
-    stream: Any, strip: Any, mix: int, source: int, frames: int, frame: int, first: int
+    stream: Stream, strip: Strip, mix: int, source: int, frames: int, frame: int, first: int
 ) -> None:
     """Add frames to a bus through the ramps from `first` on, and measure them before the pan.
 
@@ -221,7 +219,7 @@ def fade(
 
 
 @inlined
-def fade_source(stream: Any, strip: Any, block: int, source: int, frames: int) -> None:
+def fade_source(stream: Stream, strip: Strip, block: int, source: int, frames: int) -> None:
     """Add frames to a block that goes through effects, by the ramps before them."""
     channels = stream["channels"]
     done = 0

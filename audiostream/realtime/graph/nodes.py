@@ -7,8 +7,6 @@ storing its address in the strip's record; the audio thread looks at it once a b
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined
@@ -22,7 +20,7 @@ from audiostream.realtime.memory.atomics import (
     store,
     words_at,
 )
-from audiostream.realtime.memory.layout import PARAMETER_BYTES
+from audiostream.realtime.memory.layout import PARAMETER_BYTES, Node, Stream
 from audiostream.realtime.units.automation import fill_ramp
 
 __all__ = ("node_of", "run_nodes")
@@ -42,7 +40,7 @@ def node_of(nodes: int, serial: int) -> int:
 
 
 @inlined
-def fill_parameter(stream: Any, address: int, frames: int) -> None:
+def fill_parameter(stream: Stream, address: int, frames: int) -> None:
     """Have a parameter's array hold its values of the next frames.
 
     A constant is put down once for a whole slice.
@@ -67,7 +65,7 @@ def fill_parameter(stream: Any, address: int, frames: int) -> None:
 
 
 @inlined
-def run_node(stream: Any, node: Any, block: int, frames: int) -> None:
+def run_node(stream: Stream, node: Node, block: int, frames: int) -> None:
     """Have one effect change the block; one that has failed is left out."""
     if node["failed"] != 0:
         return
@@ -88,7 +86,7 @@ def run_node(stream: Any, node: Any, block: int, frames: int) -> None:
 
 
 @inlined
-def run_nodes(stream: Any, nodes: int, block: int, frames: int) -> None:
+def run_nodes(stream: Stream, nodes: int, block: int, frames: int) -> None:
     """Have a strip's effects change the block at `block`, one after the other.
 
     Parameters

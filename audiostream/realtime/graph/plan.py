@@ -8,8 +8,6 @@ and run if they are in use.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined
@@ -26,7 +24,7 @@ from audiostream.realtime.memory.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import STREAM, VOICE_BYTES
+from audiostream.realtime.memory.layout import STREAM, VOICE_BYTES, Stream, Strip
 from audiostream.realtime.units.automation import fill_ramp, start_ramp
 from audiostream.realtime.units.gain import clear_block, scale_block
 
@@ -36,7 +34,7 @@ MASTER = int(STREAM.fields["master"][1])  # type: ignore[index]
 
 
 @inlined
-def begin_groups(stream: Any, plan: int) -> None:
+def begin_groups(stream: Stream, plan: int) -> None:
     """Mark the groups of this plan with the block's first frame, and count who sounds in each.
 
     Counted in every block: a slot may be taken away while its voice sounds.
@@ -59,7 +57,7 @@ def begin_groups(stream: Any, plan: int) -> None:
 
 
 @inlined
-def bus_of(stream: Any, voice: Any) -> int:
+def bus_of(stream: Stream, voice: Strip) -> int:
     """Address of the block that a voice plays into; 0: its group is not in this plan yet."""
     if voice["group"] == 0:
         return stream["mix"]
@@ -68,7 +66,7 @@ def bus_of(stream: Any, voice: Any) -> int:
 
 
 @inlined
-def run_voices(stream: Any, frames: int) -> None:
+def run_voices(stream: Stream, frames: int) -> None:
     """Add the voices in use to the mix, or to the blocks of their groups."""
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
@@ -81,7 +79,7 @@ def run_voices(stream: Any, frames: int) -> None:
 
 
 @inlined
-def run_groups(stream: Any, plan: int, frames: int) -> None:
+def run_groups(stream: Stream, plan: int, frames: int) -> None:
     """Add the groups' blocks to the mix."""
     groups = words_at(plan, words_at(plan, 1)[0] + 1)
     for k in range(1, groups[0] + 1):
@@ -91,7 +89,7 @@ def run_groups(stream: Any, plan: int, frames: int) -> None:
 
 
 @inlined
-def clear_buses(stream: Any, plan: int, frames: int) -> None:
+def clear_buses(stream: Stream, plan: int, frames: int) -> None:
     """Begin with silence in the mix and in the groups' blocks."""
     samples = frames * stream["channels"]
     clear_block(floats_at(stream["mix"], samples), samples)
@@ -101,7 +99,7 @@ def clear_buses(stream: Any, plan: int, frames: int) -> None:
 
 
 @inlined
-def apply_master(stream: Any, frames: int) -> None:
+def apply_master(stream: Stream, frames: int) -> None:
     """Scale the mix by its gain, which moves when the stream closes."""
     master = ramp_at(stream["address"] + MASTER)
     change = load_acquire(stream, "master_change")
@@ -127,7 +125,7 @@ def apply_master(stream: Any, frames: int) -> None:
 
 
 @inlined
-def mix_block(stream: Any, frames: int) -> int:
+def mix_block(stream: Stream, frames: int) -> int:
     """Mix the next frames of the whole graph, at most `frames`; how many these are."""
     plan = load_seq(stream, "plan")  # behind the grace period's mark, on every processor
     begin_groups(stream, plan)

@@ -6,8 +6,6 @@ starts, stops, clears and starvations free of clicks.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined
@@ -38,7 +36,7 @@ from audiostream.realtime.memory.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import CUTS
+from audiostream.realtime.memory.layout import CUTS, Stream, Strip
 from audiostream.realtime.memory.ring import source_of
 from audiostream.realtime.opcodes import (
     END,
@@ -60,7 +58,7 @@ __all__ = ("cut", "play", "stop_voice")
 
 
 @inlined
-def add_next(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
+def add_next(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> None:
     """Add the next frames at their levels, and read them."""
     source = source_of(voice, voice["read"], stream["channels"])
     if voice["nodes_now"] == 0:
@@ -71,7 +69,7 @@ def add_next(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None
 
 
 @inlined
-def pass_silence(voice: Any, frames: int) -> None:
+def pass_silence(voice: Strip, frames: int) -> None:
     """Move the ramps on by frames for which the source has nothing."""
     pass_time(
         voice, SOURCE_RAMPS, RAMPS_END if voice["nodes_now"] == 0 else FADER_RAMPS, frames
@@ -79,7 +77,7 @@ def pass_silence(voice: Any, frames: int) -> None:
 
 
 @inlined
-def set_sounding(stream: Any, voice: Any, sounding: int, frame: int) -> None:
+def set_sounding(stream: Stream, voice: Strip, sounding: int, frame: int) -> None:
     """Note from which frame of the device on a voice sounds, or not; for its group, too.
 
     The group follows in the block that is being mixed, or in the next one.
@@ -93,7 +91,7 @@ def set_sounding(stream: Any, voice: Any, sounding: int, frame: int) -> None:
 
 
 @inlined
-def note_silence(stream: Any, voice: Any, frame: int) -> None:
+def note_silence(stream: Stream, voice: Strip, frame: int) -> None:
     """From the device's frame `frame` on the voice sounds no more."""
     if voice["sounding"] != 0:
         note_break(voice, frame, voice["read"], 0)
@@ -101,7 +99,7 @@ def note_silence(stream: Any, voice: Any, frame: int) -> None:
 
 
 @inlined
-def start_sounding(stream: Any, voice: Any, frame: int) -> None:
+def start_sounding(stream: Stream, voice: Strip, frame: int) -> None:
     """It sounds from the device's frame `frame` on; it fades in if it had starved."""
     here = voice["read"]
     note_break(voice, frame, here, 1)
@@ -117,7 +115,7 @@ def start_sounding(stream: Any, voice: Any, frame: int) -> None:
 
 
 @inlined
-def cut(stream: Any, voice: Any, to: int, frame: int) -> None:
+def cut(stream: Stream, voice: Strip, to: int, frame: int) -> None:
     """Carry out a clear or a stop: jump to the index `to`, and tell where from."""
     count = voice["cut_count"]
     entry = words_at(voice["cuts"] + 16 * (count & (CUTS - 1)), 2)
@@ -137,7 +135,7 @@ def cut(stream: Any, voice: Any, to: int, frame: int) -> None:
 
 
 @inlined
-def fade_out(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> int:
+def fade_out(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> int:
     """Play what of a clear's fade falls into the block; how many frames of it."""
     clearing = ramp_of(voice, CLEARING_RAMP)
     if voice["sounding"] == 0:
@@ -155,7 +153,7 @@ def fade_out(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> int:
 
 
 @inlined
-def begin_declick(stream: Any, voice: Any) -> None:
+def begin_declick(stream: Stream, voice: Strip) -> None:
     """Have the last frame that sounded die away, so that its end is no click.
 
     What is left of an earlier one dies away with it.
@@ -175,7 +173,7 @@ def begin_declick(stream: Any, voice: Any) -> None:
 
 
 @inlined
-def add_declick(stream: Any, voice: Any, mix: int, frames: int) -> None:
+def add_declick(stream: Stream, voice: Strip, mix: int, frames: int) -> None:
     """Add what of a frame that dies away, if there is one, falls into the next frames."""
     channels = stream["channels"]
     left = voice["declick_left"]
@@ -192,7 +190,7 @@ def add_declick(stream: Any, voice: Any, mix: int, frames: int) -> None:
 
 
 @inlined
-def run_out(stream: Any, voice: Any, frames: int, frame: int) -> None:
+def run_out(stream: Stream, voice: Strip, frames: int, frame: int) -> None:
     """Nothing is there for `frames` frames: an end, what a clear has left, or a starvation."""
     here = voice["read"]
     sounded = voice["sounding"] != 0
@@ -220,14 +218,14 @@ def run_out(stream: Any, voice: Any, frames: int, frame: int) -> None:
 
 
 @inlined
-def count_starved(stream: Any, voice: Any, frames: int) -> None:
+def count_starved(stream: Stream, voice: Strip, frames: int) -> None:
     """Count frames of silence that stand in for late ones."""
     store(voice, "starved", voice["starved"] + frames)
     store(stream, "starved", stream["starved"] + frames)
 
 
 @inlined
-def still_fills(voice: Any) -> bool:
+def still_fills(voice: Strip) -> bool:
     """True if the voice is to wait for more of what it will play."""
     if voice["filling"] == 0:
         return False
@@ -241,7 +239,7 @@ def still_fills(voice: Any) -> bool:
 
 
 @inlined
-def is_held(voice: Any) -> bool:
+def is_held(voice: Strip) -> bool:
     """True while a clear of its group is under way that the voice takes part in.
 
     What was written before it fades out with the group; what came later waits.
@@ -256,7 +254,7 @@ def is_held(voice: Any) -> bool:
 
 
 @inlined
-def end_voice(stream: Any, voice: Any, frame: int) -> None:
+def end_voice(stream: Stream, voice: Strip, frame: int) -> None:
     """A command has stopped it: drop what is queued, and have the caller told."""
     voice["transport"] = STOPPED
     cut(stream, voice, load_acquire(voice, "write"), frame)
@@ -266,7 +264,7 @@ def end_voice(stream: Any, voice: Any, frame: int) -> None:
 
 
 @inlined
-def come_to_rest(stream: Any, voice: Any, frame: int) -> None:
+def come_to_rest(stream: Stream, voice: Strip, frame: int) -> None:
     """It has faded out, before a pause or a stop."""
     transport = voice["transport"]
     if transport == PAUSING:
@@ -278,7 +276,7 @@ def come_to_rest(stream: Any, voice: Any, frame: int) -> None:
 
 
 @inlined
-def stop_voice(stream: Any, voice: Any, opcode: int, frames: int, frame: int) -> None:
+def stop_voice(stream: Stream, voice: Strip, opcode: int, frames: int, frame: int) -> None:
     """Carry out a command to stop, at the device's frame `frame`."""
     sounding = voice["sounding"] != 0
     if opcode == END:
@@ -301,7 +299,7 @@ def stop_voice(stream: Any, voice: Any, opcode: int, frames: int, frame: int) ->
 
 
 @inlined
-def frames_there(voice: Any, frames: int) -> int:
+def frames_there(voice: Strip, frames: int) -> int:
     """How many of the next frames there are to play before something else is to be done."""
     here = voice["read"]
     there = smaller(load_acquire(voice, "write") - here, frames)
@@ -313,7 +311,7 @@ def frames_there(voice: Any, frames: int) -> int:
 
 
 @inlined
-def play_on(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
+def play_on(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> None:
     """Add the voice's next frames, as many as there are, if it plays."""
     transport = voice["transport"]
     if transport == STOPPED or transport == PAUSED or still_fills(voice):
@@ -343,7 +341,7 @@ def play_on(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
 
 
 @inlined
-def play(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
+def play(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> None:
     """Add the voice's next frames, between two commands.
 
     Parameters

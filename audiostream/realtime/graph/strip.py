@@ -7,8 +7,6 @@ added to its bus straight from where it lies, bit for bit where every level is 1
 
 from __future__ import annotations
 
-from typing import Any
-
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.graph.commands import (
@@ -39,7 +37,14 @@ from audiostream.realtime.memory.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import COMMAND_BYTES, COMMANDS, VOICE_BYTES
+from audiostream.realtime.memory.layout import (
+    COMMAND_BYTES,
+    COMMANDS,
+    VOICE_BYTES,
+    Group,
+    Stream,
+    Strip,
+)
 from audiostream.realtime.opcodes import NOTHING
 from audiostream.realtime.playhead import follow_heard
 from audiostream.realtime.units.automation import set_ramp, start_ramp
@@ -50,7 +55,7 @@ __all__ = ("clear_groups", "run_group", "run_voice")
 
 
 @inlined
-def obey(stream: Any, strip: Any, frame: int, done: int, frames: int) -> int:
+def obey(stream: Stream, strip: Strip, frame: int, done: int, frames: int) -> int:
     """Carry out what is due `done` frames into a block; how far it is until there is more."""
     until = frames
     if strip["command_taken"] == load_acquire(strip, "command_count"):
@@ -72,14 +77,14 @@ def obey(stream: Any, strip: Any, frame: int, done: int, frames: int) -> int:
 
 
 @inlined
-def begin_strip(strip: Any, frame: int, frames: int) -> None:
+def begin_strip(strip: Strip, frame: int, frames: int) -> None:
     """Look at the strip's effects, and open the spans of its meter, for a block."""
     strip["nodes_now"] = load_seq(strip, "nodes")
     begin_spans(strip["meter"], strip["meter_mask"], frame, frames)
 
 
 @inlined
-def run_voice(stream: Any, voice: Any, bus: int, frames: int) -> None:
+def run_voice(stream: Stream, voice: Strip, bus: int, frames: int) -> None:
     """Add a voice's next frames to its bus, and carry out its commands on their frames.
 
     Parameters
@@ -109,7 +114,7 @@ def run_voice(stream: Any, voice: Any, bus: int, frames: int) -> None:
 
 
 @inlined
-def run_group(stream: Any, group: Any, bus: int, frames: int) -> None:
+def run_group(stream: Stream, group: Group, bus: int, frames: int) -> None:
     """Add a group's block to its bus, and carry out its commands on their frames."""
     strip = voice_at(group["voice"])
     frame = load(stream, "frames")
@@ -138,7 +143,7 @@ def run_group(stream: Any, group: Any, bus: int, frames: int) -> None:
 
 
 @inlined
-def cut_voices(stream: Any, address: int) -> None:
+def cut_voices(stream: Stream, address: int) -> None:
     """Have all voices of a group jump to where the clear under way leads."""
     slot = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
@@ -151,7 +156,7 @@ def cut_voices(stream: Any, address: int) -> None:
 
 
 @inlined
-def clear_groups(stream: Any, plan: int, frames: int) -> int:
+def clear_groups(stream: Stream, plan: int, frames: int) -> int:
     """Begin the groups' clears, and end those that have faded out.
 
     Returns

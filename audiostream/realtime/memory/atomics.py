@@ -43,17 +43,33 @@ from audiostream.realtime.memory.layout import (
     TIMELINE,
     VOICE,
     WORD,
+    Bell,
+    Clock,
+    Command,
+    Floats,
+    Group,
+    Int8s,
+    Int16s,
+    Node,
+    Parameter,
+    Point,
+    Producer,
+    Ramp,
+    Resampler,
+    Sine,
+    Stream,
+    Strip,
+    Timeline,
+    Times,
+    Word,
+    Words,
 )
 
 __all__ = (
-    "Doubles",
-    "Floats",
-    "Ramp",
     "bell_at",
     "clock_at",
     "command_at",
     "compare_and_swap",
-    "doubles_at",
     "emits",
     "fence_acquire",
     "fence_release",
@@ -82,14 +98,6 @@ __all__ = (
     "word_at",
     "words_at",
 )
-
-
-Doubles = Any
-Floats = Any
-"""Arrays of float64 and of float32; in compiled code bare pointers."""
-
-Ramp = Any
-"""A record of dtype RAMP."""
 
 
 def emits(function: Any) -> Any:
@@ -241,107 +249,102 @@ def _plain_view(address: int, count: int, dtype: np.dtype[Any]) -> Any:
     return np.frombuffer(memoryview(raw), dtype)
 
 
-def floats_at(address: int, count: int) -> Any:
+def floats_at(address: int, count: int) -> Floats:
     """float32 array of `count` samples at `address`; not owned."""
     return _plain_view(address, count, np.dtype(np.float32))
 
 
-def doubles_at(address: int, count: int) -> Any:
-    """float64 array of `count` numbers at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.float64))
-
-
-def samples16_at(address: int, count: int) -> Any:
+def samples16_at(address: int, count: int) -> Int16s:
     """int16 array of `count` samples at `address`; not owned."""
     return _plain_view(address, count, np.dtype(np.int16))
 
 
-def samples8_at(address: int, count: int) -> Any:
+def samples8_at(address: int, count: int) -> Int8s:
     """int8 array of `count` samples at `address`; not owned."""
     return _plain_view(address, count, np.dtype(np.int8))
 
 
-def words_at(address: int, count: int) -> Any:
+def words_at(address: int, count: int) -> Words:
     """int64 array of `count` words at `address`; not owned."""
     return _plain_view(address, count, np.dtype(np.int64))
 
 
-def voice_at(address: int) -> Any:
+def voice_at(address: int) -> Strip:
     """The VOICE record at `address`."""
     return _plain_view(address, 1, VOICE)[0]
 
 
-def group_at(address: int) -> Any:
+def group_at(address: int) -> Group:
     """The GROUP record at `address`."""
     return _plain_view(address, 1, GROUP)[0]
 
 
-def command_at(address: int) -> Any:
+def command_at(address: int) -> Command:
     """The COMMAND record at `address`."""
     return _plain_view(address, 1, COMMAND)[0]
 
 
-def node_at(address: int) -> Any:
+def node_at(address: int) -> Node:
     """The NODE record at `address`."""
     return _plain_view(address, 1, NODE)[0]
 
 
-def parameter_at(address: int) -> Any:
+def parameter_at(address: int) -> Parameter:
     """The PARAMETER record at `address`."""
     return _plain_view(address, 1, PARAMETER)[0]
 
 
-def ramp_at(address: int) -> Any:
+def ramp_at(address: int) -> Ramp:
     """The RAMP record at `address`."""
     return _plain_view(address, 1, RAMP)[0]
 
 
-def bell_at(address: int) -> Any:
+def bell_at(address: int) -> Bell:
     """The BELL record at `address`."""
     return _plain_view(address, 1, BELL)[0]
 
 
-def stream_at(address: int) -> Any:
+def stream_at(address: int) -> Stream:
     """The STREAM record at `address`."""
     return _plain_view(address, 1, STREAM)[0]
 
 
-def clock_at(address: int) -> Any:
+def clock_at(address: int) -> Clock:
     """The CLOCK record at `address`."""
     return _plain_view(address, 1, CLOCK)[0]
 
 
-def producer_at(address: int) -> Any:
+def producer_at(address: int) -> Producer:
     """The PRODUCER record at `address`."""
     return _plain_view(address, 1, PRODUCER)[0]
 
 
-def resampler_at(address: int) -> Any:
+def resampler_at(address: int) -> Resampler:
     """The RESAMPLER record at `address`."""
     return _plain_view(address, 1, RESAMPLER)[0]
 
 
-def sine_at(address: int) -> Any:
+def sine_at(address: int) -> Sine:
     """The SINE record at `address`."""
     return _plain_view(address, 1, SINE)[0]
 
 
-def times_at(address: int) -> Any:
+def times_at(address: int) -> Times:
     """The TIME_INFO record at `address`."""
     return _plain_view(address, 1, TIME_INFO)[0]
 
 
-def point_at(address: int) -> Any:
+def point_at(address: int) -> Point:
     """The POINT record at `address`."""
     return _plain_view(address, 1, POINT)[0]
 
 
-def timeline_at(address: int) -> Any:
+def timeline_at(address: int) -> Timeline:
     """The TIMELINE record at `address`."""
     return _plain_view(address, 1, TIMELINE)[0]
 
 
-def word_at(address: int) -> Any:
+def word_at(address: int) -> Word:
     """The int64 at `address` as a record with one field, ``value``."""
     return _plain_view(address, 1, WORD)[0]
 
@@ -373,7 +376,6 @@ def _emit_record(function: Any, dtype: np.dtype[Any]) -> None:
 
 
 _emit_pointer(floats_at, np.float32)
-_emit_pointer(doubles_at, np.float64)
 _emit_pointer(samples16_at, np.int16)
 _emit_pointer(samples8_at, np.int8)
 _emit_pointer(words_at, np.int64)

@@ -42,6 +42,27 @@ __all__ = (
     "VOICE",
     "VOICE_BYTES",
     "WORD",
+    "Bell",
+    "Clock",
+    "Command",
+    "Float32",
+    "Floats",
+    "Group",
+    "Int8s",
+    "Int16s",
+    "Node",
+    "Parameter",
+    "Point",
+    "Producer",
+    "Ramp",
+    "Resampler",
+    "Sine",
+    "Stream",
+    "Strip",
+    "Timeline",
+    "Times",
+    "Word",
+    "Words",
 )
 
 CACHE_LINE: Final = 64
@@ -391,3 +412,33 @@ CLOCK: Final = _record(
         "nanoseconds",
     ),
 )
+
+
+# --- names for signatures ----------------------------------------------------------
+
+# In plain Python these are numpy's records, in compiled code their addresses.
+
+Bell = Any
+Clock = Any
+Command = Any
+Group = Any
+Node = Any
+Parameter = Any
+Point = Any
+Producer = Any
+Ramp = Any
+Resampler = Any
+Sine = Any
+Stream = Any
+Strip = Any  # a VOICE
+Timeline = Any
+Times = Any  # a TIME_INFO
+Word = Any
+
+# Arrays of one kind of number, in compiled code bare pointers; and one such number.
+
+Floats = Any
+Float32 = Any
+Int8s = Any
+Int16s = Any
+Words = Any

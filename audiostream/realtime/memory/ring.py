@@ -24,11 +24,10 @@ commit   audio thread (capture)  reader
 
 from __future__ import annotations
 
-from typing import Any
-
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import remainder, smaller
 from audiostream.realtime.memory.atomics import floats_at
+from audiostream.realtime.memory.layout import Strip
 
 __all__ = ("first_span", "mirror", "source_of")
 
@@ -40,7 +39,7 @@ def first_span(index: int, frames: int, capacity: int) -> int:
 
 
 @inlined
-def source_of(voice: Any, index: int, channels: int) -> int:
+def source_of(voice: Strip, index: int, channels: int) -> int:
     """Address of the frame `index`; a guard's length from there is one span.
 
     A sound that loops (engine/sound.py) may be of any length.

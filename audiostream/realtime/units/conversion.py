@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.memory.atomics import floats_at, samples8_at, samples16_at
+from audiostream.realtime.memory.layout import Float32, Floats
 
 __all__ = ("decode", "decode_to_both", "encode", "sample_at", "sane")
 
@@ -29,7 +28,7 @@ to even, without a call (valid below 2**22)."""
 
 
 @inlined
-def limited(value: Any, low: Any, high: Any) -> Any:
+def limited(value: Float32, low: Float32, high: Float32) -> Float32:
     """`value` within bounds; NaN becomes silence, since casting one is undefined."""
     if value != value:
         return ZERO
@@ -37,7 +36,7 @@ def limited(value: Any, low: Any, high: Any) -> Any:
 
 
 @inlined
-def sane(value: Any) -> Any:
+def sane(value: Float32) -> Float32:
     """A float that came from outside; NaN is silence, infinity is full scale.
 
     One voice's NaN would silence all that it is mixed with, for as long as a filter or a tail
@@ -53,7 +52,7 @@ def sane(value: Any) -> Any:
 
 
 @inlined
-def encode(source: Any, target: int, encoding: int, count: int) -> None:
+def encode(source: Floats, target: int, encoding: int, count: int) -> None:
     """Write `count` float32 samples at the address `target` as int8, int16 or float32.
 
     Saturates at full scale; integers are rounded to the nearest, ties to even.
@@ -75,7 +74,7 @@ def encode(source: Any, target: int, encoding: int, count: int) -> None:
 
 
 @inlined
-def decode(source: int, target: Any, encoding: int, count: int) -> None:
+def decode(source: int, target: Floats, encoding: int, count: int) -> None:
     """Read `count` samples at the address `source` as float32; no address is silence."""
     if source == 0:
         for i in range(count):
@@ -95,7 +94,7 @@ def decode(source: int, target: Any, encoding: int, count: int) -> None:
 
 
 @inlined
-def decode_to_both(source: int, target: Any, encoding: int, count: int) -> None:
+def decode_to_both(source: int, target: Floats, encoding: int, count: int) -> None:
     """Read `count` samples at the address `source` as float32, each for two channels."""
     if encoding == 16:
         shorts = samples16_at(source, count)

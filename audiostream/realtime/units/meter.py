@@ -8,14 +8,12 @@ power of two.  The last row is for what is being measured.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined, reordered
 from audiostream.realtime.compile.intrinsics import louder, smaller
 from audiostream.realtime.memory.atomics import floats_at
-from audiostream.realtime.memory.layout import SPAN
+from audiostream.realtime.memory.layout import SPAN, Floats
 
 __all__ = ("begin_spans", "measure")
 
@@ -25,7 +23,7 @@ ZERO = np.float32(0.0)
 
 
 @reordered
-def take_measure(found: Any, samples: Any, count: int) -> None:
+def take_measure(found: Floats, samples: Floats, count: int) -> None:
     """Put peak and power of samples into `found`."""
     peak = ZERO
     power = ZERO

@@ -11,12 +11,11 @@ The rate changes by the ratio ``phases / step``.  Output ``k`` is centred on the
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined, reordered
 from audiostream.realtime.memory.atomics import floats_at, resampler_at
+from audiostream.realtime.memory.layout import Floats
 from audiostream.realtime.units.conversion import sane
 
 __all__ = ("resample",)
@@ -25,7 +24,7 @@ ZERO = np.float32(0.0)
 
 
 @reordered
-def dot(a: Any, b: Any, count: int) -> float:
+def dot(a: Floats, b: Floats, count: int) -> float:
     """The sum of products, in whatever order is quickest."""
     total = ZERO
     for i in range(count):
