@@ -40,9 +40,9 @@ TIMESPEC = int(STREAM.fields["seconds"][1])  # type: ignore[index]
 
 
 @inlined
-def timespec_of(user: int) -> int:
-    """Address of the stream record's two spare words for the clock."""
-    return user + TIMESPEC
+def clock_ns(stream: Stream) -> int:
+    """Nanoseconds of the monotonic clock, which puts them into the stream's spare words."""
+    return monotonic_ns(stream["address"] + TIMESPEC)
 
 
 @inlined
@@ -65,7 +65,7 @@ def host_time(stream: Stream, time_info: int, begun: int) -> float:
 
 
 @inlined
-def begin(stream: Stream, user: int, frames: int, time_info: int, flags: int) -> int:
+def begin(stream: Stream, frames: int, time_info: int, flags: int) -> int:
     """Open the grace period, read the clocks, count; returns the time in nanoseconds.
 
     Calls without frames, which only virtual devices make, are not counted.
@@ -73,7 +73,7 @@ def begin(stream: Stream, user: int, frames: int, time_info: int, flags: int) ->
     and the device's latency can cover.
     """
     store_seq(stream, "entered", stream["entered"] + 1)
-    now = monotonic_ns(timespec_of(user))
+    now = clock_ns(stream)
     store(stream, "time", host_time(stream, time_info, now))
     if frames == 0:
         return now
@@ -94,7 +94,7 @@ def begin(stream: Stream, user: int, frames: int, time_info: int, flags: int) ->
 
 
 @inlined
-def finish(stream: Stream, user: int, begun: int) -> None:
+def finish(stream: Stream, begun: int) -> None:
     """Ring the bells that were noted, price the callback, close the grace period."""
     count = stream["noted_count"]
     noted = words_at(stream["noted"], count)
@@ -106,7 +106,7 @@ def finish(stream: Stream, user: int, begun: int) -> None:
             write_bytes(fd, stream["one"], 8)
             store(stream, "wakeups", stream["wakeups"] + 1)
     stream["noted_count"] = 0
-    spent = monotonic_ns(timespec_of(user)) - begun
+    spent = clock_ns(stream) - begun
     if spent > stream["longest"]:
         store(stream, "longest", spent)
     store_release(stream, "left", stream["left"] + 1)

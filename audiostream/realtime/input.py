@@ -75,7 +75,7 @@ def captured_at(stream: Stream, time_info: int, frames: int) -> float:
 def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> None:
     """Append a block to a capture's ring; no frames at all means that it has ended."""
     stream = stream_at(user)
-    begun = begin(stream, user, frames, time_info, flags)
+    begun = begin(stream, frames, time_info, flags)
     if frames > 0:
         follow_clock(stream, captured_at(stream, time_info, frames), flags & INPUT_OVERFLOW)
     width = stream["channels"] * (stream["encoding"] >> 3)
@@ -93,7 +93,7 @@ def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> 
     ):
         store_seq(stream, "woken", 1)
         note_bell(stream, load(stream, "bell"))
-    finish(stream, user, begun)
+    finish(stream, begun)
 
 
 @inlined

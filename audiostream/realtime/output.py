@@ -68,7 +68,7 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     Without frames it only looks at the time, to tell what has been heard by now.
     """
     stream = stream_at(user)
-    begun = begin(stream, user, frames, time_info, flags)
+    begun = begin(stream, frames, time_info, flags)
     store(stream, "now_frame", heard_frame(stream, time_info))
     if frames > 0:
         said = stream["time"] + latency_of(stream, time_info)
@@ -92,5 +92,5 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     elif load_acquire(stream, "monitor_count") > 0:
         feed_monitors(stream, target, frames, time_info)
     wake_waiters(stream)
-    finish(stream, user, begun)
+    finish(stream, begun)
     return 0
