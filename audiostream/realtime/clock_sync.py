@@ -33,9 +33,8 @@ __all__ = (
     "JUMP",
     "follow_clock",
     "follow_host",
-    "place_on",
     "point_of",
-    "time_on",
+    "read_line",
 )
 
 BANDWIDTH = 0.2
@@ -132,36 +131,25 @@ def follow_host(stream: Stream, begun: int, jumped: int) -> None:
 
 
 @inlined
-def time_on(address: int, place: int, unit: float) -> int:
-    """The time at a place (nanoseconds); -NEVER while nothing is known."""
+def read_line(address: int, given: int, unit: float, inverse: bool) -> int:
+    """The time (nanoseconds) at the place `given`, or the place at that time if `inverse`.
+
+    -NEVER while nothing is known.
+    """
     line = timeline_at(address)
     while True:
         version = load_acquire(line, "version")
         if version == 0:
             return -NEVER
         point = point_at(point_of(address, version))
+        anchor = load(point, "anchor")
         time = load(point, "time")
         drift = load(point, "drift")
-        places = place - load(point, "anchor")
         fence_acquire()
         if load(line, "version") == version:
-            found: Any = np.int64(1e9 * (time + places * unit * (1.0 + drift)))
-            return found
-
-
-@inlined
-def place_on(address: int, when: int, unit: float) -> int:
-    """The place of a time (nanoseconds); -NEVER while nothing is known."""
-    line = timeline_at(address)
-    while True:
-        version = load_acquire(line, "version")
-        if version == 0:
-            return -NEVER
-        point = point_at(point_of(address, version))
-        seconds = when * 1e-9 - load(point, "time")
-        drift = load(point, "drift")
-        anchor = load(point, "anchor")
-        fence_acquire()
-        if load(line, "version") == version:
-            found: Any = anchor + np.int64(seconds / (unit * (1.0 + drift)))
-            return found
+            break
+    step = unit * (1.0 + drift)
+    if inverse:
+        return anchor + np.int64((given * 1e-9 - time) / step)
+    found: Any = np.int64(1e9 * (time + (given - anchor) * step))
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audiostream.realtime.clock_sync import CLOCK, HOST, place_on, time_on
+from audiostream.realtime.clock_sync import CLOCK, HOST, read_line
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.memory.atomics import (
@@ -25,9 +25,9 @@ from audiostream.realtime.memory.atomics import (
     word_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import STREAM, VOICE, VOICE_BYTES
-from audiostream.realtime.memory.ring import first_span, mirror
-from audiostream.realtime.units.conversion import decode, decode_to_both, encode, sample_at
+from audiostream.realtime.memory.layout import STREAM, VOICE, VOICE_BYTES, Stream, Strip
+from audiostream.realtime.memory.ring import copy, first_span, mirror
+from audiostream.realtime.units.conversion import decode, decode_to_both, encode, value_at
 
 __all__ = (
     "arm",
@@ -96,19 +96,19 @@ def arm(wake: int, index: int, at: int, armed: int) -> bool:
 def heard_at(stream_address: int, frame: int) -> int:
     """When the device's frame `frame` is heard, on its clock (nanoseconds); -NEVER: unknown."""
     stream = stream_at(stream_address)
-    return time_on(stream_address + CLOCK, frame, 1.0 / stream["rate"])
+    return read_line(stream_address + CLOCK, frame, 1.0 / stream["rate"], False)
 
 
 @inlined
 def time_at(stream_address: int, monotonic: int) -> int:
     """The device's clock at an instant of the monotonic one (nanoseconds); -NEVER: unknown."""
-    return time_on(stream_address + HOST, monotonic, 1e-9)
+    return read_line(stream_address + HOST, monotonic, 1e-9, False)
 
 
 @inlined
 def monotonic_at(stream_address: int, time: int) -> int:
     """The inverse of :func:`time_at`."""
-    return place_on(stream_address + HOST, time, 1e-9)
+    return read_line(stream_address + HOST, time, 1e-9, True)
 
 
 @inlined
@@ -141,9 +141,40 @@ def take_woken(stream_address: int, bell: int, slots_address: int) -> int:
     return count
 
 
+# --- voices: frames into a ring ------------------------------------------------------
+
+
+@inlined
+def convert(
+    source: int,
+    encoding: int,
+    source_channels: int,
+    target: int,
+    channels: int,
+    frames: int,
+) -> None:
+    """See :func:`spread`.  LLVM puts an entry's code into each of its callers, but not this."""
+    values = floats_at(target, frames * channels)
+    if channels == source_channels:
+        decode(source, values, encoding, frames * channels)
+        return
+    if source_channels == 1 and channels == 2:
+        decode_to_both(source, values, encoding, frames)
+        return
+    for i in range(frames):
+        for c in range(channels):
+            first = 0 if source_channels == 1 else c
+            total = 0.0
+            met = 0
+            for k in range(first, source_channels, larger(channels, 1)):
+                total += float(value_at(source, encoding, i * source_channels + k))
+                met += 1
+            values[i * channels + c] = np.float32(total / larger(met, 1))
+
+
 @inlined
 def spread(
-    target_address: int,
+    target: int,
     channels: int,
     source: int,
     encoding: int,
@@ -158,26 +189,41 @@ def spread(
 
     Parameters
     ----------
-    target_address : int
-        Of float32 (frames * channels,).
+    target : int
+        Address of float32 (frames * channels,).
     source : int
         Address of int8, int16 or float32 (frames * source_channels,), by `encoding`.
     """
-    target = floats_at(target_address, frames * channels)
-    if channels == source_channels:
-        decode(source, target, encoding, frames * channels)
-        return
-    if source_channels == 1 and channels == 2:
-        decode_to_both(source, target, encoding, frames)
-        return
-    for i in range(frames):
-        for c in range(channels):
-            first = 0 if source_channels == 1 else c
-            total = 0.0
-            for k in range(first, source_channels, larger(channels, 1)):
-                total += sample_at(source, encoding, i * source_channels + k)
-            met = (source_channels - first + channels - 1) // channels
-            target[i * channels + c] = np.float32(total / larger(met, 1))
+    convert(source, encoding, source_channels, target, channels, frames)
+
+
+@inlined
+def append(
+    stream: Stream,
+    voice: Strip,
+    limit: int,
+    source: int,
+    encoding: int,
+    source_channels: int,
+    frames: int,
+) -> int:
+    """See :func:`put`, and :func:`convert` for why it is apart."""
+    channels = stream["channels"]
+    capacity = voice["capacity"]
+    write = voice["write"]
+    room = limit - (write - load_acquire(voice, "read"))
+    count = larger(smaller(frames, room), 0)
+    end = write + count
+    while write < end:
+        position = write & (capacity - 1)
+        span = first_span(write, end - write, capacity)
+        target = voice["ring"] + 4 * channels * position
+        convert(source, encoding, source_channels, target, channels, span)
+        mirror(voice["ring"], capacity, stream["slice"], channels, position, position + span)
+        source += span * source_channels * (encoding >> 3)
+        write += span
+    store_seq(voice, "write", end)
+    return count
 
 
 @inlined
@@ -204,25 +250,8 @@ def put(
     int
         Frames taken.
     """
-    stream = stream_at(stream_address)
-    voice = voice_at(voice_address)
-    channels = stream["channels"]
-    guard = stream["slice"]
-    capacity = voice["capacity"]
-    write = voice["write"]
-    room = limit - (write - load_acquire(voice, "read"))
-    count = larger(smaller(frames, room), 0)
-    end = write + count
-    while write < end:
-        position = write & (capacity - 1)
-        span = first_span(write, end - write, capacity)
-        target = voice["ring"] + 4 * channels * position
-        spread(target, channels, source, encoding, source_channels, span)
-        mirror(voice["ring"], capacity, guard, channels, position, position + span)
-        source += span * source_channels * (encoding >> 3)
-        write += span
-    store_seq(voice, "write", end)
-    return count
+    stream, voice = stream_at(stream_address), voice_at(voice_address)
+    return append(stream, voice, limit, source, encoding, source_channels, frames)
 
 
 @inlined
@@ -232,9 +261,9 @@ def put_more(producer_address: int, source: int, frames: int) -> int:
     ctypes takes 0.15 us for each argument, on top of 0.4.
     """
     producer = producer_at(producer_address)
-    return put(
-        producer["stream"],
-        producer["voice"],
+    return append(
+        stream_at(producer["stream"]),
+        voice_at(producer["voice"]),
         producer["limit"],
         source,
         producer["encoding"],
@@ -254,6 +283,30 @@ def arm_room(producer_address: int) -> bool:
     return arm(voice_address + WAKE_READ, voice_address + READ, at, stream_address + ARMED)
 
 
+# --- a capture's ring ----------------------------------------------------------------
+
+
+@inlined
+def copy_out(stream: Stream, index: int, frames: int, encoding: int, target: int) -> bool:
+    """Encode frames of the capture ring, or copy them if `encoding` is 0; see `read_ring`."""
+    channels = stream["channels"]
+    capacity = stream["capacity"]
+    at = index
+    while at < index + frames:
+        span = first_span(at, index + frames - at, capacity)
+        count = span * channels
+        source = floats_at(stream["ring"] + 4 * channels * (at & (capacity - 1)), count)
+        if encoding == 0:
+            copy(floats_at(target, count), source, count)
+            target += 4 * count
+        else:
+            encode(source, target, encoding, count)
+            target += count * (encoding >> 3)
+        at += span
+    fence_acquire()
+    return load_acquire(stream, "reserve") - index <= capacity
+
+
 @inlined
 def take(
     stream_address: int, index: int, frames: int, limit: int, encoding: int, target: int
@@ -267,7 +320,7 @@ def take(
     limit : int
         Frames that may be queued.
     target : int
-        Address for frames * channels samples.
+        Address for frames * channels values.
 
     Returns
     -------
@@ -280,47 +333,24 @@ def take(
         return -1
     if queued < frames:
         return 0
-    channels = stream["channels"]
-    capacity = stream["capacity"]
-    at = index
-    while at < index + frames:
-        span = first_span(at, index + frames - at, capacity)
-        source = stream["ring"] + 4 * channels * (at & (capacity - 1))
-        encode(floats_at(source, span * channels), target, encoding, span * channels)
-        target += span * channels * (encoding >> 3)
-        at += span
-    fence_acquire()
-    return 1 if load_acquire(stream, "reserve") - index <= capacity else -1
+    return 1 if copy_out(stream, index, frames, encoding, target) else -1
 
 
 @inlined
-def read_ring(stream_address: int, index: int, frames: int, target_address: int) -> bool:
+def read_ring(stream_address: int, index: int, frames: int, target: int) -> bool:
     """Copy committed frames from the capture ring; False if the writer lapped the copy.
 
     Parameters
     ----------
     index : int
         First frame; ``index + frames`` is committed.
-    target_address : int
-        Of float32 (frames * channels,).
+    target : int
+        Address of float32 (frames * channels,).
     """
-    stream = stream_at(stream_address)
-    channels = stream["channels"]
-    capacity = stream["capacity"]
-    done = 0
-    while done < frames:
-        position = (index + done) & (capacity - 1)
-        count = first_span(index + done, frames - done, capacity)
-        source = floats_at(stream["ring"] + 4 * channels * position, count * channels)
-        target = floats_at(target_address + 4 * channels * done, count * channels)
-        for i in range(count * channels):
-            target[i] = source[i]
-        done += count
-    fence_acquire()
-    return load_acquire(stream, "reserve") - index <= capacity
+    return copy_out(stream_at(stream_address), index, frames, 0, target)
 
 
 @inlined
 def encode_block(source: int, target: int, encoding: int, count: int) -> None:
-    """Encode `count` float32 samples at the address `source`; see the mixer's encode."""
+    """Encode `count` float32 values at the address `source`; see :func:`encode`."""
     encode(floats_at(source, count), target, encoding, count)

@@ -1412,7 +1412,7 @@ OWN = {
     # A plain load of a word that only the loading thread itself writes.
     *(("begin", word) for word in ("entered", "callbacks", "late", "overruns", "underruns")),
     *(("finish", word) for word in ("wakeups", "longest", "left")),
-    *(("put", word) for word in ("write",)),
+    *(("append", word) for word in ("write",)),
     *(("heard_frame", word) for word in ("frames",)),
     *(("render", word) for word in ("frames", "time")),
     *(("append_block", word) for word in ("commit",)),

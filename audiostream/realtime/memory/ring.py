@@ -24,12 +24,12 @@ commit   audio thread (capture)  reader
 
 from __future__ import annotations
 
-from audiostream.realtime.compile.inline import inlined
+from audiostream.realtime.compile.inline import apart, inlined
 from audiostream.realtime.compile.intrinsics import remainder, smaller
 from audiostream.realtime.memory.atomics import floats_at
-from audiostream.realtime.memory.layout import Strip
+from audiostream.realtime.memory.layout import Floats, Strip
 
-__all__ = ("first_span", "mirror", "source_of")
+__all__ = ("copy", "first_span", "mirror", "source_of")
 
 
 @inlined
@@ -47,6 +47,13 @@ def source_of(voice: Strip, index: int, channels: int) -> int:
     return voice["ring"] + 4 * channels * remainder(index, voice["capacity"])
 
 
+@apart
+def copy(target: Floats, source: Floats, count: int) -> None:
+    """Copy values."""
+    for i in range(count):
+        target[i] = source[i]
+
+
 @inlined
 def mirror(ring: int, capacity: int, guard: int, channels: int, start: int, stop: int) -> None:
     """Copy the frames ``start:stop`` (positions) that have a twin in the guard to it."""
@@ -55,5 +62,4 @@ def mirror(ring: int, capacity: int, guard: int, channels: int, start: int, stop
         count = (stop - start) * channels
         source = floats_at(ring + 4 * channels * start, count)
         target = floats_at(ring + 4 * channels * (capacity + start), count)
-        for i in range(count):
-            target[i] = source[i]
+        copy(target, source, count)

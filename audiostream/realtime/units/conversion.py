@@ -8,8 +8,9 @@ from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.memory.atomics import floats_at, samples8_at, samples16_at
 from audiostream.realtime.memory.layout import Float32, Floats
+from audiostream.realtime.units.gain import clear_block
 
-__all__ = ("decode", "decode_to_both", "encode", "sample_at", "sane")
+__all__ = ("decode", "decode_to_both", "encode", "sane", "value_at")
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
@@ -74,53 +75,32 @@ def encode(source: Floats, target: int, encoding: int, count: int) -> None:
 
 
 @inlined
+def value_at(source: int, encoding: int, index: int) -> Float32:
+    """One value of int8, int16 or float32 at the address `source` as a float32."""
+    if encoding == 16:
+        return np.float32(samples16_at(source, index + 1)[index]) * PART16
+    if encoding == 8:
+        return np.float32(samples8_at(source, index + 1)[index]) * PART8
+    return sane(floats_at(source, index + 1)[index])
+
+
+@inlined
 def decode(source: int, target: Floats, encoding: int, count: int) -> None:
-    """Read `count` samples at the address `source` as float32; no address is silence."""
+    """Read `count` values at the address `source` as float32; no address is silence.
+
+    LLVM takes the choice of the encoding out of the loop.
+    """
     if source == 0:
-        for i in range(count):
-            target[i] = ZERO
-    elif encoding == 16:
-        shorts = samples16_at(source, count)
-        for i in range(count):
-            target[i] = np.float32(shorts[i]) * PART16
-    elif encoding == 8:
-        small = samples8_at(source, count)
-        for i in range(count):
-            target[i] = np.float32(small[i]) * PART8
-    else:
-        floats = floats_at(source, count)
-        for i in range(count):
-            target[i] = sane(floats[i])
+        clear_block(target, count)
+        return
+    for i in range(count):
+        target[i] = value_at(source, encoding, i)
 
 
 @inlined
 def decode_to_both(source: int, target: Floats, encoding: int, count: int) -> None:
-    """Read `count` samples at the address `source` as float32, each for two channels."""
-    if encoding == 16:
-        shorts = samples16_at(source, count)
-        for i in range(count):
-            value = np.float32(shorts[i]) * PART16
-            target[2 * i] = value
-            target[2 * i + 1] = value
-    elif encoding == 8:
-        small = samples8_at(source, count)
-        for i in range(count):
-            value = np.float32(small[i]) * PART8
-            target[2 * i] = value
-            target[2 * i + 1] = value
-    else:
-        floats = floats_at(source, count)
-        for i in range(count):
-            value = sane(floats[i])
-            target[2 * i] = value
-            target[2 * i + 1] = value
-
-
-@inlined
-def sample_at(source: int, encoding: int, index: int) -> float:
-    """One sample at the address `source` as a float."""
-    if encoding == 16:
-        return float(np.float32(samples16_at(source, index + 1)[index]) * PART16)
-    if encoding == 8:
-        return float(np.float32(samples8_at(source, index + 1)[index]) * PART8)
-    return float(sane(floats_at(source, index + 1)[index]))
+    """Read `count` values at the address `source` as float32, each for two channels."""
+    for i in range(count):
+        value = value_at(source, encoding, i)
+        target[2 * i] = value
+        target[2 * i + 1] = value
