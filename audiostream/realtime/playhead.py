@@ -17,7 +17,7 @@ from audiostream.realtime.memory.atomics import (
 )
 from audiostream.realtime.memory.layout import HISTORY, VOICE_BYTES, Stream, Strip
 
-__all__ = ("follow_heard", "follow_voices", "note_break")
+__all__ = ("follow_playhead", "follow_voices", "note_break")
 
 
 @inlined
@@ -32,7 +32,7 @@ def note_break(voice: Strip, frame: int, index: int, running: int) -> None:
 
 
 @inlined
-def follow_heard(voice: Strip, now: int) -> None:
+def follow_playhead(voice: Strip, now: int) -> None:
     """Move the heard index along the breaks up to the device's frame `now`; never back.
 
     The history holds the frames at which the voice began or ceased to run, or jumped;
@@ -66,5 +66,5 @@ def follow_voices(stream: Stream) -> None:
     for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(address)
         if load_seq(voice, "active") != 0:
-            follow_heard(voice, stream["now_frame"])
+            follow_playhead(voice, stream["now_frame"])
         address += VOICE_BYTES

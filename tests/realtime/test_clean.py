@@ -361,7 +361,6 @@ def is_checked(name: str, before: dict[str, set[str]]) -> bool:
 
 MIXES = {
     "add_steady": {"load": 2, "fmuladd": 1},
-    "add_block": {"load": 2, "fadd": 1},
     "scale_frames": {"load": 2, "fmul": 2},
     "multiply_all": {"load": 2, "fmul": 1},
     "hypotenuses": {"load": 2, "fmul": 3, "fmuladd": 1},

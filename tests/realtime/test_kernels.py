@@ -1418,12 +1418,12 @@ OWN = {
     *(("append_block", word) for word in ("commit",)),
     *(("take_in", word) for word in ("frames", "commit", "ended")),
     *(("wake_voice", word) for word in ("read", "heard")),
-    *(("follow_heard", word) for word in ("read", "heard")),
+    *(("follow_playhead", word) for word in ("read", "heard")),
     *(("cut", word) for word in ("read", "cut_count")),
     *(
         (function, "read")
         for function in (
-            *("add_next", "begin_declick", "clear_groups", "cut_voices", "fade_out"),
+            *("add_next", "begin_declick", "clear_group", "cut_voices", "fade_out"),
             *("frames_there", "is_held", "note_silence", "play", "run_out"),
             *("start_sounding", "still_fills", "stop_voice"),
         )

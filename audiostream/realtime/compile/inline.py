@@ -35,7 +35,7 @@ from numba.core.untyped_passes import (
 )
 
 from audiostream.realtime.memory.atomics import emits
-from audiostream.realtime.memory.layout import RAMP
+from audiostream.realtime.memory.layout import COMMAND, RAMP
 
 __all__ = (
     "Modules",
@@ -53,6 +53,7 @@ RETURNS = {
     "bool": types.boolean,
     "float": types.float64,
     "Float32": types.float32,
+    "Command": numba.from_dtype(COMMAND),
     "Ramp": numba.from_dtype(RAMP),
 }
 """What an annotation stands for; Any: what the first argument is."""

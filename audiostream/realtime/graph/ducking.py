@@ -77,10 +77,9 @@ def duck(group: Group, at: int, until: int) -> int:
 
 @inlined
 def forget_changes(group: Group, frames: int) -> None:
-    """Begin with no changes of who sounds; the next block counts its voices again."""
-    if group["moving"] == 0:
-        return
-    sounding = words_at(group["sounding"], frames + 1)
-    for i in range(frames + 1):
-        sounding[i] = 0
-    group["moving"] = 0
+    """Begin with no changes of who sounds, in a block of at most so many frames."""
+    if group["moving"] != 0:
+        sounding = words_at(group["sounding"], frames + 1)
+        for i in range(frames + 1):
+            sounding[i] = 0
+        group["moving"] = 0

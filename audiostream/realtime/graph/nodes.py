@@ -7,13 +7,10 @@ storing its address in the strip's record; the audio thread looks at it once a b
 
 from __future__ import annotations
 
-import numpy as np
-
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.compile.syscalls import call_node
 from audiostream.realtime.memory.atomics import (
-    floats_at,
     node_at,
     parameter_at,
     ramp_at,
@@ -47,21 +44,19 @@ def fill_parameter(stream: Stream, address: int, frames: int) -> None:
     """
     parameter = parameter_at(address)
     ramp = ramp_at(address)
-    values = floats_at(parameter["array"], stream["slice"])
+    count = frames
     if ramp["remaining"] == 0:
-        if parameter["filled"] == 0:
-            for i in range(stream["slice"]):
-                values[i] = np.float32(ramp["value"])
-            parameter["filled"] = 1
-        return
-    parameter["filled"] = 0
+        if parameter["filled"] != 0:
+            return
+        count = stream["slice"]
+    parameter["filled"] = 1 if ramp["remaining"] == 0 else 0
     done = 0
-    while done < frames and ramp["remaining"] > 0:
-        count = smaller(frames - done, ramp["remaining"])
-        fill_ramp(ramp, parameter["array"] + 4 * done, stream["sines"], count)
-        done += count
-    for i in range(done, frames):
-        values[i] = np.float32(ramp["value"])
+    while done < count:
+        part = count - done
+        if ramp["remaining"] > 0:
+            part = smaller(part, ramp["remaining"])
+        fill_ramp(ramp, parameter["array"] + 4 * done, stream["sines"], part)
+        done += part
 
 
 @inlined

@@ -13,17 +13,14 @@ from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.graph.fader import (
     CLEARING_RAMP,
     FADE_IN_RAMP,
-    FADER_RAMPS,
-    RAMPS_END,
-    SIDE_RAMPS,
     SOURCE_RAMPS,
     TRANSPORT_RAMP,
+    advance_silent,
     fade,
-    fade_source,
     level_of,
-    pass_time,
+    pan_of,
     ramp_of,
-    side_of,
+    source_end,
 )
 from audiostream.realtime.memory.atomics import (
     floats_at,
@@ -37,7 +34,7 @@ from audiostream.realtime.memory.atomics import (
     words_at,
 )
 from audiostream.realtime.memory.layout import CUTS, Stream, Strip
-from audiostream.realtime.memory.ring import source_of
+from audiostream.realtime.memory.ring import frame_at
 from audiostream.realtime.opcodes import (
     END,
     ENDING,
@@ -58,22 +55,11 @@ __all__ = ("cut", "play", "stop_voice")
 
 
 @inlined
-def add_next(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> None:
+def add_next(stream: Stream, voice: Strip, target: int, frames: int, frame: int) -> None:
     """Add the next frames at their levels, and read them."""
-    source = source_of(voice, voice["read"], stream["channels"])
-    if voice["nodes_now"] == 0:
-        fade(stream, voice, mix, source, frames, frame, SOURCE_RAMPS)
-    else:
-        fade_source(stream, voice, mix, source, frames)
+    source = frame_at(voice, voice["read"], stream["channels"])
+    fade(stream, voice, target, source, frames, frame, SOURCE_RAMPS, source_end(voice))
     store_release(voice, "read", voice["read"] + frames)
-
-
-@inlined
-def pass_silence(voice: Strip, frames: int) -> None:
-    """Move the ramps on by frames for which the source has nothing."""
-    pass_time(
-        voice, SOURCE_RAMPS, RAMPS_END if voice["nodes_now"] == 0 else FADER_RAMPS, frames
-    )
 
 
 @inlined
@@ -160,13 +146,13 @@ def begin_declick(stream: Stream, voice: Strip) -> None:
     """
     channels = stream["channels"]
     before = voice["declick_left"] / larger(voice["declick_total"], 1)
-    last = floats_at(source_of(voice, voice["read"] - 1, channels), channels)
+    last = floats_at(frame_at(voice, voice["read"] - 1, channels), channels)
     declick = floats_at(voice["declick"], channels)
-    through = voice["nodes_now"] != 0
-    level = level_of(voice, SOURCE_RAMPS, FADER_RAMPS if through else SIDE_RAMPS)
+    end = source_end(voice)
+    level = level_of(voice, SOURCE_RAMPS, end)
     for c in range(channels):
-        side = 1.0 if through else side_of(voice, c, channels)
-        declick[c] = np.float32(last[c] * level * side + declick[c] * before)
+        pan = pan_of(stream, voice, c, end)
+        declick[c] = np.float32(last[c] * level * pan + declick[c] * before)
     frames = load(voice, "ramp")
     voice["declick_left"] = frames
     voice["declick_total"] = frames
@@ -195,13 +181,11 @@ def run_out(stream: Stream, voice: Strip, frames: int, frame: int) -> None:
     here = voice["read"]
     sounded = voice["sounding"] != 0
     note_silence(stream, voice, frame)
-    if here == load_acquire(voice, "ended"):
-        voice["starving"] = 0
-        voice["filling"] = 1
-        return
-    if sounded:
+    at_end = here == load_acquire(voice, "ended")
+    if sounded and not at_end:
         begin_declick(stream, voice)
-    if here == voice["clean"] or here == load_acquire(voice, "skip") or is_held(voice):
+    cleared = here == voice["clean"] or here == load_acquire(voice, "skip")
+    if at_end or cleared or is_held(voice):
         voice["starving"] = 0
         voice["filling"] = 1
         return
@@ -319,7 +303,7 @@ def play_on(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> 
         if voice["starving"] != 0 and transport == PLAYING:
             count_starved(stream, voice, frames)
         add_declick(stream, voice, mix, frames)
-        pass_silence(voice, frames)
+        advance_silent(voice, frames)
         return
     done = frames_there(voice, frames)
     if done > 0:
@@ -337,7 +321,7 @@ def play_on(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> 
             set_ramp(ramp_of(voice, TRANSPORT_RAMP), 1.0)
     come_to_rest(stream, voice, frame + done)
     add_declick(stream, voice, mix + 4 * stream["channels"] * done, frames - done)
-    pass_silence(voice, frames - done)
+    advance_silent(voice, frames - done)
 
 
 @inlined

@@ -29,7 +29,7 @@ from audiostream.realtime.compile.intrinsics import remainder, smaller
 from audiostream.realtime.memory.atomics import floats_at
 from audiostream.realtime.memory.layout import Floats, Strip
 
-__all__ = ("copy", "first_span", "mirror", "source_of")
+__all__ = ("copy", "first_span", "frame_at", "mirror")
 
 
 @inlined
@@ -39,7 +39,7 @@ def first_span(index: int, frames: int, capacity: int) -> int:
 
 
 @inlined
-def source_of(voice: Strip, index: int, channels: int) -> int:
+def frame_at(voice: Strip, index: int, channels: int) -> int:
     """Address of the frame `index`; a guard's length from there is one span.
 
     A sound that loops (engine/sound.py) may be of any length.

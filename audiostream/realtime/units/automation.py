@@ -152,16 +152,16 @@ def move_all(values: Floats, factor: Float32, offset: Float32, count: int) -> No
 def turn_all(
     cosines: Floats,
     sines: Floats,
-    cosine: Floats,
-    sine: Floats,
-    turn: Float32,
-    other: Float32,
+    from_cosines: Floats,
+    from_sines: Floats,
+    cosine: Float32,
+    sine: Float32,
     count: int,
 ) -> None:
-    """Turn points on a circle by an angle whose cosine and sine are `turn` and `other`."""
+    """Turn points on a circle by an angle."""
     for i in range(count):
-        cosines[i] = multiply_add(cosine[i], turn, sine[i] * -other)
-        sines[i] = multiply_add(sine[i], turn, cosine[i] * other)
+        cosines[i] = multiply_add(from_cosines[i], cosine, from_sines[i] * -sine)
+        sines[i] = multiply_add(from_sines[i], cosine, from_cosines[i] * sine)
 
 
 @apart
@@ -231,7 +231,7 @@ def fill_linear(values: Floats, value: Float32, step: Float32, count: int) -> No
 
 @inlined
 def fill_ramp(ramp: Ramp, values: int, scratch: int, count: int) -> None:
-    """Put down the values of the next frames, and move on.
+    """Write the values of the next frames, and move on.
 
     Parameters
     ----------

@@ -9,7 +9,6 @@ from audiostream.realtime.compile.intrinsics import multiply_add
 from audiostream.realtime.memory.layout import TABLE, Float32, Floats
 
 __all__ = (
-    "add_block",
     "add_steady",
     "add_with_sides",
     "clear_block",
@@ -40,13 +39,6 @@ def add_steady(mix: Floats, source: Floats, table: Floats, count: int) -> None:
             mix[i + j] = multiply_add(source[i + j], table[j], mix[i + j])
     for i in range(whole, count):
         mix[i] = multiply_add(source[i], table[i - whole], mix[i])
-
-
-@apart
-def add_block(mix: Floats, source: Floats, count: int) -> None:
-    """Add samples to a block."""
-    for i in range(count):
-        mix[i] += source[i]
 
 
 @apart
