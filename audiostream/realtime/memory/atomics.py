@@ -17,6 +17,7 @@ the compile time.  Which ordering is for what:
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -43,26 +44,6 @@ from audiostream.realtime.memory.layout import (
     TIMELINE,
     VOICE,
     WORD,
-    Bell,
-    Clock,
-    Command,
-    Floats,
-    Group,
-    Int8s,
-    Int16s,
-    Node,
-    Parameter,
-    Point,
-    Producer,
-    Ramp,
-    Resampler,
-    Sine,
-    Stream,
-    Strip,
-    Timeline,
-    Times,
-    Word,
-    Words,
 )
 
 __all__ = (
@@ -249,149 +230,66 @@ def _plain_view(address: int, count: int, dtype: np.dtype[Any]) -> Any:
     return np.frombuffer(memoryview(raw), dtype)
 
 
-def floats_at(address: int, count: int) -> Floats:
-    """float32 array of `count` samples at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.float32))
+def _pointer(kind: Any) -> Any:
+    """The LLVM code that makes an address a pointer of numba's type `kind`."""
+
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(kind))
+
+    return codegen
 
 
-def samples16_at(address: int, count: int) -> Int16s:
-    """int16 array of `count` samples at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.int16))
+def _array_at(scalar: Any) -> Callable[[int, int], Any]:
+    """The function that gives the array of `count` numbers at an address; not owned.
 
-
-def samples8_at(address: int, count: int) -> Int8s:
-    """int8 array of `count` samples at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.int8))
-
-
-def words_at(address: int, count: int) -> Words:
-    """int64 array of `count` words at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.int64))
-
-
-def voice_at(address: int) -> Strip:
-    """The VOICE record at `address`."""
-    return _plain_view(address, 1, VOICE)[0]
-
-
-def group_at(address: int) -> Group:
-    """The GROUP record at `address`."""
-    return _plain_view(address, 1, GROUP)[0]
-
-
-def command_at(address: int) -> Command:
-    """The COMMAND record at `address`."""
-    return _plain_view(address, 1, COMMAND)[0]
-
-
-def node_at(address: int) -> Node:
-    """The NODE record at `address`."""
-    return _plain_view(address, 1, NODE)[0]
-
-
-def parameter_at(address: int) -> Parameter:
-    """The PARAMETER record at `address`."""
-    return _plain_view(address, 1, PARAMETER)[0]
-
-
-def ramp_at(address: int) -> Ramp:
-    """The RAMP record at `address`."""
-    return _plain_view(address, 1, RAMP)[0]
-
-
-def bell_at(address: int) -> Bell:
-    """The BELL record at `address`."""
-    return _plain_view(address, 1, BELL)[0]
-
-
-def stream_at(address: int) -> Stream:
-    """The STREAM record at `address`."""
-    return _plain_view(address, 1, STREAM)[0]
-
-
-def clock_at(address: int) -> Clock:
-    """The CLOCK record at `address`."""
-    return _plain_view(address, 1, CLOCK)[0]
-
-
-def producer_at(address: int) -> Producer:
-    """The PRODUCER record at `address`."""
-    return _plain_view(address, 1, PRODUCER)[0]
-
-
-def resampler_at(address: int) -> Resampler:
-    """The RESAMPLER record at `address`."""
-    return _plain_view(address, 1, RESAMPLER)[0]
-
-
-def sine_at(address: int) -> Sine:
-    """The SINE record at `address`."""
-    return _plain_view(address, 1, SINE)[0]
-
-
-def times_at(address: int) -> Times:
-    """The TIME_INFO record at `address`."""
-    return _plain_view(address, 1, TIME_INFO)[0]
-
-
-def point_at(address: int) -> Point:
-    """The POINT record at `address`."""
-    return _plain_view(address, 1, POINT)[0]
-
-
-def timeline_at(address: int) -> Timeline:
-    """The TIMELINE record at `address`."""
-    return _plain_view(address, 1, TIMELINE)[0]
-
-
-def word_at(address: int) -> Word:
-    """The int64 at `address` as a record with one field, ``value``."""
-    return _plain_view(address, 1, WORD)[0]
-
-
-def _emit_pointer(function: Any, dtype: Any) -> None:
-    """A bare pointer, where plain Python has an array: no bounds, no negative indices.
-
-    numba's carray() would bring seven words along with each, and code for them.
+    Compiled, that is a bare pointer: no bounds, no negative indices.  numba's carray() would
+    bring seven words along with each, and code for them.
     """
-    kind = types.CPointer(numba.from_dtype(np.dtype(dtype)))
+    dtype = np.dtype(scalar)
+    kind = types.CPointer(numba.from_dtype(dtype))
 
-    @emits(function)
+    def array_at(address: int, count: int) -> Any:
+        return _plain_view(address, count, dtype)
+
+    @emits(array_at)
     def definition(_typing: Any, _address: Any, _count: Any) -> Any:
-        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(kind))
+        return kind(types.intp, types.intp), _pointer(kind)
 
-        return kind(types.intp, types.intp), codegen
+    return array_at
 
 
-def _emit_record(function: Any, dtype: np.dtype[Any]) -> None:
+def _record_at(dtype: np.dtype[Any]) -> Callable[[int], Any]:
+    """The function that gives the record at an address; not owned."""
     kind = numba.from_dtype(dtype)
 
-    @emits(function)
+    def record_at(address: int) -> Any:
+        return _plain_view(address, 1, dtype)[0]
+
+    @emits(record_at)
     def definition(_typing: Any, _address: Any) -> Any:
-        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(kind))
+        return kind(types.intp), _pointer(kind)
 
-        return kind(types.intp), codegen
+    return record_at
 
 
-_emit_pointer(floats_at, np.float32)
-_emit_pointer(samples16_at, np.int16)
-_emit_pointer(samples8_at, np.int8)
-_emit_pointer(words_at, np.int64)
-_emit_record(voice_at, VOICE)
-_emit_record(command_at, COMMAND)
-_emit_record(group_at, GROUP)
-_emit_record(node_at, NODE)
-_emit_record(parameter_at, PARAMETER)
-_emit_record(ramp_at, RAMP)
-_emit_record(bell_at, BELL)
-_emit_record(stream_at, STREAM)
-_emit_record(clock_at, CLOCK)
-_emit_record(producer_at, PRODUCER)
-_emit_record(resampler_at, RESAMPLER)
-_emit_record(sine_at, SINE)
-_emit_record(times_at, TIME_INFO)
-_emit_record(timeline_at, TIMELINE)
-_emit_record(point_at, POINT)
-_emit_record(word_at, WORD)
+floats_at = _array_at(np.float32)
+samples16_at = _array_at(np.int16)
+samples8_at = _array_at(np.int8)
+words_at = _array_at(np.int64)
+
+bell_at = _record_at(BELL)
+clock_at = _record_at(CLOCK)
+command_at = _record_at(COMMAND)
+group_at = _record_at(GROUP)
+node_at = _record_at(NODE)
+parameter_at = _record_at(PARAMETER)
+point_at = _record_at(POINT)
+producer_at = _record_at(PRODUCER)
+ramp_at = _record_at(RAMP)
+resampler_at = _record_at(RESAMPLER)
+sine_at = _record_at(SINE)
+stream_at = _record_at(STREAM)
+timeline_at = _record_at(TIMELINE)
+times_at = _record_at(TIME_INFO)
+voice_at = _record_at(VOICE)
+word_at = _record_at(WORD)

@@ -48,8 +48,6 @@ __all__ = (
     "Float32",
     "Floats",
     "Group",
-    "Int8s",
-    "Int16s",
     "Node",
     "Parameter",
     "Point",
@@ -439,6 +437,4 @@ Word = Any
 
 Floats = Any
 Float32 = Any
-Int8s = Any
-Int16s = Any
 Words = Any
