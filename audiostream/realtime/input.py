@@ -26,9 +26,9 @@ from audiostream.realtime.memory.atomics import (
     times_at,
 )
 from audiostream.realtime.memory.layout import NEVER, Stream
-from audiostream.realtime.memory.ring import first_span
+from audiostream.realtime.memory.ring import contiguous
 from audiostream.realtime.units.conversion import decode
-from audiostream.realtime.wakeup import note_bell
+from audiostream.realtime.wakeup import note_wakeup
 
 __all__ = (
     "capture",
@@ -40,7 +40,7 @@ __all__ = (
 def append_block(stream: Stream, source: int, frames: int) -> None:
     """Append frames to the capture ring, over the oldest ones if it is full.
 
-    ``reserve`` is advanced before the copy and ``commit`` after it: a reader who finds
+    ``reserve`` is advanced before the copy and ``commit`` after it: a reader that finds
     ``reserve`` more than a capacity beyond what it copied was lapped.
     """
     channels = stream["channels"]
@@ -51,29 +51,29 @@ def append_block(stream: Stream, source: int, frames: int) -> None:
     store(stream, "reserve", end)
     fence_release()
     while write < end:
-        span = first_span(write, end - write, capacity)
+        part = contiguous(write, end - write, capacity)
         start = stream["ring"] + 4 * channels * (write & (capacity - 1))
-        decode(source, floats_at(start, span * channels), encoding, span * channels)
-        measure_block(stream, write, start, span)
+        decode(source, floats_at(start, part * channels), encoding, part * channels)
+        measure_block(stream, write, start, part)
         if source != 0:
-            source += span * channels * (encoding >> 3)
-        write += span
+            source += part * channels * (encoding >> 3)
+        write += part
     store_seq(stream, "commit", end)
 
 
 @inlined
 def captured_at(stream: Stream, time_info: int, frames: int) -> float:
-    """When a block's first frame was captured, or as good as known."""
+    """When a block's first frame was captured, as far as it is known."""
     times = times_at(time_info)
     ago = times["now"] - times["adc"]
-    if not (-10.0 <= ago <= 10.0) or times["adc"] == 0.0:  # a monitor's lies ahead
+    if not (-10.0 <= ago <= 10.0) or times["adc"] == 0.0:  # a monitor's is in the future
         ago = stream["latency"] + frames / stream["rate"]
     return stream["time"] - ago
 
 
 @inlined
 def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> None:
-    """Append a block to a capture's ring; no frames at all means that it has ended."""
+    """Append a block to a capture's ring; no frames mean that it has ended."""
     stream = stream_at(user)
     begun = begin(stream, frames, time_info, flags)
     if frames > 0:
@@ -92,7 +92,7 @@ def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> 
         stream, "wake_commit", at, NEVER
     ):
         store_seq(stream, "woken", 1)
-        note_bell(stream, load(stream, "bell"))
+        note_wakeup(stream, load(stream, "bell"))
     finish(stream, begun)
 
 

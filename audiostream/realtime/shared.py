@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from audiostream.realtime.clock_sync import CLOCK, HOST, read_line
+from audiostream.realtime.clock_sync import CLOCK, HOST, read_clock
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.memory.atomics import (
@@ -26,7 +26,7 @@ from audiostream.realtime.memory.atomics import (
     words_at,
 )
 from audiostream.realtime.memory.layout import STREAM, VOICE, VOICE_BYTES, Stream, Strip
-from audiostream.realtime.memory.ring import copy, first_span, mirror
+from audiostream.realtime.memory.ring import contiguous, copy, mirror
 from audiostream.realtime.units.conversion import decode, decode_to_both, encode, value_at
 
 __all__ = (
@@ -77,12 +77,12 @@ def swap_word(address: int, expected: int, value: int) -> bool:
 def arm(wake: int, index: int, at: int, armed: int) -> bool:
     """Ask to be woken when the index reaches `at`; True if it already has.
 
-    Several may wait on one word: the earliest index stands, and whoever is woken
-    looks again.  The index is looked at only after the wish is published, and after the
-    audio thread is told at the address `armed` that there are wishes to look at.
+    Several may wait on one word: the earliest index stands, and all that are woken look again.
+    The index is read only after `at` is published, and after the word at the address `armed`
+    makes the audio thread look.
     """
     if load_seq(word_at(index), "value") >= at:
-        return True  # and nothing is left behind that would ring
+        return True  # and nothing is left that would signal
     word = word_at(wake)
     while True:
         standing = load_seq(word, "value")
@@ -94,48 +94,48 @@ def arm(wake: int, index: int, at: int, armed: int) -> bool:
 
 @inlined
 def heard_at(stream_address: int, frame: int) -> int:
-    """When the device's frame `frame` is heard, on its clock (nanoseconds); -NEVER: unknown."""
+    """When the device's frame `frame` is audible, on its clock (ns); -NEVER: unknown."""
     stream = stream_at(stream_address)
-    return read_line(stream_address + CLOCK, frame, 1.0 / stream["rate"], False)
+    return read_clock(stream_address + CLOCK, frame, 1.0 / stream["rate"], False)
 
 
 @inlined
 def time_at(stream_address: int, monotonic: int) -> int:
     """The device's clock at an instant of the monotonic one (nanoseconds); -NEVER: unknown."""
-    return read_line(stream_address + HOST, monotonic, 1e-9, False)
+    return read_clock(stream_address + HOST, monotonic, 1e-9, False)
 
 
 @inlined
 def monotonic_at(stream_address: int, time: int) -> int:
     """The inverse of :func:`time_at`."""
-    return read_line(stream_address + HOST, time, 1e-9, True)
+    return read_clock(stream_address + HOST, time, 1e-9, True)
 
 
 @inlined
 def tell(stream_address: int, time: int) -> int:
-    """A time of the device's clock (nanoseconds), or the latest that was told if that is later.
+    """A time of the device's clock (nanoseconds), or the latest that was returned, if later.
 
-    Whoever asks later, on whatever thread, is never told an earlier one.
+    So no later call on any thread gets an earlier time.
     """
     stream = stream_at(stream_address)
     while True:
-        told = load_seq(stream, "told")
-        if time <= told:
-            return told
-        if compare_and_swap(stream, "told", told, time):
+        latest = load_seq(stream, "told")
+        if time <= latest:
+            return latest
+        if compare_and_swap(stream, "told", latest, time):
             return time
 
 
 @inlined
-def take_woken(stream_address: int, bell: int, slots_address: int) -> int:
-    """Collect the slots that a bell was rung for into `slots` (int64); how many."""
+def take_woken(stream_address: int, wakeup: int, slots_address: int) -> int:
+    """Collect the slots that a wakeup was signalled for into `slots` (int64); how many."""
     stream = stream_at(stream_address)
     end = load_acquire(stream, "voice_end")
     slots = words_at(slots_address, end)
     count = 0
     for slot in range(end):
         voice = voice_at(stream["voices"] + slot * VOICE_BYTES)
-        if load(voice, "bell") == bell and compare_and_swap(voice, "woken", 1, 0):
+        if load(voice, "bell") == wakeup and compare_and_swap(voice, "woken", 1, 0):
             slots[count] = slot
             count += 1
     return count
@@ -216,12 +216,12 @@ def append(
     end = write + count
     while write < end:
         position = write & (capacity - 1)
-        span = first_span(write, end - write, capacity)
+        part = contiguous(write, end - write, capacity)
         target = voice["ring"] + 4 * channels * position
-        convert(source, encoding, source_channels, target, channels, span)
-        mirror(voice["ring"], capacity, stream["slice"], channels, position, position + span)
-        source += span * source_channels * (encoding >> 3)
-        write += span
+        convert(source, encoding, source_channels, target, channels, part)
+        mirror(voice["ring"], capacity, stream["slice"], channels, position, position + part)
+        source += part * source_channels * (encoding >> 3)
+        write += part
     store_seq(voice, "write", end)
     return count
 
@@ -256,7 +256,7 @@ def put(
 
 @inlined
 def put_more(producer_address: int, source: int, frames: int) -> int:
-    """:func:`put` for one who writes the same kind of thing again and again.
+    """:func:`put` for a caller that writes one encoding again and again.
 
     ctypes takes 0.15 us for each argument, on top of 0.4.
     """
@@ -278,7 +278,7 @@ def arm_room(producer_address: int) -> bool:
     producer = producer_at(producer_address)
     stream_address, voice_address = producer["stream"], producer["voice"]
     write, limit = load(voice_at(voice_address), "write"), producer["limit"]
-    # Never beyond what there is to read: the ring may have run dry meanwhile.
+    # Never beyond what there is to read: the voice may starve meanwhile.
     at = smaller(write - limit + larger(limit >> 1, 1), write)
     return arm(voice_address + WAKE_READ, voice_address + READ, at, stream_address + ARMED)
 
@@ -293,8 +293,8 @@ def copy_out(stream: Stream, index: int, frames: int, encoding: int, target: int
     capacity = stream["capacity"]
     at = index
     while at < index + frames:
-        span = first_span(at, index + frames - at, capacity)
-        count = span * channels
+        part = contiguous(at, index + frames - at, capacity)
+        count = part * channels
         source = floats_at(stream["ring"] + 4 * channels * (at & (capacity - 1)), count)
         if encoding == 0:
             copy(floats_at(target, count), source, count)
@@ -302,7 +302,7 @@ def copy_out(stream: Stream, index: int, frames: int, encoding: int, target: int
         else:
             encode(source, target, encoding, count)
             target += count * (encoding >> 3)
-        at += span
+        at += part
     fence_acquire()
     return load_acquire(stream, "reserve") - index <= capacity
 

@@ -28,6 +28,7 @@ from audiostream.realtime.memory import atomics, layout
 from audiostream.realtime.memory.layout import (
     BELL,
     CLOCK,
+    CLOCK_SYNC,
     COMMAND,
     CUTS,
     GROUP,
@@ -37,7 +38,6 @@ from audiostream.realtime.memory.layout import (
     POINT,
     PRODUCER,
     STREAM,
-    TIMELINE,
     VOICE,
 )
 from tests.realtime.model import Model, ModelVoice
@@ -1413,7 +1413,7 @@ OWN = {
     *(("begin", word) for word in ("entered", "callbacks", "late", "overruns", "underruns")),
     *(("finish", word) for word in ("wakeups", "longest", "left")),
     *(("append", word) for word in ("write",)),
-    *(("heard_frame", word) for word in ("frames",)),
+    *(("audible_frame", word) for word in ("frames",)),
     *(("render", word) for word in ("frames", "time")),
     *(("append_block", word) for word in ("commit",)),
     *(("take_in", word) for word in ("frames", "commit", "ended")),
@@ -1460,7 +1460,7 @@ def test_shared_words_are_touched_by_atomics_alone() -> None:
     assert own - all_accesses() == set(), "no exception is left over"
 
 
-RECORDS = (BELL, CLOCK, COMMAND, GROUP, NODE, POINT, STREAM, TIMELINE, VOICE)
+RECORDS = (BELL, CLOCK, COMMAND, GROUP, NODE, POINT, STREAM, CLOCK_SYNC, VOICE)
 
 
 def test_every_shared_word_is_one_of_the_records() -> None:

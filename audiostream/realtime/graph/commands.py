@@ -1,10 +1,10 @@
-"""What callers tell a strip to do, at once or at a time, on exactly that frame; audio thread.
+"""The commands of a strip, carried out at once or on an exact frame; audio thread.
 
 A caller fills a command's record and publishes it by moving ``command_count``.  The audio
-thread carries out what is due in the order of their times, and of their giving where these are
-equal. The side that swaps a command's opcode for :data:`NOTHING` has it: the audio thread to
-carry it out, or a caller to take it back.  A caller that swaps it for :data:`WRITTEN` puts
-another command in its place.
+thread carries out those that are due in the order of their times, and of their numbers where
+these are equal.  The side that swaps a command's opcode for :data:`NOTHING` has it: the audio
+thread to carry it out, or a caller to take it back.  A caller that swaps it for :data:`WRITTEN`
+puts another command in its place.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def frames_until(stream: Stream, command: Command, frame: int) -> int:
 
 @inlined
 def forget_done(strip: Strip) -> None:
-    """Give the records of what was carried out, or taken back, to the caller again."""
+    """Return the records of commands that were carried out, or taken back, to the caller."""
     count = load_acquire(strip, "command_count")
     taken = strip["command_taken"]
     while taken < count and load_seq(command_of(strip, taken), "kind") == NOTHING:
@@ -118,7 +118,7 @@ def perform(stream: Stream, strip: Strip, command: Command, frame: int, done: in
     """Carry out a command that is due `done` frames into the block that begins at `frame`."""
     opcode = load_seq(command, "kind")
     if opcode <= NOTHING or not compare_and_swap(command, "kind", opcode, NOTHING):
-        return  # taken back, or another one is put in its place
+        return  # taken back, or replaced
     if command["at"] != 0.0:
         store(strip, "late", larger(-frames_until(stream, command, frame), 0))
     frames = command["over"]

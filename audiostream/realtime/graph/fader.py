@@ -157,14 +157,14 @@ def add_panned(
     channels = stream["channels"]
     count = frames * channels
     into = floats_at(target, count)
-    samples = floats_at(source, count)
+    values = floats_at(source, count)
     left = ramp_of(strip, LEFT_RAMP)
     right = ramp_of(strip, RIGHT_RAMP)
     pans = last == RAMPS_END and channels == 2
     if pans and left["remaining"] + right["remaining"] > 0:
         add_with_sides(
             into,
-            samples,
+            values,
             np.float32(left["value"]),
             np.float32(left["step"]),
             np.float32(right["value"]),
@@ -180,7 +180,7 @@ def add_panned(
         for j in range(0, TABLE, 2):
             table[j] = to_left
             table[j + 1] = to_right
-        add_steady(into, samples, table, count)
+        add_steady(into, values, table, count)
 
 
 @inlined

@@ -38,9 +38,9 @@ def node_of(nodes: int, serial: int) -> int:
 
 @inlined
 def fill_parameter(stream: Stream, address: int, frames: int) -> None:
-    """Have a parameter's array hold its values of the next frames.
+    """Fill a parameter's array with its values in the next frames.
 
-    A constant is put down once for a whole slice.
+    A constant is written once, for the largest block.
     """
     parameter = parameter_at(address)
     ramp = ramp_at(address)
@@ -61,7 +61,7 @@ def fill_parameter(stream: Stream, address: int, frames: int) -> None:
 
 @inlined
 def run_node(stream: Stream, node: Node, block: int, frames: int) -> None:
-    """Have one effect change the block; one that has failed is left out."""
+    """Run one effect on the block, unless it has failed."""
     if node["failed"] != 0:
         return
     for i in range(node["param_count"]):
@@ -82,7 +82,7 @@ def run_node(stream: Stream, node: Node, block: int, frames: int) -> None:
 
 @inlined
 def run_nodes(stream: Stream, nodes: int, block: int, frames: int) -> None:
-    """Have a strip's effects change the block at `block`, one after the other.
+    """Run a strip's effects on the block at `block`, one after the other.
 
     Parameters
     ----------

@@ -33,16 +33,16 @@ MASTER = int(STREAM.fields["master"][1])  # type: ignore[index]
 
 @inlined
 def begin_buses(stream: Stream, plan: Words, frames: int) -> None:
-    """Begin with silence in the mix and in the groups' blocks, and with no changes in a group.
+    """Begin with silence in the mix and in the groups' blocks.
 
-    Who sounds in a group is counted in every block: a slot may be taken away while its voice
-    sounds.
+    The sounding voices of a group are counted in every block: a slot may be freed while its
+    voice sounds.
     """
-    samples = frames * stream["channels"]
-    clear_block(floats_at(stream["mix"], samples), samples)
+    count = frames * stream["channels"]
+    clear_block(floats_at(stream["mix"], count), count)
     for k in range(1, plan[0] + 1):
         group = group_at(plan[k])
-        clear_block(floats_at(group["block"], samples), samples)
+        clear_block(floats_at(group["block"], count), count)
         forget_changes(group, stream["slice"])
         group["frame"] = load(stream, "frames")
         group["voices"] = 0

@@ -46,7 +46,7 @@ from audiostream.realtime.opcodes import (
 )
 from audiostream.realtime.playhead import note_break
 from audiostream.realtime.units.automation import set_ramp, start_ramp
-from audiostream.realtime.wakeup import note_bell
+from audiostream.realtime.wakeup import note_wakeup
 
 __all__ = ("cut", "play", "stop_voice")
 
@@ -78,7 +78,7 @@ def set_sounding(stream: Stream, voice: Strip, sounding: int, frame: int) -> Non
 
 @inlined
 def note_silence(stream: Stream, voice: Strip, frame: int) -> None:
-    """From the device's frame `frame` on the voice sounds no more."""
+    """Sound no more from the device's frame `frame` on."""
     if voice["sounding"] != 0:
         note_break(voice, frame, voice["read"], 0)
         set_sounding(stream, voice, 0, frame)
@@ -86,7 +86,7 @@ def note_silence(stream: Stream, voice: Strip, frame: int) -> None:
 
 @inlined
 def start_sounding(stream: Stream, voice: Strip, frame: int) -> None:
-    """It sounds from the device's frame `frame` on; it fades in if it had starved."""
+    """Sound from the device's frame `frame` on, with a fade in after a starvation."""
     here = voice["read"]
     note_break(voice, frame, here, 1)
     set_sounding(stream, voice, 1, frame)
@@ -102,7 +102,7 @@ def start_sounding(stream: Stream, voice: Strip, frame: int) -> None:
 
 @inlined
 def cut(stream: Stream, voice: Strip, to: int, frame: int) -> None:
-    """Carry out a clear or a stop: jump to the index `to`, and tell where from."""
+    """Carry out a clear or a stop: jump to the index `to`, and note where from."""
     count = voice["cut_count"]
     entry = words_at(voice["cuts"] + 16 * (count & (CUTS - 1)), 2)
     entry[0] = voice["read"]
@@ -122,7 +122,7 @@ def cut(stream: Stream, voice: Strip, to: int, frame: int) -> None:
 
 @inlined
 def fade_out(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> int:
-    """Play what of a clear's fade falls into the block; how many frames of it."""
+    """Play the part of a clear's fade that is in the block; how many frames."""
     clearing = ramp_of(voice, CLEARING_RAMP)
     if voice["sounding"] == 0:
         set_ramp(clearing, 1.0)
@@ -140,9 +140,9 @@ def fade_out(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) ->
 
 @inlined
 def begin_declick(stream: Stream, voice: Strip) -> None:
-    """Have the last frame that sounded die away, so that its end is no click.
+    """Let the last frame that sounded die away, so that the end does not click.
 
-    What is left of an earlier one dies away with it.
+    What is left of an earlier declick is added to it.
     """
     channels = stream["channels"]
     before = voice["declick_left"] / larger(voice["declick_total"], 1)
@@ -160,7 +160,7 @@ def begin_declick(stream: Stream, voice: Strip) -> None:
 
 @inlined
 def add_declick(stream: Stream, voice: Strip, mix: int, frames: int) -> None:
-    """Add what of a frame that dies away, if there is one, falls into the next frames."""
+    """Add the part of a declick, if there is one, that is in the next frames."""
     channels = stream["channels"]
     left = voice["declick_left"]
     count = smaller(left, frames)
@@ -177,7 +177,7 @@ def add_declick(stream: Stream, voice: Strip, mix: int, frames: int) -> None:
 
 @inlined
 def run_out(stream: Stream, voice: Strip, frames: int, frame: int) -> None:
-    """Nothing is there for `frames` frames: an end, what a clear has left, or a starvation."""
+    """There is nothing to play for `frames` frames: an end, a clear, or a starvation."""
     here = voice["read"]
     sounded = voice["sounding"] != 0
     note_silence(stream, voice, frame)
@@ -203,14 +203,14 @@ def run_out(stream: Stream, voice: Strip, frames: int, frame: int) -> None:
 
 @inlined
 def count_starved(stream: Stream, voice: Strip, frames: int) -> None:
-    """Count frames of silence that stand in for late ones."""
+    """Count frames of silence in place of late ones."""
     store(voice, "starved", voice["starved"] + frames)
     store(stream, "starved", stream["starved"] + frames)
 
 
 @inlined
 def still_fills(voice: Strip) -> bool:
-    """True if the voice is to wait for more of what it will play."""
+    """True while the voice waits for its prebuffer."""
     if voice["filling"] == 0:
         return False
     here = voice["read"]
@@ -224,9 +224,9 @@ def still_fills(voice: Strip) -> bool:
 
 @inlined
 def is_held(voice: Strip) -> bool:
-    """True while a clear of its group is under way that the voice takes part in.
+    """True during a clear of its group that the voice takes part in.
 
-    What was written before it fades out with the group; what came later waits.
+    What was written before fades out with the group; what came later waits.
     """
     if voice["group"] == 0:
         return False
@@ -239,17 +239,17 @@ def is_held(voice: Strip) -> bool:
 
 @inlined
 def end_voice(stream: Stream, voice: Strip, frame: int) -> None:
-    """A command has stopped it: drop what is queued, and have the caller told."""
+    """Stop by a command: drop what is queued, and wake the caller."""
     voice["transport"] = STOPPED
     cut(stream, voice, load_acquire(voice, "write"), frame)
     store_release(voice, "stop_count", voice["stop_count"] + 1)
     store_seq(voice, "woken", 1)
-    note_bell(stream, load(voice, "bell"))
+    note_wakeup(stream, load(voice, "bell"))
 
 
 @inlined
 def come_to_rest(stream: Stream, voice: Strip, frame: int) -> None:
-    """It has faded out, before a pause or a stop."""
+    """Pause or stop, now that it has faded out."""
     transport = voice["transport"]
     if transport == PAUSING:
         voice["transport"] = PAUSED
@@ -284,7 +284,7 @@ def stop_voice(stream: Stream, voice: Strip, opcode: int, frames: int, frame: in
 
 @inlined
 def frames_there(voice: Strip, frames: int) -> int:
-    """How many of the next frames there are to play before something else is to be done."""
+    """How many of the next frames can be played at once."""
     here = voice["read"]
     there = smaller(load_acquire(voice, "write") - here, frames)
     if is_held(voice):

@@ -53,7 +53,7 @@ __all__ = ("clear_groups", "run_strip")
 
 @inlined
 def obey(stream: Stream, strip: Strip, frame: int, done: int, frames: int) -> int:
-    """Carry out what is due `done` frames into a block; how far it is until there is more."""
+    """Carry out what is due `done` frames into a block; the frame of the next command."""
     until = frames
     if strip["command_taken"] == load_acquire(strip, "command_count"):
         return until
@@ -120,7 +120,7 @@ def run_strip(stream: Stream, strip: Strip, bus: int, frames: int) -> None:
 
 @inlined
 def cut_voices(stream: Stream, address: int) -> None:
-    """Have all voices of a group jump to where the clear under way leads."""
+    """Let all voices of a group jump to where its clear ends."""
     slot = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(slot)

@@ -7,9 +7,9 @@ have numba compile a function of its own for every field of every record, which 
 the compile time.  Which ordering is for what:
 
 * **acquire, release**: an index of a ring.  The release store makes the frames before
-  it visible to whoever loads the index with acquire.
+  it visible to the thread that loads the index with acquire.
 * **sequentially consistent**: wherever one side stores and then loads what the other
-  stores (the doorbell, the grace period).  With acquire and release both sides may miss
+  stores (wakeups, the grace period).  With acquire and release both sides may miss
   each other, for ever; on AArch64 an acquire load may even pass an earlier release store.
 * **fences**: the capture ring's reader and writer check each other around a copy.
 """
@@ -28,8 +28,8 @@ from numba.core import cgutils
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
 
 from audiostream.realtime.memory.layout import (
-    BELL,
     CLOCK,
+    CLOCK_SYNC,
     COMMAND,
     GROUP,
     NODE,
@@ -41,14 +41,14 @@ from audiostream.realtime.memory.layout import (
     SINE,
     STREAM,
     TIME_INFO,
-    TIMELINE,
     VOICE,
+    WAKEUP,
     WORD,
 )
 
 __all__ = (
-    "bell_at",
     "clock_at",
+    "clock_sync_at",
     "command_at",
     "compare_and_swap",
     "emits",
@@ -57,6 +57,8 @@ __all__ = (
     "fence_seq",
     "floats_at",
     "group_at",
+    "int8s_at",
+    "int16s_at",
     "load",
     "load_acquire",
     "load_seq",
@@ -66,16 +68,14 @@ __all__ = (
     "producer_at",
     "ramp_at",
     "resampler_at",
-    "samples8_at",
-    "samples16_at",
     "sine_at",
     "store",
     "store_release",
     "store_seq",
     "stream_at",
-    "timeline_at",
     "times_at",
     "voice_at",
+    "wakeup_at",
     "word_at",
     "words_at",
 )
@@ -273,12 +273,12 @@ def _record_at(dtype: np.dtype[Any]) -> Callable[[int], Any]:
 
 
 floats_at = _array_at(np.float32)
-samples16_at = _array_at(np.int16)
-samples8_at = _array_at(np.int8)
+int16s_at = _array_at(np.int16)
+int8s_at = _array_at(np.int8)
 words_at = _array_at(np.int64)
 
-bell_at = _record_at(BELL)
 clock_at = _record_at(CLOCK)
+clock_sync_at = _record_at(CLOCK_SYNC)
 command_at = _record_at(COMMAND)
 group_at = _record_at(GROUP)
 node_at = _record_at(NODE)
@@ -289,7 +289,7 @@ ramp_at = _record_at(RAMP)
 resampler_at = _record_at(RESAMPLER)
 sine_at = _record_at(SINE)
 stream_at = _record_at(STREAM)
-timeline_at = _record_at(TIMELINE)
 times_at = _record_at(TIME_INFO)
 voice_at = _record_at(VOICE)
+wakeup_at = _record_at(WAKEUP)
 word_at = _record_at(WORD)

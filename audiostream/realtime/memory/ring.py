@@ -3,10 +3,10 @@
 Guaranteed: indices only grow; what is in the ring is ``write - read`` frames; a frame is
 at ``index & (capacity - 1)``.  A voice's ring is followed by a *guard*, a copy of its
 first frames, so that the audio thread reads up to a guard's length from any index in one
-unit-stride span; the producer writes those frames twice.
+piece; the producer writes those frames twice.
 
-A voice's ring never holds more than its capacity less a slice, which keeps the guard's frames
-apart from those that are being written.
+A voice's ring never holds more than its capacity less a largest block, which keeps the guard's
+frames apart from those that are being written.
 
 Not guaranteed: an index of the other side may be stale, which only ever shows less room
 or fewer frames than there are.
@@ -29,18 +29,18 @@ from audiostream.realtime.compile.intrinsics import remainder, smaller
 from audiostream.realtime.memory.atomics import floats_at
 from audiostream.realtime.memory.layout import Floats, Strip
 
-__all__ = ("copy", "first_span", "frame_at", "mirror")
+__all__ = ("contiguous", "copy", "frame_at", "mirror")
 
 
 @inlined
-def first_span(index: int, frames: int, capacity: int) -> int:
+def contiguous(index: int, frames: int, capacity: int) -> int:
     """Frames up to the ring's end, at most `frames`; the rest begins at its start."""
     return smaller(frames, capacity - (index & (capacity - 1)))
 
 
 @inlined
 def frame_at(voice: Strip, index: int, channels: int) -> int:
-    """Address of the frame `index`; a guard's length from there is one span.
+    """Address of the frame `index`; a guard's length from there is in one piece.
 
     A sound that loops (engine/sound.py) may be of any length.
     """

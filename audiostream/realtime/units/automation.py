@@ -74,10 +74,10 @@ def start_curve(
     ramp["turn_other"] = turn_other
     if shape == EXPONENTIAL:
         if goal > begin:
-            ramp["span"] = turn_other - 1.0
+            ramp["reach"] = turn_other - 1.0
         else:
             ramp["turn"] = 1.0 / turn
-            ramp["span"] = 1.0 / turn_other - 1.0
+            ramp["reach"] = 1.0 / turn_other - 1.0
 
 
 @inlined
@@ -110,7 +110,7 @@ def value_on_curve(ramp: Ramp) -> float:
     begin = ramp["begin"]
     goal = ramp["goal"]
     if ramp["shape"] == EXPONENTIAL:
-        return begin + (goal - begin) * (ramp["curve"] - 1.0) / ramp["span"]
+        return begin + (goal - begin) * (ramp["curve"] - 1.0) / ramp["reach"]
     low = begin * ramp["curve"]
     high = goal * ramp["curve_other"]
     return square_root(low * low + high * high)
@@ -175,7 +175,7 @@ def hypotenuses(values: Floats, sines: Floats, low: Float32, high: Float32, coun
 
 @inlined
 def fill_exponential(ramp: Ramp, values: int, count: int) -> None:
-    """Put down the next frames' values, by doubling: ``x^(n+k) = x^n x^k``."""
+    """Write the next frames' values, by doubling: ``x^(n+k) = x^n x^k``."""
     powers = floats_at(values, count)
     factor = ramp["turn"]
     powers[0] = np.float32(factor)
@@ -185,14 +185,14 @@ def fill_exponential(ramp: Ramp, values: int, count: int) -> None:
         scale_all(floats_at(values + 4 * done, more), powers, np.float32(factor), more)
         done += more
         factor *= factor
-    whole = (ramp["goal"] - ramp["begin"]) / ramp["span"]
+    whole = (ramp["goal"] - ramp["begin"]) / ramp["reach"]
     offset = np.float32(ramp["begin"] - whole)
     move_all(powers, np.float32(whole * ramp["curve"]), offset, count)
 
 
 @inlined
 def fill_equal_power(ramp: Ramp, values: int, scratch: int, count: int) -> None:
-    """Put down the next frames' values, by doubling angles."""
+    """Write the next frames' values, by doubling angles."""
     cosines = floats_at(values, count)
     sines = floats_at(scratch, count)
     turn = ramp["turn"]
@@ -221,7 +221,7 @@ def fill_equal_power(ramp: Ramp, values: int, scratch: int, count: int) -> None:
 
 @apart
 def fill_linear(values: Floats, value: Float32, step: Float32, count: int) -> None:
-    """Put down the next frames' values on a straight line.
+    """Write the next frames' values on a straight line.
 
     Processors without AVX-512 turn vectors of 32-bit integers into floats, not of 64 bits.
     """

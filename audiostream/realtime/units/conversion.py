@@ -1,4 +1,4 @@
-"""Samples of a device's or a user's encoding to float32 and back; any thread."""
+"""Values in a device's or a user's encoding to float32 and back; any thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
-from audiostream.realtime.memory.atomics import floats_at, samples8_at, samples16_at
+from audiostream.realtime.memory.atomics import floats_at, int8s_at, int16s_at
 from audiostream.realtime.memory.layout import Float32, Floats
 from audiostream.realtime.units.gain import clear_block
 
@@ -21,7 +21,7 @@ PART16 = np.float32(1.0 / 32768.0)
 TOP8 = np.float32(127.0)
 TOP16 = np.float32(32767.0)
 LARGEST = np.float32(2.0**20)
-"""The largest float that is taken for a sample: 120 dB above full scale."""
+"""The largest float that is accepted: 120 dB above full scale."""
 
 ROUND = np.float32(12582912.0)
 """1.5 * 2**23: adding and taking it away rounds a float32 to the nearest integer, ties
@@ -40,8 +40,8 @@ def limited(value: Float32, low: Float32, high: Float32) -> Float32:
 def sane(value: Float32) -> Float32:
     """A float that came from outside; NaN is silence, infinity is full scale.
 
-    One voice's NaN would silence all that it is mixed with, for as long as a filter or a tail
-    that it came into.  A large number would be heard for as long as a filter.
+    One voice's NaN would silence all that it is mixed with, and would stay in a filter or a
+    tail.  So would a large number.
     """
     if value != value:
         return ZERO
@@ -54,17 +54,17 @@ def sane(value: Float32) -> Float32:
 
 @inlined
 def encode(source: Floats, target: int, encoding: int, count: int) -> None:
-    """Write `count` float32 samples at the address `target` as int8, int16 or float32.
+    """Write `count` float32 values at the address `target` as int8, int16 or float32.
 
     Saturates at full scale; integers are rounded to the nearest, ties to even.
     """
     if encoding == 16:
-        shorts = samples16_at(target, count)
+        shorts = int16s_at(target, count)
         for i in range(count):
             value = limited(source[i] * SCALE16, -SCALE16, TOP16)
             shorts[i] = np.int16((value + ROUND) - ROUND)
     elif encoding == 8:
-        small = samples8_at(target, count)
+        small = int8s_at(target, count)
         for i in range(count):
             value = limited(source[i] * SCALE8, -SCALE8, TOP8)
             small[i] = np.int8((value + ROUND) - ROUND)
@@ -78,9 +78,9 @@ def encode(source: Floats, target: int, encoding: int, count: int) -> None:
 def value_at(source: int, encoding: int, index: int) -> Float32:
     """One value of int8, int16 or float32 at the address `source` as a float32."""
     if encoding == 16:
-        return np.float32(samples16_at(source, index + 1)[index]) * PART16
+        return np.float32(int16s_at(source, index + 1)[index]) * PART16
     if encoding == 8:
-        return np.float32(samples8_at(source, index + 1)[index]) * PART8
+        return np.float32(int8s_at(source, index + 1)[index]) * PART8
     return sane(floats_at(source, index + 1)[index])
 
 

@@ -22,14 +22,14 @@ ZERO = np.float32(0.0)
 
 @inlined
 def clear_block(block: Floats, count: int) -> None:
-    """Begin with silence."""
+    """Fill with silence."""
     for i in range(count):
         block[i] = ZERO
 
 
 @apart
 def add_steady(mix: Floats, source: Floats, table: Floats, count: int) -> None:
-    """Add samples to a block, sample ``i`` times ``table[i % TABLE]``.
+    """Add values to a block, value ``i`` times ``table[i % TABLE]``.
 
     The inner loop has a fixed length, so that LLVM keeps the table in registers.
     """
@@ -71,7 +71,7 @@ def multiply_all(levels: Floats, factors: Floats, count: int) -> None:
 def scale_frames(
     target: Floats, source: Floats, levels: Floats, channels: int, frames: int
 ) -> None:
-    """Put frames at their levels into a block."""
+    """Write frames at their levels into a block."""
     if channels == 2:
         for i in range(frames):
             target[2 * i] = source[2 * i] * levels[i]
