@@ -17,7 +17,6 @@ from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.memory.atomics import (
     compare_and_swap,
     fence_release,
-    floats_at,
     load,
     load_seq,
     store,
@@ -27,7 +26,7 @@ from audiostream.realtime.memory.atomics import (
 )
 from audiostream.realtime.memory.layout import NEVER, Stream
 from audiostream.realtime.memory.ring import contiguous
-from audiostream.realtime.units.conversion import decode
+from audiostream.realtime.units.conversion import convert
 from audiostream.realtime.wakeup import note_wakeup
 
 __all__ = (
@@ -53,7 +52,7 @@ def append_block(stream: Stream, source: int, frames: int) -> None:
     while write < end:
         part = contiguous(write, end - write, capacity)
         start = stream["ring"] + 4 * channels * (write & (capacity - 1))
-        decode(source, floats_at(start, part * channels), encoding, part * channels)
+        convert(source, encoding, channels, start, channels, part)
         measure_block(stream, write, start, part)
         if source != 0:
             source += part * channels * (encoding >> 3)

@@ -6,8 +6,6 @@ These hold the interpreter lock while they run, on purpose: to give it up costs 
 
 from __future__ import annotations
 
-import numpy as np
-
 from audiostream.realtime.clock_sync import CLOCK, HOST, read_clock
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
@@ -27,7 +25,7 @@ from audiostream.realtime.memory.atomics import (
 )
 from audiostream.realtime.memory.layout import STREAM, VOICE, VOICE_BYTES, Stream, Strip
 from audiostream.realtime.memory.ring import contiguous, copy, mirror
-from audiostream.realtime.units.conversion import decode, decode_to_both, encode, value_at
+from audiostream.realtime.units.conversion import convert, encode
 
 __all__ = (
     "arm",
@@ -145,34 +143,6 @@ def take_woken(stream_address: int, wakeup: int, slots_address: int) -> int:
 
 
 @inlined
-def convert(
-    source: int,
-    encoding: int,
-    source_channels: int,
-    target: int,
-    channels: int,
-    frames: int,
-) -> None:
-    """See :func:`spread`.  LLVM puts an entry's code into each of its callers, but not this."""
-    values = floats_at(target, frames * channels)
-    if channels == source_channels:
-        decode(source, values, encoding, frames * channels)
-        return
-    if source_channels == 1 and channels == 2:
-        decode_to_both(source, values, encoding, frames)
-        return
-    for i in range(frames):
-        for c in range(channels):
-            first = 0 if source_channels == 1 else c
-            total = 0.0
-            met = 0
-            for k in range(first, source_channels, larger(channels, 1)):
-                total += float(value_at(source, encoding, i * source_channels + k))
-                met += 1
-            values[i * channels + c] = np.float32(total / larger(met, 1))
-
-
-@inlined
 def spread(
     target: int,
     channels: int,
@@ -181,11 +151,7 @@ def spread(
     source_channels: int,
     frames: int,
 ) -> None:
-    """Convert frames to float32 and to another number of channels.
-
-    Equal counts copy; one channel goes to all; many to one is their mean; otherwise
-    channel ``i`` goes to ``i % channels``, the mean where several meet, and channels
-    that nothing goes to are silent.
+    """Convert frames to float32 and to another number of channels, as :func:`convert` does.
 
     Parameters
     ----------
@@ -207,7 +173,7 @@ def append(
     source_channels: int,
     frames: int,
 ) -> int:
-    """See :func:`put`, and :func:`convert` for why it is apart."""
+    """See :func:`put`.  LLVM puts an entry's code into each of its callers, but not this."""
     channels = stream["channels"]
     capacity = voice["capacity"]
     write = voice["write"]

@@ -10,7 +10,7 @@ from audiostream.realtime.memory.atomics import floats_at, int8s_at, int16s_at
 from audiostream.realtime.memory.layout import Float32, Floats
 from audiostream.realtime.units.gain import clear_block
 
-__all__ = ("decode", "decode_to_both", "encode", "sane", "value_at")
+__all__ = ("convert", "encode", "sane")
 
 ZERO = np.float32(0.0)
 ONE = np.float32(1.0)
@@ -104,3 +104,36 @@ def decode_to_both(source: int, target: Floats, encoding: int, count: int) -> No
         value = value_at(source, encoding, i)
         target[2 * i] = value
         target[2 * i + 1] = value
+
+
+@inlined
+def convert(
+    source: int,
+    encoding: int,
+    source_channels: int,
+    target: int,
+    channels: int,
+    frames: int,
+) -> None:
+    """Convert frames at the address `source` to float32 and to another number of channels.
+
+    Equal counts copy; one channel goes to all; many to one is their mean; otherwise
+    channel ``i`` goes to ``i % channels``, the mean where several meet, and channels
+    that nothing goes to are silent.
+    """
+    values = floats_at(target, frames * channels)
+    if channels == source_channels:
+        decode(source, values, encoding, frames * channels)
+        return
+    if source_channels == 1 and channels == 2:
+        decode_to_both(source, values, encoding, frames)
+        return
+    for i in range(frames):
+        for c in range(channels):
+            first = 0 if source_channels == 1 else c
+            total = 0.0
+            met = 0
+            for k in range(first, source_channels, larger(channels, 1)):
+                total += float(value_at(source, encoding, i * source_channels + k))
+                met += 1
+            values[i * channels + c] = np.float32(total / larger(met, 1))
