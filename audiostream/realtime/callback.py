@@ -1,11 +1,9 @@
-"""What both stream callbacks do at their beginning and at their end; audio thread.
+"""The beginning and the end of both stream callbacks; audio thread.
 
-They read the clocks, count, signal those that wait, and mark the grace period.
+They read the clocks, count, signal wakeups, and mark the grace period.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -13,15 +11,15 @@ from audiostream.realtime.clock_sync import JUMP, follow_host
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.syscalls import monotonic_ns, write_bytes
 from audiostream.realtime.memory.atomics import (
-    bell_at,
     load_seq,
     store,
     store_release,
     store_seq,
     times_at,
+    wakeup_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import BELL_BYTES, STREAM
+from audiostream.realtime.memory.layout import STREAM, WAKEUP_BYTES, Stream
 from audiostream.realtime.units.meter import begin_spans, measure
 
 __all__ = (
@@ -42,32 +40,32 @@ TIMESPEC = int(STREAM.fields["seconds"][1])  # type: ignore[index]
 
 
 @inlined
-def timespec_of(user: int) -> int:
-    """Address of the stream record's two spare words for the clock."""
-    return user + TIMESPEC
+def clock_ns(stream: Stream) -> int:
+    """Nanoseconds of the monotonic clock, which puts them into the stream's spare words."""
+    return monotonic_ns(stream["address"] + TIMESPEC)
 
 
 @inlined
-def host_time(stream: Any, time_info: int, begun: int) -> float:
-    """Seconds on the host's clock, which is made never to go back.
+def host_time(stream: Stream, time_info: int, begun: int) -> float:
+    """Seconds on the host's clock, without steps back.
 
-    Where it was set back, or begins anew with a start, it goes on from where it stood.  A host
-    that tells no time, or an absurd one, gets the clock that it had before the start, moved on.
+    Where it was set back, or starts again at a start, it goes on from where it stood.  If the
+    host gives no time, or an absurd one, the clock from before the start goes on.
     """
-    said = times_at(time_info)["now"]
-    if not (0.0 < said < 1e10):
-        said = begun * 1e-9 + stream["host_ahead"]
-    said += stream["shift"]
-    back = stream["time"] - said
+    time = times_at(time_info)["now"]
+    if not (0.0 < time < 1e10):
+        time = begun * 1e-9 + stream["host_ahead"]
+    time += stream["shift"]
+    back = stream["time"] - time
     if back > JUMP:
         back += stream["block_ns"] * 1e-9
-        said += back
+        time += back
         store(stream, "shift", stream["shift"] + back)
-    return said
+    return time
 
 
 @inlined
-def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> int:
+def begin(stream: Stream, frames: int, time_info: int, flags: int) -> int:
     """Open the grace period, read the clocks, count; returns the time in nanoseconds.
 
     Calls without frames, which only virtual devices make, are not counted.
@@ -75,7 +73,7 @@ def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> in
     and the device's latency can cover.
     """
     store_seq(stream, "entered", stream["entered"] + 1)
-    now = monotonic_ns(timespec_of(user))
+    now = clock_ns(stream)
     store(stream, "time", host_time(stream, time_info, now))
     if frames == 0:
         return now
@@ -96,27 +94,27 @@ def begin(stream: Any, user: int, frames: int, time_info: int, flags: int) -> in
 
 
 @inlined
-def finish(stream: Any, user: int, begun: int) -> None:
-    """Ring the bells that were noted, price the callback, close the grace period."""
+def finish(stream: Stream, begun: int) -> None:
+    """Signal the wakeups that were noted, time the callback, close the grace period."""
     count = stream["noted_count"]
     noted = words_at(stream["noted"], count)
     for i in range(count):
-        bell = bell_at(stream["bells"] + noted[i] * BELL_BYTES)
-        bell["noted"] = 0
-        fd = load_seq(bell, "fd")
+        wakeup = wakeup_at(stream["bells"] + noted[i] * WAKEUP_BYTES)
+        wakeup["noted"] = 0
+        fd = load_seq(wakeup, "fd")
         if fd >= 0:
             write_bytes(fd, stream["one"], 8)
             store(stream, "wakeups", stream["wakeups"] + 1)
     stream["noted_count"] = 0
-    spent = monotonic_ns(timespec_of(user)) - begun
+    spent = clock_ns(stream) - begun
     if spent > stream["longest"]:
         store(stream, "longest", spent)
     store_release(stream, "left", stream["left"] + 1)
 
 
 @inlined
-def latency_of(stream: Any, time_info: int) -> float:
-    """Seconds from now until the block's first frame is heard.
+def latency_of(stream: Stream, time_info: int) -> float:
+    """Seconds from now until the block's first frame is audible.
 
     Host APIs that give no times, or absurd ones, get the latency that they declared.
     """
@@ -128,7 +126,7 @@ def latency_of(stream: Any, time_info: int) -> float:
 
 
 @inlined
-def measure_block(stream: Any, index: int, block: int, frames: int) -> None:
+def measure_block(stream: Stream, index: int, block: int, frames: int) -> None:
     """Measure what is played or captured; its first frame is number `index`."""
     meter, mask = stream["meter"], stream["meter_mask"]
     begin_spans(meter, mask, index, frames)

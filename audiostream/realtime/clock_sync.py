@@ -1,10 +1,10 @@
-"""Straight lines through times that jitter, and what is read off them; audio thread, others.
+"""One clock read off another, through times that jitter; audio thread, read by others.
 
-A line tells a time, in seconds on the device's clock, from a place that is exactly known: a
-frame's number, or a reading of the system's monotonic clock.  The audio thread alone moves it:
-it writes the point that is not the current one, and then the version that makes it so.  Who
-reads a point while the next but one is written sees the version move, and reads again; an
-audio thread that is held up, or dies, in between is not waited for.
+A clock sync tells a time, in seconds on the device's clock, from a position that is exactly
+known: a frame's number, or a reading of the system's monotonic clock.  Only the audio thread
+moves it: it writes the point that is not the current one, and then the version that makes it
+the current one.  A reader whose point is overwritten meanwhile sees that the version has moved,
+and reads again.  It never waits for an audio thread that was interrupted, or died, in between.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.memory.atomics import (
+    clock_sync_at,
     fence_acquire,
     fence_release,
     load,
@@ -23,9 +24,8 @@ from audiostream.realtime.memory.atomics import (
     point_at,
     store,
     store_release,
-    timeline_at,
 )
-from audiostream.realtime.memory.layout import NEVER, POINT, STREAM, TIMELINE
+from audiostream.realtime.memory.layout import CLOCK_SYNC, NEVER, POINT, STREAM, Stream
 
 __all__ = (
     "CLOCK",
@@ -33,135 +33,123 @@ __all__ = (
     "JUMP",
     "follow_clock",
     "follow_host",
-    "place_on",
     "point_of",
-    "time_on",
+    "read_clock",
 )
 
 BANDWIDTH = 0.2
-"""Of the loop that smooths a line (Hz): it settles in some seconds."""
+"""Of the delay-locked loop (Hz): it settles in some seconds."""
 
 SQRT2 = 1.4142135623730951
 
 JUMP = 0.02
-"""Seconds that a line may be off before it is set anew."""
+"""Seconds of error at which a clock sync starts again."""
 
-PATIENCE = 0.5
-"""Seconds for which callbacks that come late are not listened to, or four blocks if longer."""
+STALE = 0.5
+"""Seconds for which late callbacks are ignored, or four blocks if these are longer."""
 
-FORGIVEN = 0.01
-"""By how much the earliest callback ages: the device's frames may be so much off their rate."""
+AGEING = 0.01
+"""Seconds by which the earliest callback ages in one: the device's rate may be off so much."""
 
-MISLED = 0.002
+TOO_EARLY = 0.002
 """Seconds by which a callback is so early that all before it were late."""
 
 CLOCK = int(STREAM.fields["clock_version"][1])  # type: ignore[index]
 HOST = int(STREAM.fields["host_version"][1])  # type: ignore[index]
-"""Where the stream's record has its two lines."""
+"""Offsets of the stream's two clock syncs."""
 
-POINTS = TIMELINE.itemsize
+POINTS = CLOCK_SYNC.itemsize
 POINT_BYTES = POINT.itemsize
 
 
 @inlined
 def point_of(address: int, version: int) -> int:
-    """Address of the point that is a line's current one at a version."""
+    """Address of the point that is a clock sync's current one at a version."""
     return address + POINTS + POINT_BYTES * (version & 1)
 
 
 @inlined
-def follow(address: int, place: int, unit: float, said: float, anew: int) -> None:
-    """Move a line on to `place`, for which `said` was told; a place is `unit` seconds.
+def follow(address: int, position: int, unit: float, measured: float, restart: int) -> None:
+    """Move a clock sync on to `position`, whose time was measured; one is `unit` seconds.
 
-    What is told jitters, so it is smoothed by a delay-locked loop (Adriaensen, "Using a DLL to
-    filter time", Linux Audio Conference 2005), which learns, too, by how much the places are
-    off their rate.  A jump begins it anew.
+    Measured times jitter, so a delay-locked loop smooths them (Adriaensen, "Using a DLL to
+    filter time", Linux Audio Conference 2005).  It also learns the drift: by how much the
+    positions are off their rate.  After a jump it starts again.
     """
-    line = timeline_at(address)
-    version = line["version"]
+    sync = clock_sync_at(address)
+    version = sync["version"]
     point = point_at(point_of(address, version))
-    passed = (place - point["anchor"]) * unit
+    passed = (position - point["anchor"]) * unit
     drift = point["drift"]
     time = point["time"] + passed * (1.0 + drift)
-    error = said - time
-    blocks = line["blocks"] + 1
+    error = measured - time
+    blocks = sync["blocks"] + 1
     angle = smaller(2.0 * np.pi * BANDWIDTH * passed, 0.3)
-    if blocks == 1 or anew != 0 or larger(error, -error) > JUMP + 2.0 * passed:
-        time = said
+    if blocks == 1 or restart != 0 or larger(error, -error) > JUMP + 2.0 * passed:
+        time = measured
         drift = 0.0
         blocks = 1
     elif SQRT2 * angle * blocks < 1.0:
-        time += error / blocks  # the mean of what was said so far
+        time += error / blocks  # the mean of all so far
     else:
         time += SQRT2 * angle * error
         drift += angle * angle * error / passed
-    line["blocks"] = blocks
+    sync["blocks"] = blocks
     other = point_at(point_of(address, version + 1))
-    fence_release()  # whoever sees what follows sees, too, that this point is no longer current
-    store(other, "anchor", place)
+    fence_release()  # a reader that sees what follows also sees that this point is not current
+    store(other, "anchor", position)
     store(other, "time", time)
     store(other, "drift", drift)
-    store_release(line, "version", version + 1)
+    store_release(sync, "version", version + 1)
 
 
 @inlined
-def follow_clock(stream: Any, said: float, jumped: int) -> None:
-    """Bring up to now when the block's first frame is heard, or was captured."""
-    follow(stream["address"] + CLOCK, stream["frames"], 1.0 / stream["rate"], said, jumped)
+def follow_clock(stream: Stream, measured: float, jumped: int) -> None:
+    """Update when the block's first frame is audible, or was captured."""
+    follow(stream["address"] + CLOCK, stream["frames"], 1.0 / stream["rate"], measured, jumped)
 
 
 @inlined
-def follow_host(stream: Any, begun: int, jumped: int) -> None:
-    """Bring up to now what the host's clock says at an instant of the monotonic one.
+def follow_host(stream: Stream, begun: int, jumped: int) -> None:
+    """Update what the host's clock is at an instant of the monotonic one.
 
-    A callback's beginning is late, if it is not in time: the system was busy, the interpreter
-    was waited for, or a few come at once.  What the host calls now may then lie behind, so only
-    those are listened to that come as early, for their frames, as the earliest of late.  After
-    an underrun frames come later, and some servers' clocks have stood still meanwhile.
+    A callback may begin late (the system was busy, the interpreter was waited for, a few come
+    at once), never early.  The host's time may then be old, so only those callbacks count that
+    come as early, for their frames, as the earliest of late.  After an underrun frames come
+    later, and some servers' clocks stood still meanwhile.
     """
     address = stream["address"] + HOST
-    line = timeline_at(address)
-    passed = (begun - point_at(point_of(address, line["version"]))["anchor"]) * 1e-9
+    sync = clock_sync_at(address)
+    passed = (begun - point_at(point_of(address, sync["version"]))["anchor"]) * 1e-9
     early = begun * 1e-9 - stream["frames"] / stream["rate"]
     later = early - stream["early"]
-    lost = jumped != 0 or passed > larger(PATIENCE, 4e-9 * stream["block_ns"])
-    if line["blocks"] > 0 and not lost and later > FORGIVEN * passed:
+    lost = jumped != 0 or passed > larger(STALE, 4e-9 * stream["block_ns"])
+    if sync["blocks"] > 0 and not lost and later > AGEING * passed:
         return
     stream["early"] = early
-    follow(address, begun, 1e-9, stream["time"], 1 if lost or later < -MISLED else 0)
+    follow(address, begun, 1e-9, stream["time"], 1 if lost or later < -TOO_EARLY else 0)
 
 
 @inlined
-def time_on(address: int, place: int, unit: float) -> int:
-    """The time at a place (nanoseconds); -NEVER while nothing is known."""
-    line = timeline_at(address)
+def read_clock(address: int, given: int, unit: float, inverse: bool) -> int:
+    """The time (nanoseconds) at the position `given`; -NEVER while nothing is known.
+
+    With `inverse`, the position at the time `given`.
+    """
+    sync = clock_sync_at(address)
     while True:
-        version = load_acquire(line, "version")
+        version = load_acquire(sync, "version")
         if version == 0:
             return -NEVER
         point = point_at(point_of(address, version))
+        anchor = load(point, "anchor")
         time = load(point, "time")
         drift = load(point, "drift")
-        places = place - load(point, "anchor")
         fence_acquire()
-        if load(line, "version") == version:
-            found: Any = np.int64(1e9 * (time + places * unit * (1.0 + drift)))
-            return found
-
-
-@inlined
-def place_on(address: int, when: int, unit: float) -> int:
-    """The place of a time (nanoseconds); -NEVER while nothing is known."""
-    line = timeline_at(address)
-    while True:
-        version = load_acquire(line, "version")
-        if version == 0:
-            return -NEVER
-        point = point_at(point_of(address, version))
-        seconds = when * 1e-9 - load(point, "time")
-        drift = load(point, "drift")
-        anchor = load(point, "anchor")
-        fence_acquire()
-        if load(line, "version") == version:
-            found: Any = anchor + np.int64(seconds / (unit * (1.0 + drift)))
-            return found
+        if load(sync, "version") == version:
+            break
+    step = unit * (1.0 + drift)
+    if inverse:
+        return anchor + np.int64((given * 1e-9 - time) / step)
+    found: Any = np.int64(1e9 * (time + (given - anchor) * step))
+    return found

@@ -5,8 +5,6 @@ It has the signature of PortAudio's stream callback.  Pointers arrive as integer
 
 from __future__ import annotations
 
-from typing import Any
-
 from audiostream.realtime.callback import (
     INPUT_OVERFLOW,
     begin,
@@ -19,7 +17,6 @@ from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.memory.atomics import (
     compare_and_swap,
     fence_release,
-    floats_at,
     load,
     load_seq,
     store,
@@ -27,10 +24,10 @@ from audiostream.realtime.memory.atomics import (
     stream_at,
     times_at,
 )
-from audiostream.realtime.memory.layout import NEVER
-from audiostream.realtime.memory.ring import first_span
-from audiostream.realtime.units.conversion import decode
-from audiostream.realtime.wakeup import note_bell
+from audiostream.realtime.memory.layout import NEVER, Stream
+from audiostream.realtime.memory.ring import contiguous
+from audiostream.realtime.units.conversion import convert
+from audiostream.realtime.wakeup import note_wakeup
 
 __all__ = (
     "capture",
@@ -39,10 +36,10 @@ __all__ = (
 
 
 @inlined
-def append_block(stream: Any, source: int, frames: int) -> None:
+def append_block(stream: Stream, source: int, frames: int) -> None:
     """Append frames to the capture ring, over the oldest ones if it is full.
 
-    ``reserve`` is advanced before the copy and ``commit`` after it: a reader who finds
+    ``reserve`` is advanced before the copy and ``commit`` after it: a reader that finds
     ``reserve`` more than a capacity beyond what it copied was lapped.
     """
     channels = stream["channels"]
@@ -53,31 +50,31 @@ def append_block(stream: Any, source: int, frames: int) -> None:
     store(stream, "reserve", end)
     fence_release()
     while write < end:
-        span = first_span(write, end - write, capacity)
+        part = contiguous(write, end - write, capacity)
         start = stream["ring"] + 4 * channels * (write & (capacity - 1))
-        decode(source, floats_at(start, span * channels), encoding, span * channels)
-        measure_block(stream, write, start, span)
+        convert(source, encoding, channels, start, channels, part)
+        measure_block(stream, write, start, part)
         if source != 0:
-            source += span * channels * (encoding >> 3)
-        write += span
+            source += part * channels * (encoding >> 3)
+        write += part
     store_seq(stream, "commit", end)
 
 
 @inlined
-def captured_at(stream: Any, time_info: int, frames: int) -> float:
-    """When a block's first frame was captured, or as good as known."""
+def captured_at(stream: Stream, time_info: int, frames: int) -> float:
+    """When a block's first frame was captured, as far as it is known."""
     times = times_at(time_info)
     ago = times["now"] - times["adc"]
-    if not (-10.0 <= ago <= 10.0) or times["adc"] == 0.0:  # a monitor's lies ahead
+    if not (-10.0 <= ago <= 10.0) or times["adc"] == 0.0:  # a monitor's is in the future
         ago = stream["latency"] + frames / stream["rate"]
     return stream["time"] - ago
 
 
 @inlined
 def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> None:
-    """Append a block to a capture's ring; no frames at all means that it has ended."""
+    """Append a block to a capture's ring; no frames mean that it has ended."""
     stream = stream_at(user)
-    begun = begin(stream, user, frames, time_info, flags)
+    begun = begin(stream, frames, time_info, flags)
     if frames > 0:
         follow_clock(stream, captured_at(stream, time_info, frames), flags & INPUT_OVERFLOW)
     width = stream["channels"] * (stream["encoding"] >> 3)
@@ -94,8 +91,8 @@ def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> 
         stream, "wake_commit", at, NEVER
     ):
         store_seq(stream, "woken", 1)
-        note_bell(stream, load(stream, "bell"))
-    finish(stream, user, begun)
+        note_wakeup(stream, load(stream, "bell"))
+    finish(stream, begun)
 
 
 @inlined

@@ -1,7 +1,7 @@
-"""The numbers that stand for what a voice is told, what it does, and on what curve; any thread.
+"""The numbers of commands, of a voice's transport and of curves; any thread.
 
-Apart from the kernels, so that who only gives commands need not import numba, which takes half
-a second.
+Apart from the kernels, so that code that only sends commands need not import numba, which takes
+half a second.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = (
 )
 
 STOPPED, PLAYING, STOPPING, PAUSING, PAUSED, ENDING = 0, 1, 2, 3, 4, 5
-"""A voice's transport: STOPPING plays until the clear that it came with is done, PAUSING and
+"""A voice's transport: STOPPING plays until the clear that came with it is done, PAUSING and
 ENDING play until they have faded out."""
 
 NOTHING, PLAY, STOP, END, PAUSE, RESUME, GAIN, SILENCE, PAN, HOLD, SET = range(11)
@@ -40,7 +40,7 @@ NOTHING, PLAY, STOP, END, PAUSE, RESUME, GAIN, SILENCE, PAN, HOLD, SET = range(1
 where nothing sounds, until a PLAY that has a time.  SET moves a parameter of an effect."""
 
 WRITTEN = -1
-"""The kind of a command whose caller puts another one in its place just now."""
+"""The opcode of a command that its caller is replacing."""
 
 LINEAR, EXPONENTIAL, EQUAL_POWER = 0, 1, 2
 """On what curve a level moves; see units/automation.py."""

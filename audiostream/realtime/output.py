@@ -5,8 +5,6 @@ It has the signature of PortAudio's stream callback.  Pointers arrive as integer
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.callback import (
@@ -30,6 +28,7 @@ from audiostream.realtime.memory.atomics import (
     times_at,
     words_at,
 )
+from audiostream.realtime.memory.layout import Stream
 from audiostream.realtime.playhead import follow_voices
 from audiostream.realtime.units.conversion import encode
 from audiostream.realtime.wakeup import wake_waiters
@@ -38,10 +37,10 @@ __all__ = ("render",)
 
 
 @inlined
-def heard_frame(stream: Any, time_info: int) -> int:
-    """The device's frame that is heard now: what was rendered less what is in flight.
+def audible_frame(stream: Stream, time_info: int) -> int:
+    """The device's frame that is audible now: those rendered less those in flight.
 
-    A thousandth of a frame is forgiven to the clock's floating point.
+    A thousandth of a frame allows for the rounding of the clock's floating point.
     """
     latency = latency_of(stream, time_info)
     frame = stream["frames"] - np.int64(np.ceil(latency * stream["rate"] - 1e-3))
@@ -49,8 +48,8 @@ def heard_frame(stream: Any, time_info: int) -> int:
 
 
 @inlined
-def feed_monitors(stream: Any, target: int, frames: int, time_info: int) -> None:
-    """Hand the block to those who listen to the mix; captured, for them, when it is heard."""
+def feed_monitors(stream: Stream, target: int, frames: int, time_info: int) -> None:
+    """Give the block to the monitors, as captured at the time at which it is audible."""
     now = stream["time"]
     times = times_at(stream["monitor_times"])
     times["now"] = now
@@ -66,15 +65,15 @@ def feed_monitors(stream: Any, target: int, frames: int, time_info: int) -> None
 def render(source: int, target: int, frames: int, time_info: int, flags: int, user: int) -> int:
     """Fill an output block: mix, scale, encode.  Always fills it all; returns paContinue.
 
-    Without frames it only looks at the time, to tell what has been heard by now.
+    Without frames it only reads the time, and moves the playheads.
     """
     stream = stream_at(user)
-    begun = begin(stream, user, frames, time_info, flags)
-    store(stream, "now_frame", heard_frame(stream, time_info))
+    begun = begin(stream, frames, time_info, flags)
+    store(stream, "now_frame", audible_frame(stream, time_info))
     if frames > 0:
-        said = stream["time"] + latency_of(stream, time_info)
-        follow_clock(stream, said, flags & OUTPUT_UNDERFLOW)
-    samples = stream["channels"] * (stream["encoding"] >> 3)
+        audible_at = stream["time"] + latency_of(stream, time_info)
+        follow_clock(stream, audible_at, flags & OUTPUT_UNDERFLOW)
+    frame_bytes = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:
         count = mix_block(stream, smaller(frames - done, stream["slice"]))
@@ -82,7 +81,7 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
         values = count * stream["channels"]
         encode(
             floats_at(stream["mix"], values),
-            target + done * samples,
+            target + done * frame_bytes,
             stream["encoding"],
             values,
         )
@@ -93,5 +92,5 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     elif load_acquire(stream, "monitor_count") > 0:
         feed_monitors(stream, target, frames, time_info)
     wake_waiters(stream)
-    finish(stream, user, begun)
+    finish(stream, begun)
     return 0

@@ -1,12 +1,10 @@
-"""Which frame of a voice is audible now; audio thread.
+"""The playhead: which frame of a voice is audible now; audio thread.
 
-The audio thread notes the device's frames at which a voice begins or ceases to run, or jumps;
-between these its index moves with the device's frames.
+Each voice has a list of breaks: the device's frames at which it begins or ceases to run, or
+jumps.  Between these its index moves with the device's frames.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
@@ -17,14 +15,14 @@ from audiostream.realtime.memory.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import HISTORY, VOICE_BYTES
+from audiostream.realtime.memory.layout import HISTORY, VOICE_BYTES, Stream, Strip
 
-__all__ = ("follow_heard", "follow_voices", "note_break")
+__all__ = ("follow_playhead", "follow_voices", "note_break")
 
 
 @inlined
-def note_break(voice: Any, frame: int, index: int, running: int) -> None:
-    """From the device's frame `frame` on, the voice stands at (or runs from) `index`."""
+def note_break(voice: Strip, frame: int, index: int, running: int) -> None:
+    """Note the device's frame from which the voice stands at, or runs from, `index`."""
     head = voice["history_head"]
     entry = words_at(voice["history"] + 24 * (head & (HISTORY - 1)), 3)
     entry[0] = frame
@@ -34,12 +32,10 @@ def note_break(voice: Any, frame: int, index: int, running: int) -> None:
 
 
 @inlined
-def follow_heard(voice: Any, now: int) -> None:
-    """Move the heard index along the breaks up to the device's frame `now`; never back.
+def follow_playhead(voice: Strip, now: int) -> None:
+    """Move a voice's playhead along its breaks up to the device's frame `now`; never back.
 
-    The history holds the frames at which the voice began or ceased to run, or jumped;
-    between them its index moves with the device's frames.  If more than HISTORY breaks
-    are in flight, the position waits for the oldest one still known.
+    If more than HISTORY breaks are in flight, it waits for the oldest one that is known.
     """
     head = voice["history_head"]
     if head == 0:
@@ -62,11 +58,11 @@ def follow_heard(voice: Any, now: int) -> None:
 
 
 @inlined
-def follow_voices(stream: Any) -> None:
-    """Bring every voice's heard position up to now."""
+def follow_voices(stream: Stream) -> None:
+    """Move every voice's playhead up to now."""
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(address)
         if load_seq(voice, "active") != 0:
-            follow_heard(voice, stream["now_frame"])
+            follow_playhead(voice, stream["now_frame"])
         address += VOICE_BYTES

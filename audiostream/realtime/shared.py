@@ -6,9 +6,7 @@ These hold the interpreter lock while they run, on purpose: to give it up costs 
 
 from __future__ import annotations
 
-import numpy as np
-
-from audiostream.realtime.clock_sync import CLOCK, HOST, place_on, time_on
+from audiostream.realtime.clock_sync import CLOCK, HOST, read_clock
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.memory.atomics import (
@@ -25,9 +23,9 @@ from audiostream.realtime.memory.atomics import (
     word_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import STREAM, VOICE, VOICE_BYTES
-from audiostream.realtime.memory.ring import first_span, mirror
-from audiostream.realtime.units.conversion import decode, decode_to_both, encode, sample_at
+from audiostream.realtime.memory.layout import STREAM, VOICE, VOICE_BYTES, Stream, Strip
+from audiostream.realtime.memory.ring import contiguous, copy, mirror
+from audiostream.realtime.units.conversion import convert, encode
 
 __all__ = (
     "arm",
@@ -77,12 +75,12 @@ def swap_word(address: int, expected: int, value: int) -> bool:
 def arm(wake: int, index: int, at: int, armed: int) -> bool:
     """Ask to be woken when the index reaches `at`; True if it already has.
 
-    Several may wait on one word: the earliest index stands, and whoever is woken
-    looks again.  The index is looked at only after the wish is published, and after the
-    audio thread is told at the address `armed` that there are wishes to look at.
+    Several may wait on one word: the earliest index stands, and all that are woken look again.
+    The index is read only after `at` is published, and after the word at the address `armed`
+    makes the audio thread look.
     """
     if load_seq(word_at(index), "value") >= at:
-        return True  # and nothing is left behind that would ring
+        return True  # and nothing is left that would signal
     word = word_at(wake)
     while True:
         standing = load_seq(word, "value")
@@ -94,90 +92,104 @@ def arm(wake: int, index: int, at: int, armed: int) -> bool:
 
 @inlined
 def heard_at(stream_address: int, frame: int) -> int:
-    """When the device's frame `frame` is heard, on its clock (nanoseconds); -NEVER: unknown."""
+    """When the device's frame `frame` is audible, on its clock (ns); -NEVER: unknown."""
     stream = stream_at(stream_address)
-    return time_on(stream_address + CLOCK, frame, 1.0 / stream["rate"])
+    return read_clock(stream_address + CLOCK, frame, 1.0 / stream["rate"], False)
 
 
 @inlined
 def time_at(stream_address: int, monotonic: int) -> int:
     """The device's clock at an instant of the monotonic one (nanoseconds); -NEVER: unknown."""
-    return time_on(stream_address + HOST, monotonic, 1e-9)
+    return read_clock(stream_address + HOST, monotonic, 1e-9, False)
 
 
 @inlined
 def monotonic_at(stream_address: int, time: int) -> int:
     """The inverse of :func:`time_at`."""
-    return place_on(stream_address + HOST, time, 1e-9)
+    return read_clock(stream_address + HOST, time, 1e-9, True)
 
 
 @inlined
 def tell(stream_address: int, time: int) -> int:
-    """A time of the device's clock (nanoseconds), or the latest that was told if that is later.
+    """A time of the device's clock (nanoseconds), or the latest that was returned, if later.
 
-    Whoever asks later, on whatever thread, is never told an earlier one.
+    So no later call on any thread gets an earlier time.
     """
     stream = stream_at(stream_address)
     while True:
-        told = load_seq(stream, "told")
-        if time <= told:
-            return told
-        if compare_and_swap(stream, "told", told, time):
+        latest = load_seq(stream, "told")
+        if time <= latest:
+            return latest
+        if compare_and_swap(stream, "told", latest, time):
             return time
 
 
 @inlined
-def take_woken(stream_address: int, bell: int, slots_address: int) -> int:
-    """Collect the slots that a bell was rung for into `slots` (int64); how many."""
+def take_woken(stream_address: int, wakeup: int, slots_address: int) -> int:
+    """Collect the slots that a wakeup was signalled for into `slots` (int64); how many."""
     stream = stream_at(stream_address)
     end = load_acquire(stream, "voice_end")
     slots = words_at(slots_address, end)
     count = 0
     for slot in range(end):
         voice = voice_at(stream["voices"] + slot * VOICE_BYTES)
-        if load(voice, "bell") == bell and compare_and_swap(voice, "woken", 1, 0):
+        if load(voice, "bell") == wakeup and compare_and_swap(voice, "woken", 1, 0):
             slots[count] = slot
             count += 1
     return count
 
 
+# --- voices: frames into a ring ------------------------------------------------------
+
+
 @inlined
 def spread(
-    target_address: int,
+    target: int,
     channels: int,
     source: int,
     encoding: int,
     source_channels: int,
     frames: int,
 ) -> None:
-    """Convert frames to float32 and to another number of channels.
-
-    Equal counts copy; one channel goes to all; many to one is their mean; otherwise
-    channel ``i`` goes to ``i % channels``, the mean where several meet, and channels
-    that nothing goes to are silent.
+    """Convert frames to float32 and to another number of channels, as :func:`convert` does.
 
     Parameters
     ----------
-    target_address : int
-        Of float32 (frames * channels,).
+    target : int
+        Address of float32 (frames * channels,).
     source : int
         Address of int8, int16 or float32 (frames * source_channels,), by `encoding`.
     """
-    target = floats_at(target_address, frames * channels)
-    if channels == source_channels:
-        decode(source, target, encoding, frames * channels)
-        return
-    if source_channels == 1 and channels == 2:
-        decode_to_both(source, target, encoding, frames)
-        return
-    for i in range(frames):
-        for c in range(channels):
-            first = 0 if source_channels == 1 else c
-            total = 0.0
-            for k in range(first, source_channels, larger(channels, 1)):
-                total += sample_at(source, encoding, i * source_channels + k)
-            met = (source_channels - first + channels - 1) // channels
-            target[i * channels + c] = np.float32(total / larger(met, 1))
+    convert(source, encoding, source_channels, target, channels, frames)
+
+
+@inlined
+def append(
+    stream: Stream,
+    voice: Strip,
+    limit: int,
+    source: int,
+    encoding: int,
+    source_channels: int,
+    frames: int,
+) -> int:
+    """See :func:`put`.  LLVM puts an entry's code into each of its callers, but not this."""
+    channels = stream["channels"]
+    capacity = voice["capacity"]
+    write = voice["write"]
+    room = limit - (write - load_acquire(voice, "read"))
+    count = larger(smaller(frames, room), 0)
+    end = write + count
+    while write < end:
+        position = write & (capacity - 1)
+        part = contiguous(write, end - write, capacity)
+        target = voice["ring"] + 4 * channels * position
+        convert(source, encoding, source_channels, target, channels, part)
+        mirror(voice["ring"], capacity, stream["slice"], channels, position, position + part)
+        source += part * source_channels * (encoding >> 3)
+        write += part
+    store_seq(voice, "write", end)
+    return count
 
 
 @inlined
@@ -204,37 +216,20 @@ def put(
     int
         Frames taken.
     """
-    stream = stream_at(stream_address)
-    voice = voice_at(voice_address)
-    channels = stream["channels"]
-    guard = stream["slice"]
-    capacity = voice["capacity"]
-    write = voice["write"]
-    room = limit - (write - load_acquire(voice, "read"))
-    count = larger(smaller(frames, room), 0)
-    end = write + count
-    while write < end:
-        position = write & (capacity - 1)
-        span = first_span(write, end - write, capacity)
-        target = voice["ring"] + 4 * channels * position
-        spread(target, channels, source, encoding, source_channels, span)
-        mirror(voice["ring"], capacity, guard, channels, position, position + span)
-        source += span * source_channels * (encoding >> 3)
-        write += span
-    store_seq(voice, "write", end)
-    return count
+    stream, voice = stream_at(stream_address), voice_at(voice_address)
+    return append(stream, voice, limit, source, encoding, source_channels, frames)
 
 
 @inlined
 def put_more(producer_address: int, source: int, frames: int) -> int:
-    """:func:`put` for one who writes the same kind of thing again and again.
+    """:func:`put` for a caller that writes one encoding again and again.
 
     ctypes takes 0.15 us for each argument, on top of 0.4.
     """
     producer = producer_at(producer_address)
-    return put(
-        producer["stream"],
-        producer["voice"],
+    return append(
+        stream_at(producer["stream"]),
+        voice_at(producer["voice"]),
         producer["limit"],
         source,
         producer["encoding"],
@@ -249,9 +244,33 @@ def arm_room(producer_address: int) -> bool:
     producer = producer_at(producer_address)
     stream_address, voice_address = producer["stream"], producer["voice"]
     write, limit = load(voice_at(voice_address), "write"), producer["limit"]
-    # Never beyond what there is to read: the ring may have run dry meanwhile.
+    # Never beyond what there is to read: the voice may starve meanwhile.
     at = smaller(write - limit + larger(limit >> 1, 1), write)
     return arm(voice_address + WAKE_READ, voice_address + READ, at, stream_address + ARMED)
+
+
+# --- a capture's ring ----------------------------------------------------------------
+
+
+@inlined
+def copy_out(stream: Stream, index: int, frames: int, encoding: int, target: int) -> bool:
+    """Encode frames of the capture ring, or copy them if `encoding` is 0; see `read_ring`."""
+    channels = stream["channels"]
+    capacity = stream["capacity"]
+    at = index
+    while at < index + frames:
+        part = contiguous(at, index + frames - at, capacity)
+        count = part * channels
+        source = floats_at(stream["ring"] + 4 * channels * (at & (capacity - 1)), count)
+        if encoding == 0:
+            copy(floats_at(target, count), source, count)
+            target += 4 * count
+        else:
+            encode(source, target, encoding, count)
+            target += count * (encoding >> 3)
+        at += part
+    fence_acquire()
+    return load_acquire(stream, "reserve") - index <= capacity
 
 
 @inlined
@@ -267,7 +286,7 @@ def take(
     limit : int
         Frames that may be queued.
     target : int
-        Address for frames * channels samples.
+        Address for frames * channels values.
 
     Returns
     -------
@@ -280,47 +299,24 @@ def take(
         return -1
     if queued < frames:
         return 0
-    channels = stream["channels"]
-    capacity = stream["capacity"]
-    at = index
-    while at < index + frames:
-        span = first_span(at, index + frames - at, capacity)
-        source = stream["ring"] + 4 * channels * (at & (capacity - 1))
-        encode(floats_at(source, span * channels), target, encoding, span * channels)
-        target += span * channels * (encoding >> 3)
-        at += span
-    fence_acquire()
-    return 1 if load_acquire(stream, "reserve") - index <= capacity else -1
+    return 1 if copy_out(stream, index, frames, encoding, target) else -1
 
 
 @inlined
-def read_ring(stream_address: int, index: int, frames: int, target_address: int) -> bool:
+def read_ring(stream_address: int, index: int, frames: int, target: int) -> bool:
     """Copy committed frames from the capture ring; False if the writer lapped the copy.
 
     Parameters
     ----------
     index : int
         First frame; ``index + frames`` is committed.
-    target_address : int
-        Of float32 (frames * channels,).
+    target : int
+        Address of float32 (frames * channels,).
     """
-    stream = stream_at(stream_address)
-    channels = stream["channels"]
-    capacity = stream["capacity"]
-    done = 0
-    while done < frames:
-        position = (index + done) & (capacity - 1)
-        count = first_span(index + done, frames - done, capacity)
-        source = floats_at(stream["ring"] + 4 * channels * position, count * channels)
-        target = floats_at(target_address + 4 * channels * done, count * channels)
-        for i in range(count * channels):
-            target[i] = source[i]
-        done += count
-    fence_acquire()
-    return load_acquire(stream, "reserve") - index <= capacity
+    return copy_out(stream_at(stream_address), index, frames, 0, target)
 
 
 @inlined
 def encode_block(source: int, target: int, encoding: int, count: int) -> None:
-    """Encode `count` float32 samples at the address `source`; see the mixer's encode."""
+    """Encode `count` float32 values at the address `source`; see :func:`encode`."""
     encode(floats_at(source, count), target, encoding, count)

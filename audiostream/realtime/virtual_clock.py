@@ -1,13 +1,11 @@
 """The clock of a virtual device; a thread of its own that stays in compiled code.
 
 One period after the other, on time: get a block (from the output's callback, from a
-recording, or silence), hand it to a file and to the inputs' callbacks.  No lock of the
-interpreter is held, so a busy Python program does not disturb it.
+recording, or silence), hand it to a file and to the inputs' callbacks.  The interpreter lock
+is not held, so a busy Python program does not disturb it.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -27,20 +25,20 @@ from audiostream.realtime.memory.atomics import (
     times_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import CLOCK
+from audiostream.realtime.memory.layout import CLOCK, Clock
 
 __all__ = ("run_clock", "tick")
 
 TIMESPEC = int(CLOCK.fields["seconds"][1])  # type: ignore[index]
 NAP = 20_000_000
 """Longest sleep in nanoseconds, so that a stop is soon seen."""
-BEHIND = 1_000_000_000
-"""Further behind than this (the machine slept), a clock starts anew from now."""
+TOO_LATE = 1_000_000_000
+"""If it is later than this (the machine slept), a clock goes on from now."""
 
 
 @inlined
-def pour(clock: Any, block: int, count: int) -> None:
-    """Write `count` bytes to the sink; what a full disk refuses is counted."""
+def pour(clock: Clock, block: int, count: int) -> None:
+    """Write `count` bytes to the sink; those that a full disk refuses are counted."""
     done = 0
     while done < count:
         taken = write_bytes(clock["sink"], block + done, count - done)
@@ -52,7 +50,7 @@ def pour(clock: Any, block: int, count: int) -> None:
 
 
 @inlined
-def tick(clock: Any) -> None:
+def tick(clock: Clock) -> None:
     """Move one period: one block from where it comes from to where it goes to."""
     frames = clock["period"]
     source = clock["silence"]
@@ -66,7 +64,7 @@ def tick(clock: Any) -> None:
         call_back(clock["render"], 0, source, frames, times, 0, clock["render_user"])
         if clock["sink"] >= 0:
             pour(clock, source, frames * clock["frame_bytes"])
-        # A loopback hears a frame when the speaker's listener does.
+        # A loopback captures a frame when it is audible.
         times_at(times)["adc"] = times_at(times)["dac"]
     count = load_acquire(clock, "capture_count")
     captures = words_at(clock["captures"], 2 * count)
@@ -79,10 +77,10 @@ def tick(clock: Any) -> None:
 
 @inlined
 def run_clock(address: int) -> None:
-    """Tick in real time until told to stop, or until the source has ended.
+    """Tick in real time until ``stop`` is set, or until the source has ended.
 
-    Periods are due on an absolute time line, so that no error adds up; a block is
-    asked for when it is due and heard during the period after.
+    Periods are due at absolute times, so that no error adds up; a block is rendered when it
+    is due and audible during the period after.
     """
     clock = clock_at(address)
     spare = address + TIMESPEC
@@ -96,7 +94,7 @@ def run_clock(address: int) -> None:
         if due > now:
             sleep_until(smaller(due, now + NAP), now, spare)
             continue
-        if now - due > BEHIND:
+        if now - due > TOO_LATE:
             clock["origin"] += now - due
             due = now
         times["adc"] = due * 1e-9 - ahead

@@ -1,12 +1,9 @@
-"""Waking those that wait for room in a voice's ring, or until it was heard; audio thread."""
+"""Wakeups of waiters for room in a ring, or for an audible frame; audio thread."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.memory.atomics import (
-    bell_at,
     compare_and_swap,
     fence_seq,
     load,
@@ -14,51 +11,52 @@ from audiostream.realtime.memory.atomics import (
     load_seq,
     store_seq,
     voice_at,
+    wakeup_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import BELL_BYTES, NEVER, VOICE_BYTES
+from audiostream.realtime.memory.layout import NEVER, VOICE_BYTES, WAKEUP_BYTES, Stream, Strip
 
-__all__ = ("note_bell", "wake_waiters")
+__all__ = ("note_wakeup", "wake_waiters")
 
 
 @inlined
-def note_bell(stream: Any, number: int) -> None:
-    """Note that a bell is to be rung when the block is done; once a callback."""
+def note_wakeup(stream: Stream, number: int) -> None:
+    """Note that a wakeup is to be signalled at the end of the callback, once."""
     if number < 0:
         return
-    bell = bell_at(stream["bells"] + number * BELL_BYTES)
-    if bell["noted"] == 0:
-        bell["noted"] = 1
+    wakeup = wakeup_at(stream["bells"] + number * WAKEUP_BYTES)
+    if wakeup["noted"] == 0:
+        wakeup["noted"] = 1
         noted = words_at(stream["noted"], stream["noted_count"] + 1)
         noted[stream["noted_count"]] = number
         stream["noted_count"] += 1
 
 
 @inlined
-def wake_voice(stream: Any, voice: Any) -> bool:
-    """Ring if an index that somebody waits for is reached; True if somebody waits on.
+def wake_voice(stream: Stream, voice: Strip) -> bool:
+    """Signal if an index that is waited for is reached; True if one still is.
 
-    Tested on the level in every block.  Only the one who swaps the index for NEVER
-    rings, so that a waiter who asks again in between is never forgotten.
+    The level is tested, in every block.  Only the thread that swaps the index for NEVER
+    signals, so that a waiter that asks again in between is never forgotten.
     """
     heard_at = load_seq(voice, "wake_heard")
     read_at = load_seq(voice, "wake_read")
-    rung = voice["read"] >= read_at and compare_and_swap(voice, "wake_read", read_at, NEVER)
+    reached = voice["read"] >= read_at and compare_and_swap(voice, "wake_read", read_at, NEVER)
     if voice["heard"] >= heard_at and compare_and_swap(voice, "wake_heard", heard_at, NEVER):
-        rung = True
-    if rung:
+        reached = True
+    if reached:
         store_seq(voice, "woken", 1)
-        note_bell(stream, load(voice, "bell"))
+        note_wakeup(stream, load(voice, "bell"))
     return read_at != NEVER or heard_at != NEVER
 
 
 @inlined
-def wake_waiters(stream: Any) -> None:
-    """Ring for every voice that has reached what its waiters wait for.
+def wake_waiters(stream: Stream) -> None:
+    """Signal for every voice that has reached the index that is waited for.
 
-    The fence puts the indices that this block has moved before the look at ``armed``; a
-    waiter publishes its wish, sets ``armed``, and only then looks at the index.  One of the
-    two sees the other.  Somebody who sets it during the look is seen in the next block.
+    The fence puts the indices that this block has moved before the load of ``armed``; a
+    waiter publishes its index, sets ``armed``, and only then looks at the voice's.  So one of
+    the two sees the other.  Where it is set during the loop, the next block looks again.
     """
     fence_seq()
     if load_seq(stream, "armed") == 0:

@@ -80,7 +80,7 @@ def downmix(layout: tuple[int, ...] | None, channels: int) -> list[list[float]] 
     Returns
     -------
     list of rows, or None
-        None: channels go where :func:`audiostream.realtime.shared.spread` puts them.
+        None: channels go where :func:`audiostream.realtime.units.conversion.convert` puts them.
     """
     if layout is None or len(layout) < 3 or channels > 2:
         return None

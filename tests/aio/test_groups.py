@@ -14,7 +14,7 @@ from audiostream.aio import AudioException, FormatError, StreamClosedError
 from audiostream.engine.slots import MAX_GROUPS
 from audiostream.testing import ManualDevice
 from tests.aio.support import settle, spawn, speaker_on
-from tests.realtime.oracle import Way
+from tests.realtime.oracle import Ramp
 
 RATE = 48000
 FADE = 240  # frames of 5 ms
@@ -231,7 +231,7 @@ def ducked(
     sounds = np.zeros(frames + 1, bool)
     for begin, end in sounding:
         sounds[begin:end] = True
-    way, levels = Way(), []
+    way, levels = Ramp(), []
     given, quiet = False, 0
     for frame in range(frames):
         if sounds[frame]:
@@ -316,7 +316,7 @@ class Model:
     """Groups of voices that play what they were given from a frame on, frame by frame."""
 
     def __init__(self) -> None:
-        self.gain, self.mute = Way(), Way()
+        self.gain, self.mute = Ramp(), Ramp()
         self.told: list[tuple[int, Any, float, int, int]] = []
         self.voices: list[tuple[int, np.ndarray]] = []
 

@@ -73,7 +73,7 @@ class Audit:
 def outputs(audit: Audit) -> dict[str, Any]:
     """A speaker with eight voices that play, starve, ramp, are cleared, stop and ring.
 
-    Half of them are in groups that are faded, cleared, and give way to one another, and beside
+    Half of them are in groups that are faded, cleared, and duck one another, and beside
     them a thousand one-shot sounds are played in every ten seconds.
     """
     from audiostream.device.manual import ManualDevice
@@ -103,7 +103,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
     block = np.zeros((2 * PERIOD, 2), np.int16)
     times = np.zeros(1, TIME_INFO)
     done = 0
-    rung = 0
+    signals = 0
     total = dict.fromkeys(KINDS, 0)
     while done < CALLS:
         for number, voice in enumerate(voices):
@@ -153,7 +153,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
         for kind in KINDS:
             total[kind] += did[kind]
         done += TURN
-        rung += 1
+        signals += 1
         bell.clear()
     stats = output.stats()
     happened = {
@@ -171,7 +171,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
 
 
 def inputs(audit: Audit) -> dict[str, Any]:
-    """A microphone whose ring runs full, with a reader that is rung."""
+    """A microphone whose ring runs full, with a reader that is woken."""
     from audiostream.device.manual import ManualDevice
     from audiostream.engine.capture import Capture
     from audiostream.pcm import Format

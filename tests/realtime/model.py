@@ -34,7 +34,7 @@ class ModelVoice:
     cuts: list[tuple[int, int]] = field(default_factory=list)
     stands: list[int] = field(default_factory=list)  # index at each of the device's frames
     heard: int = 0
-    late: int = 0  # what is heard, looked at behind the block instead of before each slice
+    late: int = 0  # the playhead is moved after the block instead of before each part
 
     def look(self, now: int) -> int:
         """The index heard at the device's frame `now`; never less than it was."""
@@ -46,7 +46,7 @@ class ModelVoice:
     def begin_slice(self) -> None:
         for target, frames in self.wishes:
             if target == self.goal:
-                pass  # it is on its way there, or there
+                pass  # it moves there, or is there
             elif frames <= 0 or not self.sounding:
                 self.gain, self.ramp = target, []
             else:

@@ -1,6 +1,6 @@
 """One voice, frame by frame, in the plainest Python: what the mixer is compared with.
 
-It knows no blocks: whatever the audio thread does in the middle of one, it does between two
+It knows no blocks: what the audio thread does in the middle of a block, it does between two
 frames.  Everything is float64.
 """
 
@@ -30,8 +30,8 @@ CURVES: tuple[Callable[[float, float, float], float], ...] = (linear, exponentia
 
 
 @dataclass
-class Way:
-    """A factor on its way from one value to another."""
+class Ramp:
+    """A factor that moves from one value to another."""
 
     value: float = 1.0
     begin: float = 1.0
@@ -60,7 +60,7 @@ class Way:
 
 
 @dataclass(order=True)
-class Told:
+class Command:
     """A command, and the frame that it is for."""
 
     at: int
@@ -85,27 +85,27 @@ class Oracle:
     fade_total: int = 0
     state: str = "stopped"
     sounding: bool = False
-    dry: bool = False
+    is_starved: bool = False
     shortages: int = 0
     starved: int = 0
-    gain: Way = field(default_factory=Way)
-    mute: Way = field(default_factory=Way)
-    flow: Way = field(default_factory=Way)
-    back: Way = field(default_factory=Way)
-    sides: tuple[Way, Way] = field(default_factory=lambda: (Way(), Way()))
-    dying: tuple[float, float] = (0.0, 0.0)  # the tail's first frame
-    tail_left: int = 0
+    gain: Ramp = field(default_factory=Ramp)
+    mute: Ramp = field(default_factory=Ramp)
+    transport: Ramp = field(default_factory=Ramp)
+    fade_in: Ramp = field(default_factory=Ramp)
+    sides: tuple[Ramp, Ramp] = field(default_factory=lambda: (Ramp(), Ramp()))
+    dying: tuple[float, float] = (0.0, 0.0)  # the declick's first frame
+    declick_left: int = 0
     clean: int = 0
-    told: list[Told] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
     frame: int = 0
     count: int = 0
 
     # --- callers -----------------------------------------------------------------
 
-    def tell(
+    def command(
         self, what: str, at: int = -1, value: float = 0.0, frames: int = 0, curve: int = 0
     ) -> None:
-        self.told.append(Told(at, self.count, what, value, frames, curve))
+        self.commands.append(Command(at, self.count, what, value, frames, curve))
         self.count += 1
 
     def clear(self, fade: int) -> None:
@@ -117,10 +117,10 @@ class Oracle:
         return [self.next() for _ in range(frames)]
 
     def next(self) -> tuple[float, float]:
-        due = sorted(told for told in self.told if told.at <= self.frame)
-        for told in due:
-            self.told.remove(told)
-            self.obey(told)
+        due = sorted(command for command in self.commands if command.at <= self.frame)
+        for command in due:
+            self.commands.remove(command)
+            self.obey(command)
         self.frame += 1
         if self.read < self.skip:
             out = self.fading()
@@ -146,14 +146,14 @@ class Oracle:
     def cut(self) -> None:
         self.jump(self.skip)
         if self.state != "playing":
-            self.flow = Way()
+            self.transport = Ramp()
         self.rest()
 
     def jump(self, to: int) -> None:
         self.read = self.clean = to
-        self.sounding = self.dry = False
+        self.sounding = self.is_starved = False
         self.fade_left = 0
-        self.back = Way()
+        self.fade_in = Ramp()
 
     def rest(self) -> None:
         states = {"pausing": "paused", "ending": "stopped", "stopping": "stopped"}
@@ -168,12 +168,12 @@ class Oracle:
         if self.read < len(self.data):
             if not self.sounding:
                 self.sounding = True
-                if self.dry and self.read != self.ended:
-                    self.back = Way(0.0)
-                    self.back.go(1.0, self.ramp)
-                self.dry = False
+                if self.is_starved and self.read != self.ended:
+                    self.fade_in = Ramp(0.0)
+                    self.fade_in.go(1.0, self.ramp)
+                self.is_starved = False
             out = self.sound(1.0)
-            if self.state in ("pausing", "ending") and not self.flow.moves:
+            if self.state in ("pausing", "ending") and not self.transport.moves:
                 self.sounding = False
                 self.rest()
             return out
@@ -183,111 +183,115 @@ class Oracle:
     def run_dry(self) -> None:
         sounded, self.sounding = self.sounding, False
         if self.read == self.ended:
-            self.dry = False
+            self.is_starved = False
         else:
             if sounded:
-                self.begin_tail()
+                self.begin_declick()
             if self.read in (self.skip, self.clean):
-                self.dry = False
+                self.is_starved = False
             else:
-                self.dry = self.dry or sounded
+                self.is_starved = self.is_starved or sounded
                 if self.state == "playing":
                     self.shortages += sounded
                     self.starved += 1
         if self.state != "playing":
-            self.flow = Way()
+            self.transport = Ramp()
             self.rest()
 
     def sound(self, fade: float) -> tuple[float, float]:
         sample = self.data[self.read]
         self.read += 1
-        level = self.gain.step() * self.mute.step() * self.flow.step() * self.back.step()
+        level = (
+            self.gain.step() * self.mute.step() * self.transport.step() * self.fade_in.step()
+        )
         left, right = (sample * level * fade * side.step() for side in self.sides)
-        tail = self.tail()
-        return left + tail[0], right + tail[1]
+        declick = self.declick()
+        return left + declick[0], right + declick[1]
 
     def silence(self) -> tuple[float, float]:
-        for way in (self.gain, self.mute, self.flow, self.back, *self.sides):
-            way.step()
-        return self.tail()
+        for ramp in (self.gain, self.mute, self.transport, self.fade_in, *self.sides):
+            ramp.step()
+        return self.declick()
 
-    def tail(self) -> tuple[float, float]:
-        if not self.tail_left:
+    def declick(self) -> tuple[float, float]:
+        if not self.declick_left:
             return 0.0, 0.0
-        self.tail_left -= 1
-        left, right = (value * self.tail_left / self.ramp for value in self.dying)
+        self.declick_left -= 1
+        left, right = (value * self.declick_left / self.ramp for value in self.dying)
         return left, right
 
-    def begin_tail(self) -> None:
-        level = self.gain.value * self.mute.value * self.flow.value * self.back.value
+    def begin_declick(self) -> None:
+        level = self.gain.value * self.mute.value * self.transport.value * self.fade_in.value
         last = self.data[self.read - 1] * level
-        before = self.tail_left / max(self.ramp, 1)
+        before = self.declick_left / max(self.ramp, 1)
         left, right = (
             last * side.value + value * before
             for side, value in zip(self.sides, self.dying, strict=True)
         )
         self.dying = left, right
-        self.tail_left = self.ramp
+        self.declick_left = self.ramp
 
     # --- commands ----------------------------------------------------------------
 
-    def obey(self, told: Told) -> None:
-        getattr(self, f"do_{told.what}")(told)
+    def obey(self, command: Command) -> None:
+        getattr(self, f"do_{command.what}")(command)
 
-    def do_play(self, told: Told) -> None:
+    def do_play(self, command: Command) -> None:
         if self.state == "stopped":
-            self.flow = Way()
+            self.transport = Ramp()
         else:
-            self.flow.go(1.0, told.frames)
+            self.transport.go(1.0, command.frames)
         self.state = "playing"
 
-    def do_resume(self, told: Told) -> None:
+    def do_resume(self, command: Command) -> None:
         if self.state in ("paused", "pausing"):
-            self.flow.go(1.0, told.frames)
+            self.transport.go(1.0, command.frames)
             self.state = "playing"
 
-    def do_pause(self, told: Told) -> None:
+    def do_pause(self, command: Command) -> None:
         if self.state == "playing":
-            if self.sounding and told.frames > 0:
-                self.flow.go(0.0, told.frames)
+            if self.sounding and command.frames > 0:
+                self.transport.go(0.0, command.frames)
                 self.state = "pausing"
             else:
                 self.state = "paused"
 
-    def do_hold(self, told: Told) -> None:
+    def do_hold(self, command: Command) -> None:
         if self.state == "playing" and not self.sounding:
             self.state = "paused"
 
-    def do_stop(self, told: Told) -> None:
+    def do_stop(self, command: Command) -> None:
         if self.read < self.skip:
             self.state = "stopping"
         else:
             if self.sounding and self.read != self.ended:
-                self.begin_tail()
+                self.begin_declick()
             self.sounding = False
             self.state = "stopped"
 
-    def do_end(self, told: Told) -> None:
-        if self.sounding and told.frames > 0:
-            self.flow.go(0.0, told.frames)
+    def do_end(self, command: Command) -> None:
+        if self.sounding and command.frames > 0:
+            self.transport.go(0.0, command.frames)
             self.state = "ending"
         elif self.state != "stopped":
             self.sounding = False
             self.state = "ending"
             self.rest()
 
-    def do_gain(self, told: Told) -> None:
-        self.gain.go(told.value, told.frames, told.curve)
+    def do_gain(self, command: Command) -> None:
+        self.gain.go(command.value, command.frames, command.curve)
 
-    def do_set_gain(self, told: Told) -> None:
-        if told.value != self.gain.goal:  # else it is there, or on its way
-            self.gain.go(told.value, told.frames if self.sounding else 0)
+    def do_set_gain(self, command: Command) -> None:
+        if command.value != self.gain.goal:  # else it is there, or moves there
+            self.gain.go(command.value, command.frames if self.sounding else 0)
 
-    def do_mute(self, told: Told) -> None:
-        self.mute.go(told.value, told.frames if self.sounding else 0)
+    def do_mute(self, command: Command) -> None:
+        self.mute.go(command.value, command.frames if self.sounding else 0)
 
-    def do_pan(self, told: Told) -> None:
-        angle = (told.value + 1) * math.pi / 4
+    def do_pan(self, command: Command) -> None:
+        angle = (command.value + 1) * math.pi / 4
         values = (math.sqrt(2) * math.cos(angle), math.sqrt(2) * math.sin(angle))
         for side, value in zip(self.sides, values, strict=True):
-            side.go(1.0 if told.value == 0 else value, told.frames if self.sounding else 0)
+            side.go(
+                1.0 if command.value == 0 else value, command.frames if self.sounding else 0
+            )

@@ -55,7 +55,7 @@ ADDRESSES = {
     *("levels", "factors", "sines", "table", "commands", "declick", "meter", "plan", "group"),
     *("bus", "one", "address", "nodes", "nodes_now"),
 }
-"""Fields that differ from run to run: what the clock said, and where memory lies."""
+"""Fields that differ from run to run: the clock, and where memory lies."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Guarded:
     def check(self) -> None:
         """Nothing outside was written to."""
         assert (self._all[: self._start] == CANARY).all(), "written before the memory"
-        assert (self._all[self._stop :] == CANARY).all(), "written behind the memory"
+        assert (self._all[self._stop :] == CANARY).all(), "written after the memory"
 
 
 @dataclass
@@ -172,7 +172,7 @@ class Times:
 
 
 class Rig:
-    """A stream's records, and the ways that callers and the device have with them."""
+    """A stream's records, and what callers and the device do with them."""
 
     def __init__(
         self,
@@ -409,7 +409,7 @@ class Rig:
         return bool(self.form.arm(wake, self.at("commit"), at, self.at("armed")))
 
     def take_woken(self, bell: int) -> list[int]:
-        """The slots that a bell was rung for."""
+        """The slots that a wakeup was signalled for."""
         slots = Guarded(len(self.table), np.int64)
         count = self.form.take_woken(self.address, bell, slots.address)
         slots.check()
@@ -490,7 +490,7 @@ class Rig:
 
 
 def rings(bell: Wakeup) -> int:
-    """How often a bell was rung since the last look."""
+    """How often a wakeup was signalled since the last look."""
     try:
         data = os.read(bell.fd, 1 << 16)
     except BlockingIOError:

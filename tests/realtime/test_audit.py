@@ -54,7 +54,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    # numba reports the exception that one of the offenders raises; nothing else is said.
+    # numba reports the exception that one of the offenders raises, and nothing else.
     assert "on purpose" in done.stderr
     answer: dict[str, Any] = json.loads(result.read_text(encoding="utf-8"))
     return answer
@@ -69,7 +69,7 @@ def test_forty_thousand_blocks_allocate_lock_and_wait_for_nothing(
     writes = counts.pop("writes")
     assert counts == dict.fromkeys(counts, 0)
     assert set(counts) == {"allocations", "frees", "locks", "waits", "interpreter"}
-    # The one system call that it makes is a bell's, and only when somebody waits.
+    # The one system call that it makes is a wakeup's, and only when a thread waits.
     assert writes == happened["wakeups"]
 
 

@@ -32,9 +32,9 @@ from audiostream.realtime.memory.atomics import floats_at
 
 ALLOWED = {
     # --- the C library, under names of ours (system.py)
-    "audiostream_write": "one non-blocking write of 8 bytes to a bell's descriptor",
+    "audiostream_write": "one non-blocking write of 8 bytes to a wakeup's descriptor",
     "audiostream_clock_gettime": "reads a clock; on Linux not even a system call",
-    # --- LLVM's, by stem: what is behind the name's types does not matter
+    # --- LLVM's, by stem: the types at the name's end do not matter
     "llvm.memset": "fills memory; inline stores or libc's memset: no lock, no allocation",
     "llvm.memcpy": "copies memory; inline or libc's memcpy: no lock, no allocation",
     "llvm.memmove": "the same for spans that overlap",
@@ -217,7 +217,7 @@ def called(entry: Any) -> str:
 
 @pytest.fixture(scope="module")
 def code() -> Code:
-    """The library's kernels, compiled anew, since what is kept on disk has no IR."""
+    """The library's kernels, compiled again, since what is kept on disk has no IR."""
     return Code()
 
 
@@ -232,13 +232,13 @@ every_entry = pytest.mark.parametrize("name", ENTRIES)
 def test_a_callback_reaches_nothing_but_what_is_allowed(code: Code, name: str) -> None:
     for found in (code.reached(name), code.behind(name)):
         assert found.objections == []
-        # It was looked at for real: it reads the clock, and rings bells.
+        # It was looked at for real: it reads the clock, and signals wakeups.
         assert {"audiostream_clock_gettime", "audiostream_write"} <= found.declarations
 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_an_entry_cannot_fail(code: Code, name: str) -> None:
-    """The status that it ignores is success, whatever happens."""
+    """The status that it ignores is always success."""
     found = code.behind(name)
     assert found.statuses
     assert set(found.statuses) == {"i32 0"}
@@ -368,7 +368,6 @@ def is_checked(name: str, before: dict[str, set[str]]) -> bool:
 
 MIXES = {
     "add_steady": {"load": 2, "fmuladd": 1},
-    "add_block": {"load": 2, "fadd": 1},
     "scale_frames": {"load": 2, "fmul": 2},
     "multiply_all": {"load": 2, "fmul": 1},
     "hypotenuses": {"load": 2, "fmul": 3, "fmuladd": 1},

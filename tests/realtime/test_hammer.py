@@ -1,7 +1,7 @@
 """Two threads at once on the shared memory, both in machine code without the lock.
 
 Each side is a loop that is compiled as the kernels are, and calls the library's machine code.
-Every sample tells its index, so that any wrong one shows.  What is asserted is correctness
+Every sample holds its index, so that any wrong one shows.  What is asserted is correctness
 alone: the time that a hammer takes only decides how often the two sides meet.
 """
 
@@ -103,7 +103,7 @@ heard_at = external("heard_at", 2)
 def capture_blocks(
     entry: int, stream: int, block: int, times: int, rounds: int, seed: int
 ) -> int:
-    """A device: blocks of any length whose samples tell their index."""
+    """A device: blocks of any length whose samples hold their index."""
     record = stream_at(stream)
     channels = record["channels"]
     for _ in range(rounds):
@@ -231,7 +231,7 @@ def live(
     rounds: int,
     state_at: int,
 ) -> int:
-    """Both in turn: a voice that begins, runs dry and is cleared all the time."""
+    """Both in turn: a voice that begins, starves and is cleared all the time."""
     state = words_at(state_at, 9)
     for _ in range(rounds):
         produce(stream, address, source, 1 + (state[7] & 7), state[7], 1)
@@ -240,7 +240,7 @@ def live(
 
 
 def listen(stream: int, address: int, rounds: int, state_at: int) -> int:
-    """A caller who asks what is heard; state: the last answer, answers, moves, wrong ones."""
+    """A caller that asks for the playhead; state: last answer, answers, moves, wrong ones."""
     voice = voice_at(address)
     state = words_at(state_at, 4)
     for _ in range(rounds):
@@ -318,7 +318,7 @@ def wait_for_capture(
             state[1] = 0
             state[2] += 1
             if load_seq(record, "commit") < state[0]:
-                state[4] += 1  # an old ring, for a wish of before: look again, ask anew
+                state[4] += 1  # an old signal, for an earlier index: look again, ask again
                 continue
         state[0] += 1
         acks[0] = state[0] - 1
@@ -332,8 +332,8 @@ def wait_for_voice(
     """A caller that is woken when a voice's next frame was read, or heard.
 
     Only now and then: for most blocks it looks by itself, so that the audio thread has last
-    seen that nobody waits.  State: block waited for, 1 while armed, times the bell was
-    needed, seed, early rings.
+    seen that no thread waits.  State: block waited for, 1 while armed, times the signal
+    was needed, seed, early signals.
     """
     record = stream_at(stream)
     voice = voice_at(address)
@@ -382,7 +382,7 @@ def wait_for_voice(
 
 
 def keep_time(entry: int, stream: int, times: int, rounds: int, seed: int) -> int:
-    """A device whose frames lie on one line, which an overrun begins anew in each block."""
+    """A device with frames at one rate; overruns restart the clock sync in each block."""
     record = stream_at(stream)
     said = times_at(times)
     for _ in range(rounds):
@@ -486,7 +486,7 @@ def test_no_sample_that_a_capture_hands_out_is_torn() -> None:
 
 
 def test_no_line_of_time_is_torn() -> None:
-    """One that is read while it is moved, and moved again, is read anew."""
+    """One that is read while it is moved, and moved again, is read again."""
     rig = Rig(compiled(), rate=32768, channels=1, slice=64, capacity=1024)
     counts, counts_at = words(0, 0)
     write, read = loops()["keep_time"], loops()["read_line"]
@@ -538,7 +538,7 @@ def test_every_frame_of_a_voice_is_heard_once_or_cleared(fade: int) -> None:
         try:
             while not ended(begin):
                 seed = loops()["produce"](rig.address, voice, source.address, 1000, seed, 50)
-                # Two cores: whoever asks takes turns with the one who writes.
+                # Two cores: the reader takes turns with the writer.
                 loops()["listen"](rig.address, voice, 300, heard_at)
         finally:
             done.set()
@@ -592,7 +592,7 @@ def test_the_comparison_of_jumps_can_fail() -> None:
         tell_the_same(good, complete=True)
 
 
-# --- heard position: who asks beside a voice that begins and ceases ----------------
+# --- playhead: readers beside a voice that begins and ceases ----------------
 
 
 def test_what_is_heard_never_goes_back() -> None:
@@ -678,7 +678,7 @@ def nobody_is_left_asleep(rig: Rig, entry: int, waits: list[tuple[Wait, Any, Any
     assert set(acks[::8].tolist()) == {int(moved[0])}
     assert int(moved[0]) > 20
     for _wait, state, _address in waits:
-        assert int(state[2]) > 0, "the bell was never needed"
+        assert int(state[2]) > 0, "the signal was never needed"
     rig.check()
 
 
@@ -698,10 +698,10 @@ def test_no_ring_is_lost_between_a_reader_and_the_audio_thread() -> None:
 def test_no_ring_is_lost_between_voices_waiters_and_the_audio_thread(
     index: str, count: int
 ) -> None:
-    """Waiters publish a wish and say that there is one; the audio thread moves the indices,
+    """Waiters publish an index and set `armed`; the audio thread moves the indices,
     and looks at the wishes only if there are some."""
     rig = Rig(compiled(), channels=1, slice=64, capacity=64, voices=count)
-    rig.table["write"] = 1 << 40  # whatever the ring holds
+    rig.table["write"] = 1 << 40  # more than the ring holds
     waits: list[tuple[Wait, Any, Any]] = []
     for slot in range(count):
         rig.play(slot)
@@ -717,8 +717,8 @@ def test_no_ring_is_lost_between_voices_waiters_and_the_audio_thread(
 
 
 def test_two_waiters_on_one_word_and_one_descriptor_all_come_through() -> None:
-    """The whole way: compiled callback, eventfd, poll; the earliest wish stands, and whoever
-    is woken looks again and asks anew."""
+    """The whole way: compiled callback, eventfd, poll; the earliest index stands, and all
+    that are woken look again and ask again."""
     rig = Rig(compiled(), channels=1, slice=64, capacity=64)
     rig.stream["bell"] = 0
     bell = rig.add_bell(0)

@@ -28,6 +28,7 @@ from audiostream.realtime.memory import atomics, layout
 from audiostream.realtime.memory.layout import (
     BELL,
     CLOCK,
+    CLOCK_SYNC,
     COMMAND,
     CUTS,
     GROUP,
@@ -37,7 +38,6 @@ from audiostream.realtime.memory.layout import (
     POINT,
     PRODUCER,
     STREAM,
-    TIMELINE,
     VOICE,
 )
 from tests.realtime.model import Model, ModelVoice
@@ -69,11 +69,11 @@ def form(request: pytest.FixtureRequest) -> Form:
 
 
 def ramp_of(count: int, start: int = 1) -> np.ndarray:
-    """Samples that tell their index exactly, in float32 and at any gain of two's powers."""
+    """Samples that hold their index exactly, in float32 and at any gain of two's powers."""
     return (np.arange(start, start + count) / 2.0**14).astype(np.float32)
 
 
-# --- three ways: plain, compiled, the model ----------------------------------------
+# --- three forms: plain, compiled, the model ----------------------------------------
 
 
 @st.composite
@@ -81,7 +81,7 @@ def scenarios(draw: st.DrawFn) -> dict[str, Any]:
     """A stream's shape, and what callers and the device do, one after the other.
 
     The steps come from a seed: drawn one by one, hypothesis makes them too plain to meet in
-    the ways that matter (a clear during a ramp across the ring's end).
+    the cases that matter (a clear during a ramp across the ring's end).
     """
     count = draw(st.sampled_from([1, 1, 2, 6]))
     seed = draw(st.integers(0, 2**32 - 1))
@@ -337,7 +337,7 @@ def test_a_clear_fades_in_a_straight_line_to_nothing(form: Form, fade: int) -> N
     np.testing.assert_allclose(played, wanted, atol=1e-7)
     assert rig.cuts[0].array[:2].tolist() == [48 + total, 128]
     assert rig.read() == 128
-    assert int(rig.table[0]["starved"]) == 0, "cleared to its end: no shortage"
+    assert int(rig.table[0]["starved"]) == 0, "cleared to its end: no starvation"
     rig.check()
 
 
@@ -616,7 +616,7 @@ def test_more_breaks_than_are_remembered_only_hold_the_position_back(form: Form)
     rig.check()
 
 
-# --- bells -------------------------------------------------------------------------
+# --- wakeups -----------------------------------------------------------------------
 
 
 def test_one_bell_is_rung_once_a_callback_whoever_waits_on_it(form: Form) -> None:
@@ -634,7 +634,7 @@ def test_one_bell_is_rung_once_a_callback_whoever_waits_on_it(form: Form) -> Non
     rig.render(16)  # three slices might note it three times
     assert (rings(bell), rings(other)) == (0, 1)
     for slot in range(3):
-        assert rig.arm("read", 48, slot), "reached: nobody is to be rung for"
+        assert rig.arm("read", 48, slot), "reached: no thread is to be woken"
     rig.render(16)
     assert (rings(bell), rings(other)) == (0, 0)
     for slot in range(3):
@@ -651,7 +651,7 @@ def test_a_bell_that_is_not_there_is_no_harm(form: Form) -> None:
     rig.write(np.full(16, 0.5))
     rig.play()
     rig.arm("read", 8)
-    rig.render(8)  # bell -1: nobody
+    rig.render(8)  # bell -1: none
     assert int(rig.table[0]["woken"]) == 1
     rig.table["bell"] = 1  # no descriptor
     rig.arm("read", 16)
@@ -673,7 +673,7 @@ def test_take_woken_collects_the_slots_of_one_bell_once(form: Form) -> None:
     assert rig.take_woken(0) == [0], "only slots that were ever used"
 
 
-class Wish:
+class Waiter:
     """The three words that `arm` works on, by themselves."""
 
     def __init__(self, index: int = 0) -> None:
@@ -686,62 +686,62 @@ class Wish:
 
 
 def test_arm_keeps_the_earliest_wish_and_tells_the_level(form: Form) -> None:
-    wish = Wish(100)
-    assert not wish.arm(form, 150)
-    assert wish.wake.value == 150
-    assert not wish.arm(form, 200), "a later wish does not push the first away"
-    assert wish.wake.value == 150
-    assert not wish.arm(form, 120)
-    assert wish.wake.value == 120
-    wish.index.value = 120
-    assert wish.arm(form, 120), "reached already"
-    assert wish.arm(form, 5)
-    assert wish.wake.value == 120, "and no wish is left that would ring for nothing"
+    waiter = Waiter(100)
+    assert not waiter.arm(form, 150)
+    assert waiter.wake.value == 150
+    assert not waiter.arm(form, 200), "a later index does not replace the first"
+    assert waiter.wake.value == 150
+    assert not waiter.arm(form, 120)
+    assert waiter.wake.value == 120
+    waiter.index.value = 120
+    assert waiter.arm(form, 120), "reached already"
+    assert waiter.arm(form, 5)
+    assert waiter.wake.value == 120, "and no index is left that would signal for nothing"
 
 
 @pytest.mark.parametrize("standing", [NEVER, 150, 30])
 def test_arm_tells_the_audio_thread_to_look_whoevers_wish_stands(
     form: Form, standing: int
 ) -> None:
-    wish = Wish(100)
-    wish.wake.value = standing
-    wish.arm(form, 150)
-    assert wish.armed.value == 1
+    waiter = Waiter(100)
+    waiter.wake.value = standing
+    waiter.arm(form, 150)
+    assert waiter.armed.value == 1
 
 
 @pytest.mark.parametrize("moment", ["compare_and_swap", "store_seq"])
 def test_arm_looks_only_after_its_wish_is_published_and_announced(
     moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The index moves in between: whoever had looked before would sleep for ever."""
-    wish = Wish()
+    """The index moves in between: a thread that had looked before would sleep for ever."""
+    waiter = Waiter()
     real = getattr(shared, moment)
 
     def and_move(*arguments: Any) -> Any:
         done = real(*arguments)
-        wish.index.value = 50
+        waiter.index.value = 50
         return done
 
     monkeypatch.setattr(shared, moment, and_move)
-    assert wish.arm(PLAIN, 50)
+    assert waiter.arm(PLAIN, 50)
 
 
 def test_arm_tries_again_when_another_waiter_is_quicker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wish = Wish()
+    waiter = Waiter()
     swap = atomics.compare_and_swap
     others = [70, 30]
 
     def outrun(record: Any, field: str, expected: int, value: int) -> bool:
         if others:
-            wish.wake.value = others.pop(0)
+            waiter.wake.value = others.pop(0)
         return swap(record, field, expected, value)
 
     monkeypatch.setattr(shared, "compare_and_swap", outrun)
-    assert not wish.arm(PLAIN, 50)
-    assert wish.wake.value == 30, "the other's wish is earlier, and stands"
-    assert wish.armed.value == 1
+    assert not waiter.arm(PLAIN, 50)
+    assert waiter.wake.value == 30, "the other's index is earlier, and stands"
+    assert waiter.armed.value == 1
 
 
 def test_a_waiter_who_asks_anew_while_the_bell_is_rung_is_not_wiped_out(
@@ -960,7 +960,7 @@ def test_who_waits_for_room_is_woken_at_half_a_ring_or_once_it_ran_dry(form: For
     assert form.arm_room(address)
     rig.render(25)
     producer["limit"] = 20  # what is free of it was there before it was waited for
-    assert form.arm_room(address), "it ran dry: there is nothing whose reading would ring"
+    assert form.arm_room(address), "it starved: there is nothing whose reading would signal"
 
 
 def test_compiled_writes_take_bytes_as_they_are() -> None:
@@ -977,13 +977,13 @@ def test_the_writer_announces_a_block_before_it_touches_the_ring(
 ) -> None:
     rig = Rig(PLAIN, channels=1, encoding=32, slice=16, capacity=64)
     seen = []
-    decode = captures.decode
+    decode = captures.convert
 
     def watched(*arguments: Any) -> None:
         seen.append((int(rig.stream["reserve"]), int(rig.stream["commit"])))
         decode(*arguments)
 
-    monkeypatch.setattr(captures, "decode", watched)
+    monkeypatch.setattr(captures, "convert", watched)
     rig.capture(ramp_of(40)[:, None])
     assert seen == [(16, 0), (32, 16), (40, 32)]
 
@@ -1028,11 +1028,11 @@ def test_late_is_beyond_the_last_block_and_the_latency(
 ) -> None:
     clock_now = [10**9]
 
-    def tell(timespec: int) -> int:
+    def clock(timespec: int) -> int:
         del timespec
         return clock_now[0]
 
-    monkeypatch.setattr(callback, "monotonic_ns", tell)
+    monkeypatch.setattr(callback, "monotonic_ns", clock)
     rig = Rig(PLAIN, channels=1, rate=1000, latency=0.005)
     late = []
     for wait in (0, 15, 16, 15, 40, 8):  # ms; blocks of 10 ms, latency 5 ms
@@ -1045,11 +1045,11 @@ def test_late_is_beyond_the_last_block_and_the_latency(
 def test_the_longest_callback_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter([0, 300, 1000, 1900, 5000, 5100])
 
-    def tell(timespec: int) -> int:
+    def clock(timespec: int) -> int:
         del timespec
         return next(ticks)
 
-    monkeypatch.setattr(callback, "monotonic_ns", tell)
+    monkeypatch.setattr(callback, "monotonic_ns", clock)
     rig = Rig(PLAIN, channels=1)
     for _ in range(3):
         rig.render(8)
@@ -1220,7 +1220,7 @@ class FakeTime:
         self.stop_at = 0
         real = virtual_clock.tick
 
-        def tell(timespec: int) -> int:
+        def clock(timespec: int) -> int:
             assert timespec == rig.address + int(CLOCK.fields["seconds"][1])  # type: ignore[index]
             return self.now
 
@@ -1238,7 +1238,7 @@ class FakeTime:
             if len(self.ticks) == self.stop_at:
                 record["stop"] = 1
 
-        monkeypatch.setattr(virtual_clock, "monotonic_ns", tell)
+        monkeypatch.setattr(virtual_clock, "monotonic_ns", clock)
         monkeypatch.setattr(virtual_clock, "sleep_until", sleep)
         monkeypatch.setattr(virtual_clock, "tick", ticked)
 
@@ -1412,18 +1412,18 @@ OWN = {
     # A plain load of a word that only the loading thread itself writes.
     *(("begin", word) for word in ("entered", "callbacks", "late", "overruns", "underruns")),
     *(("finish", word) for word in ("wakeups", "longest", "left")),
-    *(("put", word) for word in ("write",)),
-    *(("heard_frame", word) for word in ("frames",)),
+    *(("append", word) for word in ("write",)),
+    *(("audible_frame", word) for word in ("frames",)),
     *(("render", word) for word in ("frames", "time")),
     *(("append_block", word) for word in ("commit",)),
     *(("take_in", word) for word in ("frames", "commit", "ended")),
     *(("wake_voice", word) for word in ("read", "heard")),
-    *(("follow_heard", word) for word in ("read", "heard")),
+    *(("follow_playhead", word) for word in ("read", "heard")),
     *(("cut", word) for word in ("read", "cut_count")),
     *(
         (function, "read")
         for function in (
-            *("add_next", "begin_declick", "clear_groups", "cut_voices", "fade_out"),
+            *("add_next", "begin_declick", "clear_group", "cut_voices", "fade_out"),
             *("frames_there", "is_held", "note_silence", "play", "run_out"),
             *("start_sounding", "still_fills", "stop_voice"),
         )
@@ -1460,7 +1460,7 @@ def test_shared_words_are_touched_by_atomics_alone() -> None:
     assert own - all_accesses() == set(), "no exception is left over"
 
 
-RECORDS = (BELL, CLOCK, COMMAND, GROUP, NODE, POINT, STREAM, TIMELINE, VOICE)
+RECORDS = (BELL, CLOCK, COMMAND, GROUP, NODE, POINT, STREAM, CLOCK_SYNC, VOICE)
 
 
 def test_every_shared_word_is_one_of_the_records() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from audiostream.realtime import opcodes
 from audiostream.realtime.opcodes import EQUAL_POWER, EXPONENTIAL, LINEAR
-from tests.realtime.oracle import Oracle, Way
+from tests.realtime.oracle import Oracle, Ramp
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 from tests.realtime.test_voice_control import turns
 
@@ -25,7 +25,7 @@ def form(request: pytest.FixtureRequest) -> Form:
 
 
 class Many:
-    """Voices of noise that play on, and the oracles that are told the same."""
+    """Voices of noise that play on, and oracles with the same commands."""
 
     def __init__(
         self, form: Form, voices: int, *, channels: int = 2, slice: int = 64, frames: int = 4000
@@ -39,7 +39,7 @@ class Many:
             self.rig.write(data, slot)
             oracle.data += data.tolist()
             self.rig.play(slot)
-            oracle.tell("play")
+            oracle.command("play")
         self.render(8)
         self.render(8)
 
@@ -58,7 +58,7 @@ class Many:
     def fade(self, slot: int, value: float, frames: int, curve: int = LINEAR) -> None:
         more = turns(frames, curve) if frames else {}
         self.rig.give(opcodes.GAIN, slot, value=value, frames=frames, shape=curve, **more)
-        self.oracles[slot].tell("gain", -1, value, frames, curve)
+        self.oracles[slot].command("gain", -1, value, frames, curve)
 
     def mute(self, slot: int, value: float, frames: int) -> None:
         self.rig.give(opcodes.SILENCE, slot, value=value, frames=frames)
@@ -271,14 +271,14 @@ def test_a_curve_is_exact_all_along(curve: int, begin: float, goal: float, frame
     rig.give(opcodes.GAIN, value=begin)
     rig.render(1024)
     rig.give(opcodes.GAIN, value=goal, frames=frames, shape=curve, **turns(frames, curve))
-    way = Way(value=begin)
-    way.go(goal, frames, curve)
+    ramp = Ramp(value=begin)
+    ramp.go(goal, frames, curve)
     worst = 0.0
-    while way.moves:
+    while ramp.moves:
         if int(rig.table[0]["write"]) - rig.read() < 2048:
             rig.write(np.ones(16_384, np.float32))
         played = rig.render(1024)[:, 0]
-        wanted = [way.step() for _ in range(1024)]
+        wanted = [ramp.step() for _ in range(1024)]
         worst = max(worst, float(np.abs(played - wanted).max()))
     assert worst < 6.5e-7 * max(begin, goal)
 
@@ -293,7 +293,7 @@ def test_many_voices_are_told_many_things(seed: int, channels: int) -> None:
     lengths += random.integers(1000, 6000, 6).tolist()
     while many.oracles[0].read < 3800:
         for _ in range(int(random.integers(0, 4))):
-            tell(many, random, int(random.integers(19)), int(random.choice(lengths)))
+            command(many, random, int(random.integers(19)), int(random.choice(lengths)))
         many.render(int(random.integers(1, 100)))
     many.check()
 
@@ -303,12 +303,12 @@ def test_some_voices_are_told_some_things_in_the_plain_form(seed: int) -> None:
     random = np.random.default_rng(70 + seed)
     many = Many(PLAIN, 7, slice=32)
     for _ in range(40):
-        tell(many, random, int(random.integers(7)), int(random.choice([0, 20, 64, 300])))
+        command(many, random, int(random.integers(7)), int(random.choice([0, 20, 64, 300])))
         many.render(int(random.integers(1, 70)))
     many.check()
 
 
-def tell(many: Many, random: np.random.Generator, slot: int, frames: int) -> None:
+def command(many: Many, random: np.random.Generator, slot: int, frames: int) -> None:
     """Have one voice do something else from now on."""
     value = float(random.choice([0.0, 0.0, 0.3, 1.0, 1.4]))
     match random.choice(["fade", "fade", "pan", "mute"]):
@@ -329,12 +329,12 @@ def test_voices_pause_and_starve(seed: int) -> None:
     oracles = [Oracle(100) for _ in range(voices)]
     for slot, oracle in enumerate(oracles):
         rig.play(slot)
-        oracle.tell("play")
+        oracle.command("play")
         rig.give(opcodes.PAN, slot, value=0.5, turn=1.2)
         for side, value in zip(oracle.sides, (0.5, 1.2), strict=True):
             side.go(value, 0)
         rig.give(opcodes.GAIN, slot, value=0.5 + 0.1 * slot)
-        oracle.tell("gain", -1, 0.5 + 0.1 * slot)
+        oracle.command("gain", -1, 0.5 + 0.1 * slot)
     for _ in range(300):
         slot = int(random.integers(voices))
         if len(oracles[slot].data) - oracles[slot].read < 800:
@@ -344,11 +344,11 @@ def test_voices_pause_and_starve(seed: int) -> None:
         match random.integers(6):
             case 0:
                 rig.give(opcodes.PAUSE, slot, frames=100, snap=1)
-                oracles[slot].tell("pause", frames=100)
+                oracles[slot].command("pause", frames=100)
             case 1 | 2:
                 frames = int(random.integers(1, 400))
                 rig.give(opcodes.RESUME, slot, frames=frames)
-                oracles[slot].tell("resume", frames=frames)
+                oracles[slot].command("resume", frames=frames)
             case _:
                 pass
         frames = int(random.integers(1, 80))

@@ -189,7 +189,7 @@ def test_the_same_gain_asked_for_twice_is_one_ramp(form: Form) -> None:
     rig = settled(form, 1, np.ones((1, 1024), np.float32), channels=1)
     rig.gain(0.0, 100)
     first = rig.render(40)
-    rig.gain(0.0, 100)  # it is on its way there: goes on as it was
+    rig.gain(0.0, 100)  # it moves there: goes on as it was
     second = rig.render(100)
     played = np.concatenate([first, second])[:, 0]
     np.testing.assert_allclose(played, straight(1.0, 0.0, 100, 140), atol=1e-6)
@@ -360,7 +360,7 @@ def test_a_block_at_any_moment_of_a_slots_being_given_anew_does_not_touch_it(
         slot = Playback(sound).slot
         for _ in range(5):
             device.step(128)
-        device.step(0)  # tells of its end
+        device.step(0)  # notes its end
         watched = Interrupted(table, moment, lambda: device.step(frames))
         output.slots.table = watched  # type: ignore[assignment]
         another = Voice(output, Format(48000, 1, 16), 0.5)
@@ -433,7 +433,7 @@ class Interleaved:
 
 
 def two_voices(others: str) -> Rig:
-    """Two voices that play; somebody waits for the second one, has done so, or does not."""
+    """Two voices that play; a thread waits for the second one, has done so, or does not."""
     rig = Rig(PLAIN, voices=2, channels=1, slice=64, capacity=256)
     for slot in range(2):
         rig.write(np.full(200, 0.5), slot)
@@ -469,9 +469,9 @@ def test_a_waiter_at_any_moment_of_a_block_is_told_or_rung(
         record = rig.table[slot]
         assert answers[0] or int(record["woken"]) == 1, f"asleep for ever, at {moment}"
         if int(record[f"wake_{index}"]) != NEVER or others == "neighbour":
-            assert int(rig.stream["armed"]) == 1, f"nobody will look, at {moment}"
+            assert int(rig.stream["armed"]) == 1, f"no thread will look, at {moment}"
         rig.render(16)
-        if not answers[0]:  # who was told has left no wish, but another's may stand
+        if not answers[0]:  # who was told leaves no index, but another's may stand
             assert int(record[f"wake_{index}"]) == NEVER
         moment += 1
     assert moment > 10, "a block has many operations"
@@ -508,8 +508,8 @@ def until_starved(rig: Rig) -> None:
     rig.render(100)
 
 
-def told(rig: Rig) -> None:
-    """A block in which voices are told something."""
+def commanded(rig: Rig) -> None:
+    """A block in which voices get commands."""
     rig.clear(5, 1)
     rig.gain(0.5, 20, 0)
     rig.render(30)
@@ -527,7 +527,7 @@ def back(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("others", ["alone", "neighbour"])
-@pytest.mark.parametrize("happens", [until_starved, told, back])
+@pytest.mark.parametrize("happens", [until_starved, commanded, back])
 @pytest.mark.parametrize("who", ["asks within a block", "is interrupted by one"])
 def test_what_was_read_is_told_at_any_moment_and_never_goes_back(
     monkeypatch: pytest.MonkeyPatch, who: str, happens: Callable[[Rig], None], others: str
@@ -556,7 +556,7 @@ def test_what_was_read_is_told_at_any_moment_and_never_goes_back(
     assert moment > (10 if inside else 1)
 
 
-def test_voices_are_looked_at_for_waiters_only_when_somebody_asked(
+def test_voices_are_looked_at_for_waiters_only_when_a_thread_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rig = two_voices("alone")
@@ -577,7 +577,7 @@ def test_voices_are_looked_at_for_waiters_only_when_somebody_asked(
     rig.render(16)
     assert int(rig.table[0]["woken"]) == 1
     rig.render(1)
-    assert int(rig.stream["armed"]) == 0, "nobody waits any more"
+    assert int(rig.stream["armed"]) == 0, "no thread waits any more"
     looked.clear()
     rig.render(1)
     assert looked == []
@@ -597,7 +597,7 @@ def test_a_wish_for_a_voice_stands_while_another_ones_is_fulfilled(form: Form) -
 
 
 def test_the_engine_tells_a_waiter_that_what_it_waits_for_was_heard(engine: Engine) -> None:
-    """There may be no block after the one in which it was: nobody would ring."""
+    """There may be no block after that one, and so no signal."""
     voice = engine.voice
     block = np.zeros((128, 1), np.int16)
     for _ in range(3):

@@ -33,7 +33,7 @@ def turns(frames: int, curve: int) -> dict[str, float]:
 
 
 class Both:
-    """The mixer's voice and the oracle's, told the same."""
+    """The mixer's voice and the oracle's, with the same commands."""
 
     def __init__(self, form: Form, ramp: int = 20, **shape: Any) -> None:
         self.rig = Rig(form, rate=RATE, channels=2, capacity=1024, ramp=ramp, **shape)
@@ -62,7 +62,7 @@ class Both:
         self.rig.set("skip", int(self.rig.table[0]["write"]), 0)
         self.oracle.clear(fade)
 
-    def tell(
+    def command(
         self,
         kind: int,
         what: str,
@@ -80,36 +80,36 @@ class Both:
         self.rig.give(
             kind, at=when, value=value, frames=frames, shape=curve, snap=int(snap), **more
         )
-        self.oracle.tell(what, at, more.get("pan", value), frames, curve)
+        self.oracle.command(what, at, more.get("pan", value), frames, curve)
 
     def play(self, at: int = -1) -> None:
-        self.tell(opcodes.PLAY, "play", at, frames=self.ramp)
+        self.command(opcodes.PLAY, "play", at, frames=self.ramp)
 
     def play_not_before(self, at: int) -> None:
-        self.tell(opcodes.HOLD, "hold")
+        self.command(opcodes.HOLD, "hold")
         self.play(at)
 
     def pause(self, at: int = -1) -> None:
-        self.tell(opcodes.PAUSE, "pause", at, frames=self.ramp)
+        self.command(opcodes.PAUSE, "pause", at, frames=self.ramp)
 
     def resume(self, at: int = -1) -> None:
-        self.tell(opcodes.RESUME, "resume", at, frames=self.ramp)
+        self.command(opcodes.RESUME, "resume", at, frames=self.ramp)
 
     def stop(self, fade: int) -> None:
         self.clear(fade)
-        self.tell(opcodes.STOP, "stop")
+        self.command(opcodes.STOP, "stop")
 
     def stop_at(self, at: int, fade: int) -> None:
-        self.tell(opcodes.END, "end", at, frames=fade)
+        self.command(opcodes.END, "end", at, frames=fade)
 
     def gain(self, value: float, at: int = -1) -> None:
-        self.tell(opcodes.GAIN, "set_gain", at, value=value, frames=self.ramp, snap=True)
+        self.command(opcodes.GAIN, "set_gain", at, value=value, frames=self.ramp, snap=True)
 
     def fade(self, value: float, frames: int, curve: int = LINEAR, at: int = -1) -> None:
-        self.tell(opcodes.GAIN, "gain", at, value=value, frames=frames, curve=curve)
+        self.command(opcodes.GAIN, "gain", at, value=value, frames=frames, curve=curve)
 
     def mute(self, value: float, at: int = -1) -> None:
-        self.tell(opcodes.SILENCE, "mute", at, value=value, frames=self.ramp, snap=True)
+        self.command(opcodes.SILENCE, "mute", at, value=value, frames=self.ramp, snap=True)
 
     def pan(self, pan: float, at: int = -1) -> None:
         angle = (pan + 1) * math.pi / 4
@@ -118,7 +118,7 @@ class Both:
             left = right = 1.0
         when = 0.0 if at < 0 else 1.0 + at / RATE
         self.rig.give(opcodes.PAN, at=when, value=left, turn=right, frames=self.ramp, snap=1)
-        self.oracle.tell("pan", at, pan, self.ramp)
+        self.oracle.command("pan", at, pan, self.ramp)
 
     def render(self, frames: int) -> np.ndarray:
         """A block, the same from both."""
@@ -169,11 +169,11 @@ def test_a_thousand_commands_at_odd_times(seed: int, ramp: int) -> None:
     rng = np.random.default_rng(seed)
     both = Both(compiled(), ramp, slice=64)
     both.play()
-    told = 0
-    while told < 1000:
-        if len(both.oracle.told) < COMMANDS - 2:
+    given = 0
+    while given < 1000:
+        if len(both.oracle.commands) < COMMANDS - 2:
             some_command(both, rng)
-            told += 1
+            given += 1
         for _ in range(int(rng.integers(0, 3))):
             if rng.random() < 0.7:
                 both.write(rng.uniform(-0.3, 0.3, int(rng.integers(1, 120))))
@@ -194,7 +194,7 @@ def test_some_commands_in_the_plain_form(seed: int) -> None:
         if rng.random() < 0.6:
             both.write(rng.uniform(-0.3, 0.3, int(rng.integers(1, 40))))
         both.render(int(rng.integers(1, 24)))
-        if len(both.oracle.told) > 40:
+        if len(both.oracle.commands) > 40:
             both.render(300)
     both.rig.check()
 
@@ -281,7 +281,7 @@ def test_no_step_is_larger_than_the_signals_and_the_ramps(ramp: int) -> None:
     steps = np.abs(np.diff(np.concatenate(played), axis=0)).max()
     loudest = 0.25 * math.sqrt(2)
     slope = loudest * 2 * np.pi / 700
-    # Three ways at once may be steep, and a tail beside the return.
+    # Three ramps at once may be steep, and a declick beside the fade in.
     assert steps < slope + 5 * loudest / ramp
     assert steps > slope / 2
 
@@ -343,7 +343,7 @@ def test_a_prebuffer_is_waited_for(form: Form, rebuffer: int) -> None:
     assert int(voice["starved"]) == 0, "it has not begun"
     rig.write(np.full(10, 0.5))
     assert (rig.render(50) == 0.5).all()
-    assert not rig.render(10).any()  # dry
+    assert not rig.render(10).any()  # starved
     rig.write(np.full(20, 0.5))
     assert bool(rig.render(10).any()) != bool(rebuffer)
     if rebuffer:

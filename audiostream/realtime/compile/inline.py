@@ -29,7 +29,7 @@ from numba.core.ssa import reconstruct_ssa
 from numba.core.typed_passes import PreLowerStripPhis, type_inference_stage
 
 from audiostream.realtime.memory.atomics import emits
-from audiostream.realtime.memory.layout import RAMP
+from audiostream.realtime.memory.layout import COMMAND, RAMP
 
 __all__ = (
     "Module",
@@ -46,8 +46,8 @@ RETURNS = {
     "int": types.int64,
     "bool": types.boolean,
     "float": types.float64,
-    "Doubles": types.CPointer(types.float64),
-    "Floats": types.CPointer(types.float32),
+    "Float32": types.float32,
+    "Command": numba.from_dtype(COMMAND),
     "Ramp": numba.from_dtype(RAMP),
 }
 """What an annotation stands for; Any: what the first argument is."""

@@ -1,15 +1,13 @@
-"""What callers tell a strip to do, at once or at a time, on exactly that frame; audio thread.
+"""The commands of a strip, carried out at once or on an exact frame; audio thread.
 
 A caller fills a command's record and publishes it by moving ``command_count``.  The audio
-thread carries out what is due in the order of their times, and of their giving where these are
-equal. The side that swaps a command's opcode for :data:`NOTHING` has it: the audio thread to
-carry it out, or a caller to take it back.  A caller that swaps it for :data:`WRITTEN` puts
-another command in its place.
+thread carries out those that are due in the order of their times, and of their numbers where
+these are equal.  The side that swaps a command's opcode for :data:`NOTHING` has it: the audio
+thread to carry it out, or a caller to take it back.  A caller that swaps it for :data:`WRITTEN`
+puts another command in its place.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +23,7 @@ from audiostream.realtime.graph.fader import (
     ramp_of,
 )
 from audiostream.realtime.graph.nodes import node_of
+from audiostream.realtime.graph.ring_source import stop_voice
 from audiostream.realtime.memory.atomics import (
     command_at,
     compare_and_swap,
@@ -37,7 +36,16 @@ from audiostream.realtime.memory.atomics import (
     store,
     store_release,
 )
-from audiostream.realtime.memory.layout import COMMAND_BYTES, COMMANDS, NEVER, PARAMETER_BYTES
+from audiostream.realtime.memory.layout import (
+    COMMAND_BYTES,
+    COMMANDS,
+    NEVER,
+    PARAMETER_BYTES,
+    Command,
+    Ramp,
+    Stream,
+    Strip,
+)
 from audiostream.realtime.opcodes import (
     END,
     GAIN,
@@ -57,44 +65,47 @@ from audiostream.realtime.opcodes import (
 )
 from audiostream.realtime.units.automation import set_ramp, start_curve, start_ramp
 
-__all__ = ("forget_done", "frames_until", "next_command", "perform")
+__all__ = ("command_of", "forget_done", "frames_until", "next_command", "perform")
 
 
 @inlined
-def frames_until(stream: Any, at: float, frame: int) -> int:
-    """Frames from the device's frame `frame` to the one that is heard at `at`."""
+def command_of(strip: Strip, number: int) -> Command:
+    """The record of a strip's command, counted from 0."""
+    return command_at(strip["commands"] + COMMAND_BYTES * (number & (COMMANDS - 1)))
+
+
+@inlined
+def frames_until(stream: Stream, command: Command, frame: int) -> int:
+    """Frames from the device's frame `frame` to a command's; -NEVER: it has no time."""
+    if command["at"] == 0.0:
+        return -NEVER
     point = point_at(point_of(stream["address"] + CLOCK, stream["clock_version"]))
-    seconds = at - point["time"]
+    seconds = command["at"] - point["time"]
     there = np.int64(np.ceil(seconds * stream["rate"] * (1.0 - point["drift"]) - 0.5))
     return point["anchor"] + there - frame
 
 
 @inlined
-def forget_done(voice: Any) -> None:
-    """Give the records of what was carried out, or taken back, to the caller again."""
-    count = load_acquire(voice, "command_count")
-    taken = voice["command_taken"]
-    while taken < count:
-        command = command_at(voice["commands"] + COMMAND_BYTES * (taken & (COMMANDS - 1)))
-        if load_seq(command, "kind") != NOTHING:
-            break
+def forget_done(strip: Strip) -> None:
+    """Return the records of commands that were carried out, or taken back, to the caller."""
+    count = load_acquire(strip, "command_count")
+    taken = strip["command_taken"]
+    while taken < count and load_seq(command_of(strip, taken), "kind") == NOTHING:
         taken += 1
-    if taken != voice["command_taken"]:
-        store_release(voice, "command_taken", taken)
+    if taken != strip["command_taken"]:
+        store_release(strip, "command_taken", taken)
 
 
 @inlined
-def next_command(stream: Any, voice: Any, frame: int) -> int:
+def next_command(stream: Stream, strip: Strip, frame: int) -> int:
     """Number of the command that is due first, counted from 0; -1: there is none."""
     found = -1
     earliest = NEVER
     first = NEVER
-    for number in range(voice["command_taken"], load_acquire(voice, "command_count")):
-        command = command_at(voice["commands"] + COMMAND_BYTES * (number & (COMMANDS - 1)))
+    for number in range(strip["command_taken"], load_acquire(strip, "command_count")):
+        command = command_of(strip, number)
         if load_seq(command, "kind") > NOTHING:
-            due = -NEVER
-            if command["at"] != 0.0:
-                due = frames_until(stream, command["at"], frame)
+            due = frames_until(stream, command, frame)
             if due < earliest or (due == earliest and command["order"] < first):
                 earliest = due
                 first = command["order"]
@@ -103,16 +114,13 @@ def next_command(stream: Any, voice: Any, frame: int) -> int:
 
 
 @inlined
-def perform(stream: Any, strip: Any, command: Any, frame: int) -> int:
-    """Carry out a command that is due; what is left to do for its source, or NOTHING.
-
-    That is STOP or END, which have to do with what is queued.
-    """
+def perform(stream: Stream, strip: Strip, command: Command, frame: int, done: int) -> None:
+    """Carry out a command that is due `done` frames into the block that begins at `frame`."""
     opcode = load_seq(command, "kind")
     if opcode <= NOTHING or not compare_and_swap(command, "kind", opcode, NOTHING):
-        return NOTHING  # taken back, or another one is put in its place
+        return  # taken back, or replaced
     if command["at"] != 0.0:
-        store(strip, "late", larger(-frames_until(stream, command["at"], frame), 0))
+        store(strip, "late", larger(-frames_until(stream, command, frame), 0))
     frames = command["over"]
     snaps = command["order"] & 1 != 0
     if snaps and strip["sounding"] == 0 and strip["nodes_now"] == 0:  # else a tail may sound
@@ -129,14 +137,13 @@ def perform(stream: Any, strip: Any, command: Any, frame: int) -> int:
     elif opcode == SET:
         set_parameter(strip, command)
     elif opcode == STOP or opcode == END:
-        return opcode
+        stop_voice(stream, strip, opcode, command["over"], frame + done)
     else:
         move_transport(strip, opcode, command["over"], frames)
-    return NOTHING
 
 
 @inlined
-def start_command(ramp: Any, command: Any, frames: int) -> None:
+def start_command(ramp: Ramp, command: Command, frames: int) -> None:
     """Move a ramp as a command says."""
     start_curve(
         ramp,
@@ -149,7 +156,7 @@ def start_command(ramp: Any, command: Any, frames: int) -> None:
 
 
 @inlined
-def set_parameter(strip: Any, command: Any) -> None:
+def set_parameter(strip: Strip, command: Command) -> None:
     """Move a parameter of one of the strip's nodes; one that is gone is not found."""
     address = node_of(strip["nodes_now"], command["node"])
     if address != 0:
@@ -160,7 +167,7 @@ def set_parameter(strip: Any, command: Any) -> None:
 
 
 @inlined
-def move_transport(strip: Any, opcode: int, over: int, frames: int) -> None:
+def move_transport(strip: Strip, opcode: int, over: int, frames: int) -> None:
     """Play, pause, resume or hold; `frames` is `over`, or 0 where nothing sounds."""
     gain = ramp_of(strip, TRANSPORT_RAMP)
     transport = strip["transport"]

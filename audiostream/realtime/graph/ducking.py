@@ -1,28 +1,27 @@
-"""Ducking: a group is softer while a voice of another group, its key, sounds; audio thread.
+"""Ducking: a group is softer while a voice of its sidechain sounds; audio thread.
 
-It runs between the voices and the groups, and looks at nothing but how many voices of the key
-sound from which frame of the block on.  So it orders nothing: A may duck under B while B ducks
-under A.
+The sidechain is another group.  Ducking runs between the voices and the groups, and reads only
+how many voices of the sidechain sound from which frame of the block on.  So groups need no
+order: A may duck under B while B ducks under A.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.graph.fader import DUCKING_RAMP, ramp_of
 from audiostream.realtime.memory.atomics import group_at, load, load_acquire, voice_at, words_at
+from audiostream.realtime.memory.layout import Group
 from audiostream.realtime.units.automation import start_ramp
 
 __all__ = ("duck", "forget_changes")
 
 FREE, DUCKED, HOLDING = 0, 1, 2
-"""Whether a group is at its own level, is ducked, or still is though its key is silent."""
+"""A group is at its own level, is ducked, or still is while its sidechain is silent."""
 
 
 @inlined
-def voices_at(group: Any, at: int) -> int:
+def voices_at(group: Group, at: int) -> int:
     """How many of a group's voices sound in the block's frame `at`."""
     voices = group["voices"]
     if group["moving"] != 0:
@@ -33,8 +32,8 @@ def voices_at(group: Any, at: int) -> int:
 
 
 @inlined
-def duck(group: Any, at: int, until: int) -> int:
-    """Follow the group's key from the block's frame `at` on.
+def duck(group: Group, at: int, until: int) -> int:
+    """Follow the group's sidechain from the block's frame `at` on.
 
     Returns
     -------
@@ -48,8 +47,8 @@ def duck(group: Any, at: int, until: int) -> int:
             start_ramp(ducking, 1.0, load(group, "release"))
             group["state"] = FREE
         return until
-    key = group_at(address)
-    voices = voices_at(key, at)
+    sidechain = group_at(address)
+    voices = voices_at(sidechain, at)
     if voices > 0:
         if group["state"] == FREE or ducking["goal"] != load(group, "duck"):
             start_ramp(ducking, load(group, "duck"), load(group, "attack"))
@@ -63,8 +62,8 @@ def duck(group: Any, at: int, until: int) -> int:
             group["state"] = FREE
         else:
             until = smaller(until, at + group["hold_left"])
-    if key["moving"] != 0:
-        sounding = words_at(key["sounding"], until + 1)
+    if sidechain["moving"] != 0:
+        sounding = words_at(sidechain["sounding"], until + 1)
         before = voices > 0
         for i in range(at + 1, until):
             voices += sounding[i]
@@ -77,11 +76,10 @@ def duck(group: Any, at: int, until: int) -> int:
 
 
 @inlined
-def forget_changes(group: Any, frames: int) -> None:
-    """Begin with no changes of who sounds; the next block counts its voices again."""
-    if group["moving"] == 0:
-        return
-    sounding = words_at(group["sounding"], frames + 1)
-    for i in range(frames + 1):
-        sounding[i] = 0
-    group["moving"] = 0
+def forget_changes(group: Group, frames: int) -> None:
+    """Begin with no changes of how many voices sound, in a block of at most `frames`."""
+    if group["moving"] != 0:
+        sounding = words_at(group["sounding"], frames + 1)
+        for i in range(frames + 1):
+            sounding[i] = 0
+        group["moving"] = 0

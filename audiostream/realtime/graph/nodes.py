@@ -7,22 +7,17 @@ storing its address in the strip's record; the audio thread looks at it once a b
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.compile.syscalls import call_node
 from audiostream.realtime.memory.atomics import (
-    floats_at,
     node_at,
     parameter_at,
     ramp_at,
     store,
     words_at,
 )
-from audiostream.realtime.memory.layout import PARAMETER_BYTES
+from audiostream.realtime.memory.layout import PARAMETER_BYTES, Node, Stream
 from audiostream.realtime.units.automation import fill_ramp
 
 __all__ = ("node_of", "run_nodes")
@@ -42,33 +37,31 @@ def node_of(nodes: int, serial: int) -> int:
 
 
 @inlined
-def fill_parameter(stream: Any, address: int, frames: int) -> None:
-    """Have a parameter's array hold its values of the next frames.
+def fill_parameter(stream: Stream, address: int, frames: int) -> None:
+    """Fill a parameter's array with its values in the next frames.
 
-    A constant is put down once for a whole slice.
+    A constant is written once, for the largest block.
     """
     parameter = parameter_at(address)
     ramp = ramp_at(address)
-    values = floats_at(parameter["array"], stream["slice"])
+    count = frames
     if ramp["remaining"] == 0:
-        if parameter["filled"] == 0:
-            for i in range(stream["slice"]):
-                values[i] = np.float32(ramp["value"])
-            parameter["filled"] = 1
-        return
-    parameter["filled"] = 0
+        if parameter["filled"] != 0:
+            return
+        count = stream["slice"]
+    parameter["filled"] = 1 if ramp["remaining"] == 0 else 0
     done = 0
-    while done < frames and ramp["remaining"] > 0:
-        count = smaller(frames - done, ramp["remaining"])
-        fill_ramp(ramp, parameter["array"] + 4 * done, stream["sines"], count)
-        done += count
-    for i in range(done, frames):
-        values[i] = np.float32(ramp["value"])
+    while done < count:
+        part = count - done
+        if ramp["remaining"] > 0:
+            part = smaller(part, ramp["remaining"])
+        fill_ramp(ramp, parameter["array"] + 4 * done, stream["sines"], part)
+        done += part
 
 
 @inlined
-def run_node(stream: Any, node: Any, block: int, frames: int) -> None:
-    """Have one effect change the block; one that has failed is left out."""
+def run_node(stream: Stream, node: Node, block: int, frames: int) -> None:
+    """Run one effect on the block, unless it has failed."""
     if node["failed"] != 0:
         return
     for i in range(node["param_count"]):
@@ -88,8 +81,8 @@ def run_node(stream: Any, node: Any, block: int, frames: int) -> None:
 
 
 @inlined
-def run_nodes(stream: Any, nodes: int, block: int, frames: int) -> None:
-    """Have a strip's effects change the block at `block`, one after the other.
+def run_nodes(stream: Stream, nodes: int, block: int, frames: int) -> None:
+    """Run a strip's effects on the block at `block`, one after the other.
 
     Parameters
     ----------

@@ -8,14 +8,10 @@ and run if they are in use.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.graph.ducking import forget_changes
-from audiostream.realtime.graph.strip import clear_groups, run_group, run_voice
+from audiostream.realtime.graph.strip import clear_groups, run_strip
 from audiostream.realtime.memory.atomics import (
     floats_at,
     group_at,
@@ -26,7 +22,7 @@ from audiostream.realtime.memory.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import STREAM, VOICE_BYTES
+from audiostream.realtime.memory.layout import STREAM, VOICE_BYTES, Stream, Strip, Words
 from audiostream.realtime.units.automation import fill_ramp, start_ramp
 from audiostream.realtime.units.gain import clear_block, scale_block
 
@@ -36,30 +32,37 @@ MASTER = int(STREAM.fields["master"][1])  # type: ignore[index]
 
 
 @inlined
-def begin_groups(stream: Any, plan: int) -> None:
-    """Mark the groups of this plan with the block's first frame, and count who sounds in each.
+def begin_buses(stream: Stream, plan: Words, frames: int) -> None:
+    """Begin with silence in the mix and in the groups' blocks.
 
-    Counted in every block: a slot may be taken away while its voice sounds.
+    The sounding voices of a group are counted in every block: a slot may be freed while its
+    voice sounds.
     """
-    groups = words_at(plan, words_at(plan, 1)[0] + 1)
-    if groups[0] == 0:
-        return
-    frame = load(stream, "frames")
-    for k in range(1, groups[0] + 1):
-        group = group_at(groups[k])
-        group["frame"] = frame
+    count = frames * stream["channels"]
+    clear_block(floats_at(stream["mix"], count), count)
+    for k in range(1, plan[0] + 1):
+        group = group_at(plan[k])
+        clear_block(floats_at(group["block"], count), count)
+        forget_changes(group, stream["slice"])
+        group["frame"] = load(stream, "frames")
         group["voices"] = 0
+    if plan[0] > 0:
+        count_sounding(stream)
+
+
+@inlined
+def count_sounding(stream: Stream) -> None:
+    """Count the voices that sound in each group."""
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(address)
         if load_seq(voice, "active") != 0 and voice["group"] != 0 and voice["sounding"] != 0:
-            group = group_at(voice["group"])
-            group["voices"] += 1
+            group_at(voice["group"])["voices"] += 1
         address += VOICE_BYTES
 
 
 @inlined
-def bus_of(stream: Any, voice: Any) -> int:
+def bus_of(stream: Stream, voice: Strip) -> int:
     """Address of the block that a voice plays into; 0: its group is not in this plan yet."""
     if voice["group"] == 0:
         return stream["mix"]
@@ -68,7 +71,7 @@ def bus_of(stream: Any, voice: Any) -> int:
 
 
 @inlined
-def run_voices(stream: Any, frames: int) -> None:
+def run_voices(stream: Stream, frames: int) -> None:
     """Add the voices in use to the mix, or to the blocks of their groups."""
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
@@ -76,63 +79,46 @@ def run_voices(stream: Any, frames: int) -> None:
         if load_seq(voice, "active") != 0 and voice["bus"] == 0:
             bus = bus_of(stream, voice)
             if bus != 0:
-                run_voice(stream, voice, bus, frames)
+                run_strip(stream, voice, bus, frames)
         address += VOICE_BYTES
 
 
 @inlined
-def run_groups(stream: Any, plan: int, frames: int) -> None:
+def run_groups(stream: Stream, plan: Words, frames: int) -> None:
     """Add the groups' blocks to the mix."""
-    groups = words_at(plan, words_at(plan, 1)[0] + 1)
-    for k in range(1, groups[0] + 1):
-        run_group(stream, group_at(groups[k]), stream["mix"], frames)
-    for k in range(1, groups[0] + 1):
-        forget_changes(group_at(groups[k]), frames)
+    for k in range(1, plan[0] + 1):
+        run_strip(stream, voice_at(group_at(plan[k])["voice"]), stream["mix"], frames)
 
 
 @inlined
-def clear_buses(stream: Any, plan: int, frames: int) -> None:
-    """Begin with silence in the mix and in the groups' blocks."""
-    samples = frames * stream["channels"]
-    clear_block(floats_at(stream["mix"], samples), samples)
-    groups = words_at(plan, words_at(plan, 1)[0] + 1)
-    for k in range(1, groups[0] + 1):
-        clear_block(floats_at(group_at(groups[k])["block"], samples), samples)
-
-
-@inlined
-def apply_master(stream: Any, frames: int) -> None:
+def apply_master(stream: Stream, frames: int) -> None:
     """Scale the mix by its gain, which moves when the stream closes."""
     master = ramp_at(stream["address"] + MASTER)
     change = load_acquire(stream, "master_change")
     if change != stream["master_seen"]:
         stream["master_seen"] = change
         start_ramp(master, load(stream, "master_target"), load(stream, "master_frames"))
+    channels = stream["channels"]
     done = 0
     while done < frames:
         count = frames - done
-        levels = floats_at(stream["levels"], count)
         if master["remaining"] > 0:
             count = smaller(count, master["remaining"])
-            fill_ramp(master, stream["levels"], stream["sines"], count)
         elif master["value"] == 1.0:
             return
-        else:
-            for i in range(count):
-                levels[i] = np.float32(master["value"])
-        channels = stream["channels"]
+        fill_ramp(master, stream["levels"], stream["sines"], count)
         block = floats_at(stream["mix"] + 4 * channels * done, count * channels)
-        scale_block(block, levels, channels, count)
+        scale_block(block, floats_at(stream["levels"], count), channels, count)
         done += count
 
 
 @inlined
-def mix_block(stream: Any, frames: int) -> int:
+def mix_block(stream: Stream, frames: int) -> int:
     """Mix the next frames of the whole graph, at most `frames`; how many these are."""
-    plan = load_seq(stream, "plan")  # behind the grace period's mark, on every processor
-    begin_groups(stream, plan)
+    address = load_seq(stream, "plan")  # after the grace period's mark, on every processor
+    plan = words_at(address, words_at(address, 1)[0] + 1)
+    begin_buses(stream, plan, frames)
     count = clear_groups(stream, plan, frames)
-    clear_buses(stream, plan, count)
     run_voices(stream, count)
     run_groups(stream, plan, count)
     apply_master(stream, count)

@@ -6,8 +6,6 @@ starts, stops, clears and starvations free of clicks.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined
@@ -15,17 +13,14 @@ from audiostream.realtime.compile.intrinsics import larger, smaller
 from audiostream.realtime.graph.fader import (
     CLEARING_RAMP,
     FADE_IN_RAMP,
-    FADER_RAMPS,
-    RAMPS_END,
-    SIDE_RAMPS,
     SOURCE_RAMPS,
     TRANSPORT_RAMP,
+    advance_silent,
     fade,
-    fade_source,
     level_of,
-    pass_time,
+    pan_of,
     ramp_of,
-    side_of,
+    source_end,
 )
 from audiostream.realtime.memory.atomics import (
     floats_at,
@@ -38,8 +33,8 @@ from audiostream.realtime.memory.atomics import (
     voice_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import CUTS
-from audiostream.realtime.memory.ring import source_of
+from audiostream.realtime.memory.layout import CUTS, Stream, Strip
+from audiostream.realtime.memory.ring import frame_at
 from audiostream.realtime.opcodes import (
     END,
     ENDING,
@@ -51,7 +46,7 @@ from audiostream.realtime.opcodes import (
 )
 from audiostream.realtime.playhead import note_break
 from audiostream.realtime.units.automation import set_ramp, start_ramp
-from audiostream.realtime.wakeup import note_bell
+from audiostream.realtime.wakeup import note_wakeup
 
 __all__ = ("cut", "play", "stop_voice")
 
@@ -60,26 +55,15 @@ __all__ = ("cut", "play", "stop_voice")
 
 
 @inlined
-def add_next(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
+def add_next(stream: Stream, voice: Strip, target: int, frames: int, frame: int) -> None:
     """Add the next frames at their levels, and read them."""
-    source = source_of(voice, voice["read"], stream["channels"])
-    if voice["nodes_now"] == 0:
-        fade(stream, voice, mix, source, frames, frame, SOURCE_RAMPS)
-    else:
-        fade_source(stream, voice, mix, source, frames)
+    source = frame_at(voice, voice["read"], stream["channels"])
+    fade(stream, voice, target, source, frames, frame, SOURCE_RAMPS, source_end(voice))
     store_release(voice, "read", voice["read"] + frames)
 
 
 @inlined
-def pass_silence(voice: Any, frames: int) -> None:
-    """Move the ramps on by frames for which the source has nothing."""
-    pass_time(
-        voice, SOURCE_RAMPS, RAMPS_END if voice["nodes_now"] == 0 else FADER_RAMPS, frames
-    )
-
-
-@inlined
-def set_sounding(stream: Any, voice: Any, sounding: int, frame: int) -> None:
+def set_sounding(stream: Stream, voice: Strip, sounding: int, frame: int) -> None:
     """Note from which frame of the device on a voice sounds, or not; for its group, too.
 
     The group follows in the block that is being mixed, or in the next one.
@@ -93,16 +77,16 @@ def set_sounding(stream: Any, voice: Any, sounding: int, frame: int) -> None:
 
 
 @inlined
-def note_silence(stream: Any, voice: Any, frame: int) -> None:
-    """From the device's frame `frame` on the voice sounds no more."""
+def note_silence(stream: Stream, voice: Strip, frame: int) -> None:
+    """Sound no more from the device's frame `frame` on."""
     if voice["sounding"] != 0:
         note_break(voice, frame, voice["read"], 0)
         set_sounding(stream, voice, 0, frame)
 
 
 @inlined
-def start_sounding(stream: Any, voice: Any, frame: int) -> None:
-    """It sounds from the device's frame `frame` on; it fades in if it had starved."""
+def start_sounding(stream: Stream, voice: Strip, frame: int) -> None:
+    """Sound from the device's frame `frame` on, with a fade in after a starvation."""
     here = voice["read"]
     note_break(voice, frame, here, 1)
     set_sounding(stream, voice, 1, frame)
@@ -117,8 +101,8 @@ def start_sounding(stream: Any, voice: Any, frame: int) -> None:
 
 
 @inlined
-def cut(stream: Any, voice: Any, to: int, frame: int) -> None:
-    """Carry out a clear or a stop: jump to the index `to`, and tell where from."""
+def cut(stream: Stream, voice: Strip, to: int, frame: int) -> None:
+    """Carry out a clear or a stop: jump to the index `to`, and note where from."""
     count = voice["cut_count"]
     entry = words_at(voice["cuts"] + 16 * (count & (CUTS - 1)), 2)
     entry[0] = voice["read"]
@@ -137,8 +121,8 @@ def cut(stream: Any, voice: Any, to: int, frame: int) -> None:
 
 
 @inlined
-def fade_out(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> int:
-    """Play what of a clear's fade falls into the block; how many frames of it."""
+def fade_out(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> int:
+    """Play the part of a clear's fade that is in the block; how many frames."""
     clearing = ramp_of(voice, CLEARING_RAMP)
     if voice["sounding"] == 0:
         set_ramp(clearing, 1.0)
@@ -155,28 +139,28 @@ def fade_out(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> int:
 
 
 @inlined
-def begin_declick(stream: Any, voice: Any) -> None:
-    """Have the last frame that sounded die away, so that its end is no click.
+def begin_declick(stream: Stream, voice: Strip) -> None:
+    """Let the last frame that sounded die away, so that the end does not click.
 
-    What is left of an earlier one dies away with it.
+    What is left of an earlier declick is added to it.
     """
     channels = stream["channels"]
     before = voice["declick_left"] / larger(voice["declick_total"], 1)
-    last = floats_at(source_of(voice, voice["read"] - 1, channels), channels)
+    last = floats_at(frame_at(voice, voice["read"] - 1, channels), channels)
     declick = floats_at(voice["declick"], channels)
-    through = voice["nodes_now"] != 0
-    level = level_of(voice, SOURCE_RAMPS, FADER_RAMPS if through else SIDE_RAMPS)
+    end = source_end(voice)
+    level = level_of(voice, SOURCE_RAMPS, end)
     for c in range(channels):
-        side = 1.0 if through else side_of(voice, c, channels)
-        declick[c] = np.float32(last[c] * level * side + declick[c] * before)
+        pan = pan_of(stream, voice, c, end)
+        declick[c] = np.float32(last[c] * level * pan + declick[c] * before)
     frames = load(voice, "ramp")
     voice["declick_left"] = frames
     voice["declick_total"] = frames
 
 
 @inlined
-def add_declick(stream: Any, voice: Any, mix: int, frames: int) -> None:
-    """Add what of a frame that dies away, if there is one, falls into the next frames."""
+def add_declick(stream: Stream, voice: Strip, mix: int, frames: int) -> None:
+    """Add the part of a declick, if there is one, that is in the next frames."""
     channels = stream["channels"]
     left = voice["declick_left"]
     count = smaller(left, frames)
@@ -192,18 +176,16 @@ def add_declick(stream: Any, voice: Any, mix: int, frames: int) -> None:
 
 
 @inlined
-def run_out(stream: Any, voice: Any, frames: int, frame: int) -> None:
-    """Nothing is there for `frames` frames: an end, what a clear has left, or a starvation."""
+def run_out(stream: Stream, voice: Strip, frames: int, frame: int) -> None:
+    """There is nothing to play for `frames` frames: an end, a clear, or a starvation."""
     here = voice["read"]
     sounded = voice["sounding"] != 0
     note_silence(stream, voice, frame)
-    if here == load_acquire(voice, "ended"):
-        voice["starving"] = 0
-        voice["filling"] = 1
-        return
-    if sounded:
+    at_end = here == load_acquire(voice, "ended")
+    if sounded and not at_end:
         begin_declick(stream, voice)
-    if here == voice["clean"] or here == load_acquire(voice, "skip") or is_held(voice):
+    cleared = here == voice["clean"] or here == load_acquire(voice, "skip")
+    if at_end or cleared or is_held(voice):
         voice["starving"] = 0
         voice["filling"] = 1
         return
@@ -220,15 +202,15 @@ def run_out(stream: Any, voice: Any, frames: int, frame: int) -> None:
 
 
 @inlined
-def count_starved(stream: Any, voice: Any, frames: int) -> None:
-    """Count frames of silence that stand in for late ones."""
+def count_starved(stream: Stream, voice: Strip, frames: int) -> None:
+    """Count frames of silence in place of late ones."""
     store(voice, "starved", voice["starved"] + frames)
     store(stream, "starved", stream["starved"] + frames)
 
 
 @inlined
-def still_fills(voice: Any) -> bool:
-    """True if the voice is to wait for more of what it will play."""
+def still_fills(voice: Strip) -> bool:
+    """True while the voice waits for its prebuffer."""
     if voice["filling"] == 0:
         return False
     here = voice["read"]
@@ -241,10 +223,10 @@ def still_fills(voice: Any) -> bool:
 
 
 @inlined
-def is_held(voice: Any) -> bool:
-    """True while a clear of its group is under way that the voice takes part in.
+def is_held(voice: Strip) -> bool:
+    """True during a clear of its group that the voice takes part in.
 
-    What was written before it fades out with the group; what came later waits.
+    What was written before fades out with the group; what came later waits.
     """
     if voice["group"] == 0:
         return False
@@ -256,18 +238,18 @@ def is_held(voice: Any) -> bool:
 
 
 @inlined
-def end_voice(stream: Any, voice: Any, frame: int) -> None:
-    """A command has stopped it: drop what is queued, and have the caller told."""
+def end_voice(stream: Stream, voice: Strip, frame: int) -> None:
+    """Stop by a command: drop what is queued, and wake the caller."""
     voice["transport"] = STOPPED
     cut(stream, voice, load_acquire(voice, "write"), frame)
     store_release(voice, "stop_count", voice["stop_count"] + 1)
     store_seq(voice, "woken", 1)
-    note_bell(stream, load(voice, "bell"))
+    note_wakeup(stream, load(voice, "bell"))
 
 
 @inlined
-def come_to_rest(stream: Any, voice: Any, frame: int) -> None:
-    """It has faded out, before a pause or a stop."""
+def come_to_rest(stream: Stream, voice: Strip, frame: int) -> None:
+    """Pause or stop, now that it has faded out."""
     transport = voice["transport"]
     if transport == PAUSING:
         voice["transport"] = PAUSED
@@ -278,7 +260,7 @@ def come_to_rest(stream: Any, voice: Any, frame: int) -> None:
 
 
 @inlined
-def stop_voice(stream: Any, voice: Any, opcode: int, frames: int, frame: int) -> None:
+def stop_voice(stream: Stream, voice: Strip, opcode: int, frames: int, frame: int) -> None:
     """Carry out a command to stop, at the device's frame `frame`."""
     sounding = voice["sounding"] != 0
     if opcode == END:
@@ -301,8 +283,8 @@ def stop_voice(stream: Any, voice: Any, opcode: int, frames: int, frame: int) ->
 
 
 @inlined
-def frames_there(voice: Any, frames: int) -> int:
-    """How many of the next frames there are to play before something else is to be done."""
+def frames_there(voice: Strip, frames: int) -> int:
+    """How many of the next frames can be played at once."""
     here = voice["read"]
     there = smaller(load_acquire(voice, "write") - here, frames)
     if is_held(voice):
@@ -313,7 +295,7 @@ def frames_there(voice: Any, frames: int) -> int:
 
 
 @inlined
-def play_on(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
+def play_on(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> None:
     """Add the voice's next frames, as many as there are, if it plays."""
     transport = voice["transport"]
     if transport == STOPPED or transport == PAUSED or still_fills(voice):
@@ -321,7 +303,7 @@ def play_on(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
         if voice["starving"] != 0 and transport == PLAYING:
             count_starved(stream, voice, frames)
         add_declick(stream, voice, mix, frames)
-        pass_silence(voice, frames)
+        advance_silent(voice, frames)
         return
     done = frames_there(voice, frames)
     if done > 0:
@@ -339,11 +321,11 @@ def play_on(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
             set_ramp(ramp_of(voice, TRANSPORT_RAMP), 1.0)
     come_to_rest(stream, voice, frame + done)
     add_declick(stream, voice, mix + 4 * stream["channels"] * done, frames - done)
-    pass_silence(voice, frames - done)
+    advance_silent(voice, frames - done)
 
 
 @inlined
-def play(stream: Any, voice: Any, mix: int, frames: int, frame: int) -> None:
+def play(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> None:
     """Add the voice's next frames, between two commands.
 
     Parameters

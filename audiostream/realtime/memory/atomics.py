@@ -7,9 +7,9 @@ have numba compile a function of its own for every field of every record, which 
 the compile time.  Which ordering is for what:
 
 * **acquire, release**: an index of a ring.  The release store makes the frames before
-  it visible to whoever loads the index with acquire.
+  it visible to the thread that loads the index with acquire.
 * **sequentially consistent**: wherever one side stores and then loads what the other
-  stores (the doorbell, the grace period).  With acquire and release both sides may miss
+  stores (wakeups, the grace period).  With acquire and release both sides may miss
   each other, for ever; on AArch64 an acquire load may even pass an earlier release store.
 * **fences**: the capture ring's reader and writer check each other around a copy.
 """
@@ -17,6 +17,7 @@ the compile time.  Which ordering is for what:
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -27,8 +28,8 @@ from numba.core import cgutils
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
 
 from audiostream.realtime.memory.layout import (
-    BELL,
     CLOCK,
+    CLOCK_SYNC,
     COMMAND,
     GROUP,
     NODE,
@@ -40,26 +41,24 @@ from audiostream.realtime.memory.layout import (
     SINE,
     STREAM,
     TIME_INFO,
-    TIMELINE,
     VOICE,
+    WAKEUP,
     WORD,
 )
 
 __all__ = (
-    "Doubles",
-    "Floats",
-    "Ramp",
-    "bell_at",
     "clock_at",
+    "clock_sync_at",
     "command_at",
     "compare_and_swap",
-    "doubles_at",
     "emits",
     "fence_acquire",
     "fence_release",
     "fence_seq",
     "floats_at",
     "group_at",
+    "int8s_at",
+    "int16s_at",
     "load",
     "load_acquire",
     "load_seq",
@@ -69,27 +68,17 @@ __all__ = (
     "producer_at",
     "ramp_at",
     "resampler_at",
-    "samples8_at",
-    "samples16_at",
     "sine_at",
     "store",
     "store_release",
     "store_seq",
     "stream_at",
-    "timeline_at",
     "times_at",
     "voice_at",
+    "wakeup_at",
     "word_at",
     "words_at",
 )
-
-
-Doubles = Any
-Floats = Any
-"""Arrays of float64 and of float32; in compiled code bare pointers."""
-
-Ramp = Any
-"""A record of dtype RAMP."""
 
 
 def emits(function: Any) -> Any:
@@ -241,155 +230,66 @@ def _plain_view(address: int, count: int, dtype: np.dtype[Any]) -> Any:
     return np.frombuffer(memoryview(raw), dtype)
 
 
-def floats_at(address: int, count: int) -> Any:
-    """float32 array of `count` samples at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.float32))
+def _pointer(kind: Any) -> Any:
+    """The LLVM code that makes an address a pointer of numba's type `kind`."""
+
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(kind))
+
+    return codegen
 
 
-def doubles_at(address: int, count: int) -> Any:
-    """float64 array of `count` numbers at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.float64))
+def _array_at(scalar: Any) -> Callable[[int, int], Any]:
+    """The function that gives the array of `count` numbers at an address; not owned.
 
-
-def samples16_at(address: int, count: int) -> Any:
-    """int16 array of `count` samples at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.int16))
-
-
-def samples8_at(address: int, count: int) -> Any:
-    """int8 array of `count` samples at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.int8))
-
-
-def words_at(address: int, count: int) -> Any:
-    """int64 array of `count` words at `address`; not owned."""
-    return _plain_view(address, count, np.dtype(np.int64))
-
-
-def voice_at(address: int) -> Any:
-    """The VOICE record at `address`."""
-    return _plain_view(address, 1, VOICE)[0]
-
-
-def group_at(address: int) -> Any:
-    """The GROUP record at `address`."""
-    return _plain_view(address, 1, GROUP)[0]
-
-
-def command_at(address: int) -> Any:
-    """The COMMAND record at `address`."""
-    return _plain_view(address, 1, COMMAND)[0]
-
-
-def node_at(address: int) -> Any:
-    """The NODE record at `address`."""
-    return _plain_view(address, 1, NODE)[0]
-
-
-def parameter_at(address: int) -> Any:
-    """The PARAMETER record at `address`."""
-    return _plain_view(address, 1, PARAMETER)[0]
-
-
-def ramp_at(address: int) -> Any:
-    """The RAMP record at `address`."""
-    return _plain_view(address, 1, RAMP)[0]
-
-
-def bell_at(address: int) -> Any:
-    """The BELL record at `address`."""
-    return _plain_view(address, 1, BELL)[0]
-
-
-def stream_at(address: int) -> Any:
-    """The STREAM record at `address`."""
-    return _plain_view(address, 1, STREAM)[0]
-
-
-def clock_at(address: int) -> Any:
-    """The CLOCK record at `address`."""
-    return _plain_view(address, 1, CLOCK)[0]
-
-
-def producer_at(address: int) -> Any:
-    """The PRODUCER record at `address`."""
-    return _plain_view(address, 1, PRODUCER)[0]
-
-
-def resampler_at(address: int) -> Any:
-    """The RESAMPLER record at `address`."""
-    return _plain_view(address, 1, RESAMPLER)[0]
-
-
-def sine_at(address: int) -> Any:
-    """The SINE record at `address`."""
-    return _plain_view(address, 1, SINE)[0]
-
-
-def times_at(address: int) -> Any:
-    """The TIME_INFO record at `address`."""
-    return _plain_view(address, 1, TIME_INFO)[0]
-
-
-def point_at(address: int) -> Any:
-    """The POINT record at `address`."""
-    return _plain_view(address, 1, POINT)[0]
-
-
-def timeline_at(address: int) -> Any:
-    """The TIMELINE record at `address`."""
-    return _plain_view(address, 1, TIMELINE)[0]
-
-
-def word_at(address: int) -> Any:
-    """The int64 at `address` as a record with one field, ``value``."""
-    return _plain_view(address, 1, WORD)[0]
-
-
-def _emit_pointer(function: Any, dtype: Any) -> None:
-    """A bare pointer, where plain Python has an array: no bounds, no negative indices.
-
-    numba's carray() would bring seven words along with each, and code for them.
+    Compiled, that is a bare pointer: no bounds, no negative indices.  numba's carray() would
+    bring seven words along with each, and code for them.
     """
-    kind = types.CPointer(numba.from_dtype(np.dtype(dtype)))
+    dtype = np.dtype(scalar)
+    kind = types.CPointer(numba.from_dtype(dtype))
 
-    @emits(function)
+    def array_at(address: int, count: int) -> Any:
+        return _plain_view(address, count, dtype)
+
+    @emits(array_at)
     def definition(_typing: Any, _address: Any, _count: Any) -> Any:
-        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(kind))
+        return kind(types.intp, types.intp), _pointer(kind)
 
-        return kind(types.intp, types.intp), codegen
+    return array_at
 
 
-def _emit_record(function: Any, dtype: np.dtype[Any]) -> None:
+def _record_at(dtype: np.dtype[Any]) -> Callable[[int], Any]:
+    """The function that gives the record at an address; not owned."""
     kind = numba.from_dtype(dtype)
 
-    @emits(function)
+    def record_at(address: int) -> Any:
+        return _plain_view(address, 1, dtype)[0]
+
+    @emits(record_at)
     def definition(_typing: Any, _address: Any) -> Any:
-        def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(kind))
+        return kind(types.intp), _pointer(kind)
 
-        return kind(types.intp), codegen
+    return record_at
 
 
-_emit_pointer(floats_at, np.float32)
-_emit_pointer(doubles_at, np.float64)
-_emit_pointer(samples16_at, np.int16)
-_emit_pointer(samples8_at, np.int8)
-_emit_pointer(words_at, np.int64)
-_emit_record(voice_at, VOICE)
-_emit_record(command_at, COMMAND)
-_emit_record(group_at, GROUP)
-_emit_record(node_at, NODE)
-_emit_record(parameter_at, PARAMETER)
-_emit_record(ramp_at, RAMP)
-_emit_record(bell_at, BELL)
-_emit_record(stream_at, STREAM)
-_emit_record(clock_at, CLOCK)
-_emit_record(producer_at, PRODUCER)
-_emit_record(resampler_at, RESAMPLER)
-_emit_record(sine_at, SINE)
-_emit_record(times_at, TIME_INFO)
-_emit_record(timeline_at, TIMELINE)
-_emit_record(point_at, POINT)
-_emit_record(word_at, WORD)
+floats_at = _array_at(np.float32)
+int16s_at = _array_at(np.int16)
+int8s_at = _array_at(np.int8)
+words_at = _array_at(np.int64)
+
+clock_at = _record_at(CLOCK)
+clock_sync_at = _record_at(CLOCK_SYNC)
+command_at = _record_at(COMMAND)
+group_at = _record_at(GROUP)
+node_at = _record_at(NODE)
+parameter_at = _record_at(PARAMETER)
+point_at = _record_at(POINT)
+producer_at = _record_at(PRODUCER)
+ramp_at = _record_at(RAMP)
+resampler_at = _record_at(RESAMPLER)
+sine_at = _record_at(SINE)
+stream_at = _record_at(STREAM)
+times_at = _record_at(TIME_INFO)
+voice_at = _record_at(VOICE)
+wakeup_at = _record_at(WAKEUP)
+word_at = _record_at(WORD)

@@ -1,7 +1,7 @@
-"""The memory that the audio thread and the others share; any thread.
+"""The memory that the audio thread shares with the others; any thread.
 
-Records of 64-bit words, grouped into cache lines by who writes them, so that no two
-writers share a line.  In every line's name the writer comes first: ``config`` is
+Records of 64-bit words, grouped into cache lines by the thread that writes them, so that no
+two writers share a line.  The comment on each line names the writer first: ``config`` is
 written before the stream starts and only read then, ``caller`` and ``control`` by
 caller threads (one at a time), ``audio`` by the audio thread, ``wake`` by both sides
 by compare-and-swap.  Indices count frames, only grow, and never wrap (64 bits last
@@ -16,9 +16,9 @@ import numpy as np
 
 __all__ = (
     "BELL",
-    "BELL_BYTES",
     "CACHE_LINE",
     "CLOCK",
+    "CLOCK_SYNC",
     "COMMAND",
     "COMMANDS",
     "COMMAND_BYTES",
@@ -37,25 +37,45 @@ __all__ = (
     "SPAN",
     "STREAM",
     "TABLE",
-    "TIMELINE",
     "TIME_INFO",
     "VOICE",
     "VOICE_BYTES",
+    "WAKEUP",
+    "WAKEUP_BYTES",
     "WORD",
+    "Clock",
+    "ClockSync",
+    "Command",
+    "Float32",
+    "Floats",
+    "Group",
+    "Node",
+    "Parameter",
+    "Point",
+    "Producer",
+    "Ramp",
+    "Resampler",
+    "Sine",
+    "Stream",
+    "Strip",
+    "Times",
+    "Wakeup",
+    "Word",
+    "Words",
 )
 
 CACHE_LINE: Final = 64
 """Bytes that two writers must not share."""
 
 NEVER: Final = 1 << 62
-"""An index that is never reached: nobody waits."""
+"""An index that is never reached: no thread waits."""
 
 HISTORY: Final = 64
-"""Break points of heard position that a voice remembers (a power of two)."""
+"""Breaks of its playhead that a voice remembers (a power of two)."""
 
 CUTS: Final = 128
-"""Executed clears and stops that a voice remembers until the caller has looked.  A caller
-looks before it asks for another clear, and half as many stops as that wait for their time."""
+"""Executed clears and stops that a voice remembers until the caller has read them.  A caller
+reads them before it asks for another clear, and half as many stops may wait for their time."""
 
 COMMANDS: Final = 128
 """Commands that a voice holds until their time has come, or the next block (a power of two)."""
@@ -64,7 +84,7 @@ SPAN: Final = 256
 """Frames whose peak and power a meter keeps as one (a power of two)."""
 
 TABLE: Final = 32
-"""Samples of a strip's table of factors: 16 stereo frames (see units/gain.py)."""
+"""Values of a strip's table of factors: 16 stereo frames (see units/gain.py)."""
 
 RAMP_FIELDS = (
     # where it is; where it moves, by how much a frame on a straight line, in how many frames;
@@ -79,7 +99,7 @@ RAMP_FIELDS = (
     "curve_other:f8",
     "turn:f8",
     "turn_other:f8",
-    "span:f8",
+    "reach:f8",
 )
 
 
@@ -89,8 +109,8 @@ def _ramp(name: str) -> tuple[str, ...]:
     return (value.replace("value", name), *(f"{name}_{field}" for field in others))
 
 
-def _timeline(name: str) -> tuple[str, ...]:
-    """The fields of a :data:`TIMELINE` and its two :data:`POINT`s, in another record."""
+def _clock_sync(name: str) -> tuple[str, ...]:
+    """The fields of a :data:`CLOCK_SYNC` and its two :data:`POINT`s, in another record."""
     point = (f"{name}_anchor", f"{name}_time:f8", f"{name}_drift:f8")
     other = (f"{name}_other_anchor", f"{name}_other_time:f8", f"{name}_other_drift:f8")
     return (f"{name}_version", f"{name}_blocks", *point, *other)
@@ -121,12 +141,15 @@ TIME_INFO: Final = np.dtype([("adc", "f8"), ("now", "f8"), ("dac", "f8")], align
 WORD: Final = np.dtype([("value", "i8")], align=True)
 """A word by itself, for callers that have its address."""
 
-BELL: Final = _record(
-    # fd: written once by the caller when it makes the bell; -1 while there is none
+WAKEUP: Final = _record(
+    # fd: written once by the caller that makes it; -1 while there is none
     ("fd",),
     # audio: already noted in this callback
     ("noted",),
 )
+"""A descriptor that wakes a thread or an event loop when something is written to it."""
+
+BELL: Final = WAKEUP
 
 VOICE: Final = _record(
     # caller, looked at in every block: the record's own address; address of the ring (float32)
@@ -137,19 +160,19 @@ VOICE: Final = _record(
     # audio, in every block: frames read; the index heard, skipped frames included; address of
     # the list of effects in this block
     ("read", "heard", "nodes_now"),
-    # caller: whom to wake; address of the commands, and how many were given; frames of a ramp
-    # where none are asked for; frames that are there before a start, 0 for none; 1 if running
-    # out waits for as many again; address of the list of effects (see graph/nodes.py), 0 for
-    # none
+    # caller: number of its wakeup, -1 for none; address of the commands, and how many were
+    # given; frames of a ramp where none are asked for; frames that are there before a start, 0
+    # for none; 1 if running out waits for as many again; address of the list of effects (see
+    # graph/nodes.py), 0 for none
     ("bell", "commands", "command_count", "ramp", "prebuffer", "rebuffer", "nodes"),
     # caller: address of the GROUP that it plays into, 0 for none; of the GROUP that it is the
     # strip of, 0 for none; which of its group's clears it takes part in, up to which index; its
     # meter (see units/meter.py): address, spans less one
     ("group", "bus", "group_clear", "group_skip", "meter", "meter_mask"),
-    # wake: indices at which to wake, and "there is news for this voice"
+    # wake: indices at which to wake, and "there is news of this voice"
     ("wake_read", "wake_heard", "woken"),
     # audio, now and then: what it does (STOPPED and so on); commands up to which all are done;
-    # clears and stops carried out; frames of silence for late ones, and how often that was; how
+    # clears and stops carried out; frames of silence for late ones, and the starvations; how
     # many of the stops had a time; frames that the last command was late
     (
         "transport",
@@ -161,9 +184,9 @@ VOICE: Final = _record(
         "late",
     ),
     # audio: 1 while it sounds, after it starved, and while it waits for its prebuffer; the
-    # index that the last clear or stop has jumped to; frames left of the frame that dies away
-    # after a starvation, and how many these were; addresses of the break points, of the cuts
-    # and of that frame (float32)
+    # index that the last clear or stop has jumped to; frames left of the declick (the
+    # last frame, which dies away after a starvation), and of how many; addresses of the breaks,
+    # of the cuts and of that frame (float32)
     (
         "sounding",
         "starving",
@@ -192,8 +215,9 @@ VOICE: Final = _record(
 """A strip: what a voice, a one-shot sound or a group is to the audio thread."""
 
 STREAM: Final = _record(
-    # config: the record's own address; what the device runs at; slice is the most frames mixed
-    # in one go; what the host's clock was ahead of the monotonic one before the start (seconds)
+    # config: the record's own address; what the device runs at; slice: the most frames of a
+    # block; by how much the host's clock was ahead of the monotonic one before the start
+    # (seconds)
     (
         "address",
         "rate",
@@ -212,29 +236,29 @@ STREAM: Final = _record(
         "meter_mask",
     ),
     # config: addresses of blocks of float32: the mix, a strip's after its effects, and one that
-    # was scaled (slice, channels); levels, factors and sines of a slice's frames; a table of
+    # was scaled (slice, channels); levels, factors and sines of a block's frames; a table of
     # factors (see units/gain.py)
     ("mix", "effected", "scaled", "levels", "factors", "sines", "table"),
     # caller: address of the plan (see graph/plan.py)
     ("plan",),
-    # config: addresses of those who are handed the mix, too (addresses of their STREAM), and
-    # of the times that they are told (TIME_INFO); caller: how many there are
+    # config: addresses of the monitors' addresses (STREAM), which get the mix too, and of the
+    # times that they get (TIME_INFO); caller: how many there are
     ("monitors", "monitor_times"),
     ("monitor_count",),
-    # caller: the latest time that was told (nanoseconds on the device's clock)
+    # caller: the latest time that was returned (nanoseconds on the device's clock)
     ("told",),
     # control: slots from here on were never used; gain of the whole mix
     ("voice_end", "master_target:f8", "master_frames", "master_change"),
-    # wake: the capture's reader; 1 when a voice's waiters have asked for something
+    # wake: the capture's reader; 1 when an index of a voice is waited for
     ("wake_commit", "woken", "bell", "armed"),
     # audio: grace period
     ("entered", "left"),
     # audio: the capture's writer
     ("reserve", "commit", "ended"),
-    # audio: counters and clocks; when frames are heard or captured, and what the host's clock
+    # audio: counters and clocks; when frames are audible or captured, and what the host's clock
     # is at instants of the monotonic one (nanoseconds); when the earliest of late callbacks
-    # began, less what its frames last; time of the last callback, by the host's clock and what
-    # is added to that since it went back (seconds)
+    # began, less the duration of the frames before it; time of the last callback, by the host's
+    # clock, and what is added to that since it went back (seconds)
     (
         "callbacks",
         "frames",
@@ -248,8 +272,8 @@ STREAM: Final = _record(
         "heartbeat",
         "block_ns",
         "now_frame",
-        *_timeline("clock"),
-        *_timeline("host"),
+        *_clock_sync("clock"),
+        *_clock_sync("host"),
         "early:f8",
         "time:f8",
         "shift:f8",
@@ -268,34 +292,34 @@ RAMP: Final = np.dtype(
 )
 """A value, and how it moves to another one (see units/automation.py)."""
 
-TIMELINE: Final = np.dtype([("version", "i8"), ("blocks", "i8")], align=True)
-"""A straight line of times (see clock_sync.py): how often it was moved, on how many times it is
-based.  Behind it stand two of its points, the current one at an odd version the second."""
+CLOCK_SYNC: Final = np.dtype([("version", "i8"), ("blocks", "i8")], align=True)
+"""One clock read off another (see clock_sync.py): how often it was moved, and on how many times
+it is based.  Two points follow it; at an odd version the second one is current."""
 
 POINT: Final = np.dtype([("anchor", "i8"), ("time", "f8"), ("drift", "f8")], align=True)
-"""A place, its time (seconds), and by how much more time passes than the places say."""
+"""A position, its time (seconds), and by how much more time passes than the positions say."""
 
 COMMAND: Final = _record(
-    # caller, before it is given; then whoever sets "kind" to 0 by compare-and-swap has it:
-    # when, on the stream's clock, 0 for now; where to, over how many frames, on what curve;
-    # what turns the curve by a frame; twice the number of its giving, in whose order those of
-    # one time are carried out, and 1 more if it is not to move where nothing sounds
+    # caller, before it is published; then the thread that sets its opcode (kind) to 0 by
+    # compare-and-swap has it.  When, on the stream's clock, 0 for now; where to, over how many
+    # frames, on what curve; what turns the curve by a frame; twice its number, which is the
+    # order of those of one time, and 1 more if it is at once where nothing sounds
     ("kind", "at:f8", "value:f8", "over", "shape", "turn:f8", "turn_other:f8", "order"),
     # of a SET: the node's serial number, and the number of its parameter
     ("node", "parameter"),
 )
-"""Something that a voice is to do at a time."""
+"""What a strip is to do at a time."""
 
 COMMAND_BYTES: Final = COMMAND.itemsize
 
-BELL_BYTES: Final = BELL.itemsize
 VOICE_BYTES: Final = VOICE.itemsize
+WAKEUP_BYTES: Final = WAKEUP.itemsize
 
 PARAMETER: Final = np.dtype(
     [*RAMP.descr, ("array", "i8"), ("filled", "i8")],
     align=True,
 )
-"""A parameter of an effect: its ramp; address of its values in the frames of a slice (float32),
+"""A parameter of an effect: its ramp; address of its values in the frames of a block (float32),
 and 1 while these are the constant that it is."""
 
 PARAMETER_BYTES: Final = PARAMETER.itemsize
@@ -312,22 +336,22 @@ NODE: Final = _record(
 
 GROUP: Final = _record(
     # config: address of the VOICE that is its strip; of its block, float32 (slice, channels);
-    # of how many voices more sound from each of a block's frames on (int64 (slice + 1,))
+    # of the changes of how many voices sound, at each of a block's frames (int64 (slice + 1,))
     ("voice", "block", "sounding"),
-    # caller: its clears, counted, and the fade of the last one; address of the GROUP that ducks
-    # it, 0 for none, and how: to which level, over how many frames, how many frames longer, and
-    # back over how many
+    # caller: its clears, counted, and the fade of the last one; address of its sidechain, the
+    # GROUP that ducks it, 0 for none; to which level, over how many frames, for how many frames
+    # longer, and back over how many
     ("clear_count", "clear_fade", "key", "duck:f8", "attack", "hold", "release"),
     # audio: the first frame of the block that it was mixed in last; how many of its voices
     # sound at that block's beginning, 1 if that changes in it; DUCKED and so on; frames left of
     # the hold; the clear under way, 0 for none
     ("frame", "voices", "moving", "state", "hold_left", "clearing"),
 )
-"""Voices that are heard through one fader; its voice's ``read`` counts the clears done."""
+"""Voices that play through one fader; its strip's ``read`` counts the clears done."""
 
 RESAMPLER: Final = _record(
-    # config: address of the filter, float32 (phases, taps); by how many input frames and
-    # phases the next output is further; address of the input's frames, float32 (channels,
+    # config: address of the filter, float32 (phases, taps); by how many input frames and phases
+    # each output is after the one before; address of the input's frames, float32 (channels,
     # capacity)
     ("filter", "taps", "phases", "whole", "part", "channels", "buffers", "capacity"),
     # caller: frames in the buffers; where the next output's window begins, and its phase
@@ -336,7 +360,7 @@ RESAMPLER: Final = _record(
 """One resampler; only ever used by one thread at a time."""
 
 SINE: Final = _record(
-    # caller: sine and cosine of the first sample's phase, and of the angle from one to the
+    # caller: sine and cosine of the first frame's phase, and of the angle from one to the
     # next; amplitude, where it goes to, in how many frames, by how much in each; channels
     (
         "sine:f8",
@@ -391,3 +415,31 @@ CLOCK: Final = _record(
         "nanoseconds",
     ),
 )
+
+
+# --- names for signatures ----------------------------------------------------------
+
+# In plain Python these are numpy's records, in compiled code their addresses.
+
+Clock = Any
+ClockSync = Any
+Command = Any
+Group = Any
+Node = Any
+Parameter = Any
+Point = Any
+Producer = Any
+Ramp = Any
+Resampler = Any
+Sine = Any
+Stream = Any
+Strip = Any  # a VOICE
+Times = Any  # a TIME_INFO
+Wakeup = Any
+Word = Any
+
+# Arrays of one kind of number, in compiled code bare pointers; and one such number.
+
+Floats = Any
+Float32 = Any
+Words = Any

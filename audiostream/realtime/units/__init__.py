@@ -1,1 +1,1 @@
-"""What strips are made of: levels that move, sums, meters; audio thread."""
+"""Inner loops: levels that move, sums, meters, conversions; audio thread."""

@@ -17,20 +17,19 @@ each frame.  The caller that gives the command computes the constant (engine/com
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import apart, inlined
 from audiostream.realtime.compile.intrinsics import multiply_add, smaller, square_root
 from audiostream.realtime.memory.atomics import floats_at
+from audiostream.realtime.memory.layout import Float32, Floats, Ramp
 from audiostream.realtime.opcodes import EXPONENTIAL, LINEAR
 
 __all__ = ("advance", "fill_ramp", "set_ramp", "start_curve", "start_ramp")
 
 
 @inlined
-def set_ramp(ramp: Any, value: float) -> None:
+def set_ramp(ramp: Ramp, value: float) -> None:
     """Be at a value, and stay there."""
     ramp["value"] = value
     ramp["goal"] = value
@@ -40,7 +39,7 @@ def set_ramp(ramp: Any, value: float) -> None:
 
 
 @inlined
-def start_ramp(ramp: Any, goal: float, frames: int) -> None:
+def start_ramp(ramp: Ramp, goal: float, frames: int) -> None:
     """Move to a goal in a straight line; at once if there are no frames for it."""
     if frames <= 0 or goal == ramp["value"]:
         set_ramp(ramp, goal)
@@ -53,7 +52,7 @@ def start_ramp(ramp: Any, goal: float, frames: int) -> None:
 
 @inlined
 def start_curve(
-    ramp: Any, goal: float, frames: int, shape: int, turn: float, turn_other: float
+    ramp: Ramp, goal: float, frames: int, shape: int, turn: float, turn_other: float
 ) -> None:
     """Move to a goal on a curve; at once if there are no frames for it.
 
@@ -75,14 +74,14 @@ def start_curve(
     ramp["turn_other"] = turn_other
     if shape == EXPONENTIAL:
         if goal > begin:
-            ramp["span"] = turn_other - 1.0
+            ramp["reach"] = turn_other - 1.0
         else:
             ramp["turn"] = 1.0 / turn
-            ramp["span"] = 1.0 / turn_other - 1.0
+            ramp["reach"] = 1.0 / turn_other - 1.0
 
 
 @inlined
-def turn_on(ramp: Any, frames: int) -> None:
+def turn_on(ramp: Ramp, frames: int) -> None:
     """Move on along the curve; the factor of a frame is raised to a power by squaring."""
     factor = ramp["turn"]
     if ramp["shape"] == EXPONENTIAL:
@@ -106,19 +105,19 @@ def turn_on(ramp: Any, frames: int) -> None:
 
 
 @inlined
-def value_on_curve(ramp: Any) -> float:
+def value_on_curve(ramp: Ramp) -> float:
     """The value at the place on the curve."""
     begin = ramp["begin"]
     goal = ramp["goal"]
     if ramp["shape"] == EXPONENTIAL:
-        return begin + (goal - begin) * (ramp["curve"] - 1.0) / ramp["span"]
+        return begin + (goal - begin) * (ramp["curve"] - 1.0) / ramp["reach"]
     low = begin * ramp["curve"]
     high = goal * ramp["curve_other"]
     return square_root(low * low + high * high)
 
 
 @inlined
-def advance(ramp: Any, frames: int) -> None:
+def advance(ramp: Ramp, frames: int) -> None:
     """Move on by so many frames, which may be more than the ramp has left."""
     left = ramp["remaining"]
     if left > frames:
@@ -136,14 +135,14 @@ def advance(ramp: Any, frames: int) -> None:
 
 
 @apart
-def scale_all(target: Any, source: Any, factor: Any, count: int) -> None:
+def scale_all(target: Floats, source: Floats, factor: Float32, count: int) -> None:
     """Multiply numbers by a factor."""
     for i in range(count):
         target[i] = source[i] * factor
 
 
 @apart
-def move_all(values: Any, factor: Any, offset: Any, count: int) -> None:
+def move_all(values: Floats, factor: Float32, offset: Float32, count: int) -> None:
     """Multiply values by a factor, and add an offset."""
     for i in range(count):
         values[i] = multiply_add(values[i], factor, offset)
@@ -151,16 +150,22 @@ def move_all(values: Any, factor: Any, offset: Any, count: int) -> None:
 
 @apart
 def turn_all(
-    cosines: Any, sines: Any, cosine: Any, sine: Any, turn: Any, other: Any, count: int
+    cosines: Floats,
+    sines: Floats,
+    from_cosines: Floats,
+    from_sines: Floats,
+    cosine: Float32,
+    sine: Float32,
+    count: int,
 ) -> None:
-    """Turn points on a circle by an angle whose cosine and sine are `turn` and `other`."""
+    """Turn points on a circle by an angle."""
     for i in range(count):
-        cosines[i] = multiply_add(cosine[i], turn, sine[i] * -other)
-        sines[i] = multiply_add(sine[i], turn, cosine[i] * other)
+        cosines[i] = multiply_add(from_cosines[i], cosine, from_sines[i] * -sine)
+        sines[i] = multiply_add(from_sines[i], cosine, from_cosines[i] * sine)
 
 
 @apart
-def hypotenuses(values: Any, sines: Any, low: Any, high: Any, count: int) -> None:
+def hypotenuses(values: Floats, sines: Floats, low: Float32, high: Float32, count: int) -> None:
     """``sqrt((low cos)^2 + (high sin)^2)``, in place of the cosines."""
     for i in range(count):
         beside = low * values[i]
@@ -169,8 +174,8 @@ def hypotenuses(values: Any, sines: Any, low: Any, high: Any, count: int) -> Non
 
 
 @inlined
-def fill_exponential(ramp: Any, values: int, count: int) -> None:
-    """Put down the next frames' values, by doubling: ``x^(n+k) = x^n x^k``."""
+def fill_exponential(ramp: Ramp, values: int, count: int) -> None:
+    """Write the next frames' values, by doubling: ``x^(n+k) = x^n x^k``."""
     powers = floats_at(values, count)
     factor = ramp["turn"]
     powers[0] = np.float32(factor)
@@ -180,14 +185,14 @@ def fill_exponential(ramp: Any, values: int, count: int) -> None:
         scale_all(floats_at(values + 4 * done, more), powers, np.float32(factor), more)
         done += more
         factor *= factor
-    whole = (ramp["goal"] - ramp["begin"]) / ramp["span"]
+    whole = (ramp["goal"] - ramp["begin"]) / ramp["reach"]
     offset = np.float32(ramp["begin"] - whole)
     move_all(powers, np.float32(whole * ramp["curve"]), offset, count)
 
 
 @inlined
-def fill_equal_power(ramp: Any, values: int, scratch: int, count: int) -> None:
-    """Put down the next frames' values, by doubling angles."""
+def fill_equal_power(ramp: Ramp, values: int, scratch: int, count: int) -> None:
+    """Write the next frames' values, by doubling angles."""
     cosines = floats_at(values, count)
     sines = floats_at(scratch, count)
     turn = ramp["turn"]
@@ -215,8 +220,8 @@ def fill_equal_power(ramp: Any, values: int, scratch: int, count: int) -> None:
 
 
 @apart
-def fill_linear(values: Any, value: Any, step: Any, count: int) -> None:
-    """Put down the next frames' values on a straight line.
+def fill_linear(values: Floats, value: Float32, step: Float32, count: int) -> None:
+    """Write the next frames' values on a straight line.
 
     Processors without AVX-512 turn vectors of 32-bit integers into floats, not of 64 bits.
     """
@@ -225,8 +230,8 @@ def fill_linear(values: Any, value: Any, step: Any, count: int) -> None:
 
 
 @inlined
-def fill_ramp(ramp: Any, values: int, scratch: int, count: int) -> None:
-    """Put down the values of the next frames, and move on.
+def fill_ramp(ramp: Ramp, values: int, scratch: int, count: int) -> None:
+    """Write the values of the next frames, and move on.
 
     Parameters
     ----------

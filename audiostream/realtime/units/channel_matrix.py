@@ -1,7 +1,7 @@
 """Channels by a matrix; caller threads and event loops, interpreter lock held.
 
-numpy gives up the interpreter lock for a product of matrices of any size that matters, and to
-get it back beside a busy Python thread takes 5 ms.
+numpy releases the interpreter lock for all but tiny products of matrices, and beside a busy
+Python thread it takes 5 ms to get it back.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def remix(
             total = ZERO
             for k in range(inputs):
                 total += matrix[o * inputs + k] * source[i * inputs + k]
-            if not -LARGEST <= total <= LARGEST:  # what is no number is looked for only now
+            if not -LARGEST <= total <= LARGEST:  # only now look for a NaN
                 total = ZERO
                 for k in range(inputs):
                     total += matrix[o * inputs + k] * sane(source[i * inputs + k])

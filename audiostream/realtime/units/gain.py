@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import apart, inlined
 from audiostream.realtime.compile.intrinsics import multiply_add
-from audiostream.realtime.memory.layout import TABLE
+from audiostream.realtime.memory.layout import TABLE, Float32, Floats
 
 __all__ = (
-    "add_block",
     "add_steady",
     "add_with_sides",
     "clear_block",
@@ -24,15 +21,15 @@ ZERO = np.float32(0.0)
 
 
 @inlined
-def clear_block(block: Any, count: int) -> None:
-    """Begin with silence."""
+def clear_block(block: Floats, count: int) -> None:
+    """Fill with silence."""
     for i in range(count):
         block[i] = ZERO
 
 
 @apart
-def add_steady(mix: Any, source: Any, table: Any, count: int) -> None:
-    """Add samples to a block, sample ``i`` times ``table[i % TABLE]``.
+def add_steady(mix: Floats, source: Floats, table: Floats, count: int) -> None:
+    """Add values to a block, value ``i`` times ``table[i % TABLE]``.
 
     The inner loop has a fixed length, so that LLVM keeps the table in registers.
     """
@@ -45,20 +42,13 @@ def add_steady(mix: Any, source: Any, table: Any, count: int) -> None:
 
 
 @apart
-def add_block(mix: Any, source: Any, count: int) -> None:
-    """Add samples to a block."""
-    for i in range(count):
-        mix[i] += source[i]
-
-
-@apart
 def add_with_sides(
-    mix: Any,
-    source: Any,
-    left: Any,
-    left_step: Any,
-    right: Any,
-    right_step: Any,
+    mix: Floats,
+    source: Floats,
+    left: Float32,
+    left_step: Float32,
+    right: Float32,
+    right_step: Float32,
     frames: int,
 ) -> None:
     """Add stereo frames; frame ``t``, from 1, times ``left + t left_step`` and so on."""
@@ -71,15 +61,17 @@ def add_with_sides(
 
 
 @apart
-def multiply_all(levels: Any, factors: Any, count: int) -> None:
+def multiply_all(levels: Floats, factors: Floats, count: int) -> None:
     """Multiply levels by factors."""
     for i in range(count):
         levels[i] *= factors[i]
 
 
 @apart
-def scale_frames(target: Any, source: Any, levels: Any, channels: int, frames: int) -> None:
-    """Put frames at their levels into a block."""
+def scale_frames(
+    target: Floats, source: Floats, levels: Floats, channels: int, frames: int
+) -> None:
+    """Write frames at their levels into a block."""
     if channels == 2:
         for i in range(frames):
             target[2 * i] = source[2 * i] * levels[i]
@@ -91,7 +83,7 @@ def scale_frames(target: Any, source: Any, levels: Any, channels: int, frames: i
 
 
 @apart
-def scale_block(block: Any, levels: Any, channels: int, frames: int) -> None:
+def scale_block(block: Floats, levels: Floats, channels: int, frames: int) -> None:
     """Scale the frames of a block by their levels, in place."""
     for i in range(frames):
         for c in range(channels):

@@ -1,21 +1,19 @@
-"""Peak and power of what goes by, in spans of some milliseconds; audio thread.
+"""Peak and power of blocks, in spans of some milliseconds; audio thread.
 
 A meter is float32 (spans + 1, 2): the largest magnitude and the sum of squares of
 :data:`~audiostream.realtime.memory.layout.SPAN` frames of the device each, all channels
 together.  The span of frame ``index`` is at ``index // SPAN`` modulo the number of spans, a
-power of two.  The last row is for what is being measured.
+power of two.  The last row is scratch.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined, reordered
 from audiostream.realtime.compile.intrinsics import louder, smaller
 from audiostream.realtime.memory.atomics import floats_at
-from audiostream.realtime.memory.layout import SPAN
+from audiostream.realtime.memory.layout import SPAN, Floats
 
 __all__ = ("begin_spans", "measure")
 
@@ -25,20 +23,20 @@ ZERO = np.float32(0.0)
 
 
 @reordered
-def take_measure(found: Any, samples: Any, count: int) -> None:
-    """Put peak and power of samples into `found`."""
+def take_measure(found: Floats, values: Floats, count: int) -> None:
+    """Put peak and power of values into `found`."""
     peak = ZERO
     power = ZERO
     for i in range(count):
-        peak = louder(peak, samples[i])
-        power += samples[i] * samples[i]
+        peak = louder(peak, values[i])
+        power += values[i] * values[i]
     found[0] = peak
     found[1] = power
 
 
 @inlined
 def begin_spans(meter: int, mask: int, index: int, frames: int) -> None:
-    """Forget what the spans that begin within these frames have held before."""
+    """Clear the spans that begin within these frames."""
     first = (index + SPAN - 1) >> SPAN_BITS
     last = (index + frames - 1) >> SPAN_BITS
     for number in range(first, last + 1):
@@ -65,8 +63,8 @@ def measure(
     while done < frames:
         at = index + done
         count = smaller(frames - done, SPAN - (at & (SPAN - 1)))
-        samples = floats_at(source + 4 * channels * done, count * channels)
-        take_measure(found, samples, count * channels)
+        values = floats_at(source + 4 * channels * done, count * channels)
+        take_measure(found, values, count * channels)
         span = floats_at(meter + 8 * ((at >> SPAN_BITS) & mask), 2)
         span[0] = louder(span[0], np.float32(found[0] * level))
         span[1] += np.float32(found[1] * level * level)

@@ -1,8 +1,8 @@
 """A sine wave; any thread, lock held.
 
-Each sample is the one before turned by the step's angle in float64.  The caller gives sine and
-cosine anew for each block, so that the rounding of at most some thousand turns adds up (about
-1e-13), and takes the phase on by itself.
+Each value is the one before turned by the step's angle in float64.  The caller computes sine
+and cosine for each block, so that the rounding of at most some thousand turns adds up (about
+1e-13), and keeps the phase itself.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def sine(address: int, target: int, frames: int) -> None:
     """
     state = sine_at(address)
     channels = state["channels"]
-    samples = floats_at(target, frames * channels)
+    values = floats_at(target, frames * channels)
     s = state["sine"]
     c = state["cosine"]
     turn_s = state["turn_sine"]
@@ -42,7 +42,7 @@ def sine(address: int, target: int, frames: int) -> None:
             level += state["step"]
         value = np.float32(s * level)
         for _ in range(channels):
-            samples[at] = value
+            values[at] = value
             at += 1
         turned = s * turn_c + c * turn_s
         c = c * turn_c - s * turn_s

@@ -1,9 +1,9 @@
 """A streaming polyphase resampler; caller threads and event loops, interpreter lock held.
 
-soxr gives up the interpreter lock for every chunk, and to get it back beside a busy Python
-thread takes 5 ms: of 50 resampled voices with chunks of 20 ms most of the sound was missing.
-It also keeps up to 175 ms to itself.  Here a chunk takes microseconds, and half a filter is
-kept.
+soxr releases the interpreter lock for every chunk, and beside a busy Python thread it takes
+5 ms to get it back: of 50 resampled voices with chunks of 20 ms most of the sound was missing.
+It also holds back up to 175 ms.  Here a chunk takes microseconds, and half a filter is held
+back.
 
 The rate changes by the ratio ``phases / step``.  Output ``k`` is centred on the input at
 ``k * step / phases``: one dot product of the filter's phase with the frames around it.
@@ -11,12 +11,11 @@ The rate changes by the ratio ``phases / step``.  Output ``k`` is centred on the
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from audiostream.realtime.compile.inline import inlined, reordered
 from audiostream.realtime.memory.atomics import floats_at, resampler_at
+from audiostream.realtime.memory.layout import Floats
 from audiostream.realtime.units.conversion import sane
 
 __all__ = ("resample",)
@@ -25,8 +24,8 @@ ZERO = np.float32(0.0)
 
 
 @reordered
-def dot(a: Any, b: Any, count: int) -> float:
-    """The sum of products, in whatever order is quickest."""
+def dot(a: Floats, b: Floats, count: int) -> float:
+    """The sum of products, in the fastest order."""
     total = ZERO
     for i in range(count):
         total += a[i] * b[i]
@@ -35,7 +34,7 @@ def dot(a: Any, b: Any, count: int) -> float:
 
 @inlined
 def resample(address: int, source: int, frames: int, target: int) -> int:
-    """Take in `frames` frames, and give out what can be said by now.
+    """Take in `frames` frames, and write the frames that are complete.
 
     Parameters
     ----------
@@ -58,10 +57,10 @@ def resample(address: int, source: int, frames: int, target: int) -> int:
     made = 0
     for c in range(channels):
         buffer = floats_at(state["buffers"] + 4 * c * state["capacity"], filled)
-        samples = floats_at(source, frames * channels)
+        values = floats_at(source, frames * channels)
         output = floats_at(target, 1 << 40 if target != 0 else 0)
         for i in range(frames):
-            value = sane(samples[i * channels + c]) if source != 0 else ZERO
+            value = sane(values[i * channels + c]) if source != 0 else ZERO
             buffer[state["filled"] + i] = value
         index = state["index"]
         phase = state["phase"]

@@ -1,4 +1,4 @@
-"""Lines through what is told of the time: reading them, and the compiled form of them."""
+"""Clock syncs: reading them, and the compiled form of them."""
 
 from __future__ import annotations
 
@@ -46,15 +46,17 @@ def test_the_two_clocks_are_each_others_inverse(form: Form, version: int) -> Non
         )
 
 
-def test_who_is_held_up_while_he_moves_a_line_holds_up_nobody(
+def test_an_interrupted_writer_holds_up_no_reader(
     form: Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = Rig(PLAIN, rate=RATE, channels=1)
     for number in range(3):
         rig.render_at(16, now=1.0 + number / 2048, dac=1.25 + number / 2048)
     instants, frames = range(0, 10**9, 10**8), range(0, 100, 10)
-    ways = (form.time_at, instants), (form.monotonic_at, instants), (form.heard_at, frames)
-    before = [[read(rig.address, place) for place in places] for read, places in ways]
+    readers = (form.time_at, instants), (form.monotonic_at, instants), (form.heard_at, frames)
+    before = [
+        [read(rig.address, position) for position in positions] for read, positions in readers
+    ]
     stores = iter([None, None])
 
     def held_up(record: Any, field: str, value: Any) -> None:
@@ -66,14 +68,16 @@ def test_who_is_held_up_while_he_moves_a_line_holds_up_nobody(
         stores = iter([None, None])
         with pytest.raises(StopIteration):
             follow(rig.stream, 70 * 10**9, 1)
-    after = [[read(rig.address, place) for place in places] for read, places in ways]
+    after = [
+        [read(rig.address, position) for position in positions] for read, positions in readers
+    ]
     assert after == before
 
 
-def test_what_was_told_is_not_gone_back_on(form: Form) -> None:
+def test_the_time_never_goes_back(form: Form) -> None:
     rig = Rig(form)
-    told = [form.tell(rig.address, time) for time in (0, 5, 3, 5, 9, 8, -NEVER, 10)]
-    assert told == [0, 5, 5, 5, 9, 9, 9, 10]
+    found = [form.tell(rig.address, time) for time in (0, 5, 3, 5, 9, 8, -NEVER, 10)]
+    assert found == [0, 5, 5, 5, 9, 9, 9, 10]
     assert int(rig.stream["told"]) == 10
 
 
@@ -81,7 +85,7 @@ def test_what_was_told_is_not_gone_back_on(form: Form) -> None:
 def test_the_compiled_form_follows_as_the_plain_one_does(
     monkeypatch: pytest.MonkeyPatch, entry: str
 ) -> None:
-    """On the instants at which its callbacks began, whatever those were."""
+    """On the instants at which its callbacks began, which are not known before."""
     rng = np.random.default_rng(3)
     rig, twin = (Rig(form, rate=RATE, channels=1) for form in (compiled(), PLAIN))
     began = [0]
