@@ -102,13 +102,13 @@ class Group(Controls):
             return True
         wake, read = (self.address + VOICE_OFFSETS[name] for name in ("wake_read", "read"))
         armed = self.output.address_of("armed")
-        return bool(self.output.kernels.arm(wake, read, number, armed))
+        return bool(self.output.kernels.request_wakeup(wake, read, number, armed))
 
     def use_bell(self, bell: Bell) -> None:
         """The bell that the audio thread rings for this group from now on."""
         self._bell = bell
         if not self.output.is_closed:
-            self.output.set_word_of(self.slot, "bell", bell.index)
+            self.output.set_word_of(self.slot, "wakeup", bell.index)
 
     # --- giving way --------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Group(Controls):
             self.record["duck"] = gain
             for name, frames in lengths.items():
                 self.record[name] = frames
-            offset = self.record.dtype.fields["key"][1]
+            offset = self.record.dtype.fields["sidechain"][1]
             address = 0 if key is None else key.record_address
             self.output.kernels.store_word(self.record_address + offset, address)
             self.output.keys[self.slot] = key

@@ -255,7 +255,7 @@ class Output(Stream):
         record["meter"], record["meter_mask"] = meter.address, meter.mask
         self._memory[slot] = {**arrays, "meter": meter}
         record["ramp"] = round(FADE * self.parameters.rate)
-        record["bell"] = -1
+        record["wakeup"] = -1
         for field in RAMPS:
             record[field] = record[field + "_goal"] = 1.0
         record["wake_read"] = record["wake_heard"] = NEVER

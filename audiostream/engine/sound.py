@@ -288,7 +288,7 @@ class Shot(Controls):
                 self.address + VOICE_OFFSETS[name] for name in ("wake_heard", "heard")
             )
             armed = self.output.address_of("armed")
-            self.output.kernels.arm(wake, heard, self.end_index, armed)
+            self.output.kernels.request_wakeup(wake, heard, self.end_index, armed)
         return self.is_over()
 
     def use_bell(self, bell: Bell) -> None:
@@ -296,7 +296,7 @@ class Shot(Controls):
         with self.lock:
             self._bell = bell
             if self._heard is None and not self.output.is_closed:
-                self.output.set_word_of(self.slot, "bell", bell.index)
+                self.output.set_word_of(self.slot, "wakeup", bell.index)
 
     # --- the end -----------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from audiostream.engine.meter import WINDOW, Level, Meter
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format, check_buffersize, check_encoding
-from audiostream.realtime.memory.layout import BELL, NEVER, STREAM
+from audiostream.realtime.memory.layout import NEVER, STREAM, WAKEUP
 
 if TYPE_CHECKING:
     from audiostream.realtime.compile.kernels import Kernels
@@ -197,15 +197,15 @@ class Stream:
         record["channels"] = p.channels
         record["encoding"] = p.encoding
         record["latency"] = p.latency
-        record["slice"] = self.slice = min(max(p.buffersize, 16), 1024)
+        record["max_block"] = self.slice = min(max(p.buffersize, 16), 1024)
         record["wake_commit"] = NEVER
-        record["bell"] = -1
+        record["wakeup"] = -1
         count = self._bell_count()
-        self._bell_table = records(BELL, count)
+        self._bell_table = records(WAKEUP, count)
         self._bell_table["fd"] = -1
         noted = zeros(count, np.int64)
         one = zeros(1, np.int64) + 1
-        record["bells"] = self._bell_table.ctypes.data
+        record["wakeup_table"] = self._bell_table.ctypes.data
         record["noted"] = noted.ctypes.data
         record["one"] = one.ctypes.data
         self.meter = self.new_meter()
@@ -435,7 +435,7 @@ class Stream:
         if not self._stream().smooth:
             record["host_ahead"] = self._stream().time() + self.epoch - time.monotonic()
             # No callback is to say an earlier one, from a host's clock that begins anew.
-            record["time"] = max(record["time"], record["told"] * 1e-9)
+            record["time"] = max(record["time"], record["latest"] * 1e-9)
 
     def _end_clock(self) -> None:
         """Have the time stand from now on, and what it is to the monotonic clock."""
@@ -453,7 +453,7 @@ class Stream:
         if not self.is_open:
             return 0.0
         if not self._stream().smooth:
-            return self.kernels.tell(self.address, self._host_ns()) * 1e-9 - self.epoch
+            return self.kernels.latest_time(self.address, self._host_ns()) * 1e-9 - self.epoch
         latest = self._latest
         if not self.is_closed:
             # What another thread may put there meanwhile is not looked at again.

@@ -185,8 +185,8 @@ class Voice(Controls):
         self._bell: Bell | None = None
         self._store = output.kernels.store_word
         self._load = output.kernels.load_word
-        self._put_more = output.kernels.put_more
-        self._arm_room = output.kernels.arm_room
+        self._put_more = output.kernels.write_more
+        self._arm_room = output.kernels.request_room
         # What a resampler holds back and then gives at once goes beyond the limit.
         output.attach(self, self._limit + conversion.held_back(), group=group)
         self._marks: deque[_Mark] = deque()
@@ -558,7 +558,7 @@ class Voice(Controls):
 
     def _put(self, samples: Samples, limit: int) -> int:
         """Frames that were put into the ring, of which there may then be `limit`."""
-        return self.output.kernels.put(
+        return self.output.kernels.write_frames(
             self.output.address,
             self.address,
             limit,
@@ -907,7 +907,7 @@ class Voice(Controls):
     def _arm(self, wake: str, field: str, index: int) -> bool:
         # The record's word is as old as the last break or the last waiter.
         kernels = self.output.kernels
-        return bool(kernels.arm(self._at(wake), self._at(field), index, self._armed))
+        return bool(kernels.request_wakeup(self._at(wake), self._at(field), index, self._armed))
 
     def write_index(self) -> int:
         """The ring index behind what was written."""
@@ -925,7 +925,7 @@ class Voice(Controls):
         """The bell that the audio thread rings for this voice from now on."""
         self._bell = bell
         if not self.is_gone and not self.output.is_closed:
-            self._store(self._at("bell"), bell.index)
+            self._store(self._at("wakeup"), bell.index)
 
     def own_bell(self) -> Bell | None:
         """A bell for the one thread that blocks on this voice; None once it is gone."""

@@ -16,9 +16,9 @@ import pytest
 from audiostream.engine import memory
 from audiostream.engine.bell import Bell
 from audiostream.engine.memory import field_offsets, power_of_two, records, zeros
-from audiostream.realtime.memory.layout import BELL, CACHE_LINE, CLOCK, STREAM, VOICE
+from audiostream.realtime.memory.layout import CACHE_LINE, CLOCK, STREAM, VOICE, WAKEUP
 
-RECORDS = {"BELL": BELL, "VOICE": VOICE, "STREAM": STREAM, "CLOCK": CLOCK}
+RECORDS = {"WAKEUP": WAKEUP, "VOICE": VOICE, "STREAM": STREAM, "CLOCK": CLOCK}
 
 
 # --------------------------------------------------------------------------------- memory

@@ -389,7 +389,7 @@ def test_samples_are_encoded_on_vectors(code: Code) -> None:
 
 
 def test_samples_are_decoded_on_vectors(code: Code) -> None:
-    for entry in ("capture", "put"):
+    for entry in ("capture", "write_frames"):
         loops = list(loops_on_vectors(code.module, entry))
         found = [loop for loop in loops if loop.counts.get("to float") == 1]
         assert len(found) >= 2, entry
