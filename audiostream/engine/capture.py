@@ -222,7 +222,7 @@ class Capture(Stream):
         """Take `count` frames out of the ring, at most a block at a time."""
         p = self.parameters
         block = np.empty((count, p.channels), np.float32)
-        if not self.kernels.read_ring(self.address, self._read, count, block.ctypes.data):
+        if not self.kernels.read_floats(self.address, self._read, count, block.ctypes.data):
             return  # lapped: the next look finds the excess, and counts it
         self._read += count
         if self._middle != p.channels:
@@ -274,7 +274,7 @@ class Capture(Stream):
         frames, part = divmod(count, self._width)
         if part or not self._plain or self._rest or len(self._ready):
             return None
-        taken = self.kernels.take(
+        taken = self.kernels.read_encoded(
             self.address, self._read, frames, self._limit, self.encoding, target
         )
         if taken == 1:
@@ -378,7 +378,10 @@ class Capture(Stream):
                 missing = math.ceil(missing / self._ratio)
             wake, commit, armed = self._arming
             index = self._read + missing
-            return bool(self.kernels.arm(wake, commit, index, armed)) or self.has_ended()
+            return (
+                bool(self.kernels.request_wakeup(wake, commit, index, armed))
+                or self.has_ended()
+            )
 
     def set_wakeup(self, wakeup: Wakeup | None) -> None:
         """The wake-up that the audio thread signals for the reader."""

@@ -148,7 +148,7 @@ class Commands:
         if self._given - first < TIMED:
             return 0  # too few to be counted
         waiting = self._table[np.arange(first, self._given) % COMMANDS]
-        return int(np.count_nonzero((waiting["kind"] != NOTHING) & (waiting["at"] != 0.0)))
+        return int(np.count_nonzero((waiting["opcode"] != NOTHING) & (waiting["at"] != 0.0)))
 
     def will_play(self, plays: bool) -> bool:
         """Whether it plays once the audio thread has obeyed; `plays`: whether it does now.
@@ -160,7 +160,7 @@ class Commands:
             return plays
         waiting = self._table[np.arange(first, self._given) % COMMANDS]
         for command in np.sort(waiting, order="order"):
-            kind, timed = int(command["kind"]), command["at"] != 0.0
+            kind, timed = int(command["opcode"]), command["at"] != 0.0
             if kind in (PLAY, RESUME):
                 if timed:
                     return True
@@ -184,7 +184,7 @@ class Commands:
         """
         for number in range(self._taken(), self._given):
             other = self._table[number % COMMANDS]
-            kind = int(other["kind"])
+            kind = int(other["opcode"])
             target = int(other["node"]), int(other["parameter"])
             is_void = (
                 other["at"] == 0.0 and kind in ALIKE[command[0]] and target == command[-2:]
@@ -201,7 +201,7 @@ class Commands:
             self._strip.set_word("command_count", self._given)
             return
         numbers = range(self._taken(), self._given)
-        number = next(n for n in numbers if self._table[n % COMMANDS]["kind"] == NOTHING)
+        number = next(n for n in numbers if self._table[n % COMMANDS]["opcode"] == NOTHING)
         self._put(number, NOTHING, command)
         # If all before it are done by now, a callback under way may have passed it by.
         self._output.quiet()
@@ -228,7 +228,7 @@ class Commands:
         count = 0
         for number in range(self._taken(), self._given):
             command = self._table[number % COMMANDS]
-            kind = int(command["kind"])
+            kind = int(command["opcode"])
             if kind != NOTHING and command["at"] != 0.0 and (kinds is None or kind in kinds):
                 # The audio thread may be about to do it; one of the two has it.
                 count += self._swap(number, kind, NOTHING)

@@ -99,7 +99,7 @@ def finish(stream: Stream, begun: int) -> None:
     count = stream["noted_count"]
     noted = words_at(stream["noted"], count)
     for i in range(count):
-        wakeup = wakeup_at(stream["bells"] + noted[i] * WAKEUP_BYTES)
+        wakeup = wakeup_at(stream["wakeup_table"] + noted[i] * WAKEUP_BYTES)
         wakeup["noted"] = 0
         fd = load_seq(wakeup, "fd")
         if fd >= 0:

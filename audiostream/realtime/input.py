@@ -80,7 +80,7 @@ def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> 
     width = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:
-        count = smaller(frames - done, stream["slice"])
+        count = smaller(frames - done, stream["max_block"])
         append_block(stream, 0 if source == 0 else source + done * width, count)
         done += count
     store(stream, "frames", stream["frames"] + frames)
@@ -91,7 +91,7 @@ def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> 
         stream, "wake_commit", at, NEVER
     ):
         store_seq(stream, "woken", 1)
-        note_wakeup(stream, load(stream, "bell"))
+        note_wakeup(stream, load(stream, "wakeup"))
     finish(stream, begun)
 
 

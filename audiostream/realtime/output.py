@@ -76,7 +76,7 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     frame_bytes = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:
-        count = mix_block(stream, smaller(frames - done, stream["slice"]))
+        count = mix_block(stream, smaller(frames - done, stream["max_block"]))
         measure_block(stream, stream["frames"], stream["mix"], count)
         values = count * stream["channels"]
         encode(

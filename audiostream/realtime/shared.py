@@ -28,22 +28,22 @@ from audiostream.realtime.memory.ring import contiguous, copy, mirror
 from audiostream.realtime.units.conversion import convert, encode
 
 __all__ = (
-    "arm",
-    "arm_room",
+    "collect_woken",
     "encode_block",
     "heard_at",
+    "latest_time",
     "load_word",
     "monotonic_at",
-    "put",
-    "put_more",
-    "read_ring",
+    "read_encoded",
+    "read_floats",
+    "request_room",
+    "request_wakeup",
     "spread",
     "store_word",
     "swap_word",
-    "take",
-    "take_woken",
-    "tell",
     "time_at",
+    "write_frames",
+    "write_more",
 )
 
 
@@ -72,7 +72,7 @@ def swap_word(address: int, expected: int, value: int) -> bool:
 
 
 @inlined
-def arm(wake: int, index: int, at: int, armed: int) -> bool:
+def request_wakeup(wake: int, index: int, at: int, armed: int) -> bool:
     """Ask to be woken when the index reaches `at`; True if it already has.
 
     Several may wait on one word: the earliest index stands, and all that are woken look again.
@@ -110,22 +110,22 @@ def monotonic_at(stream_address: int, time: int) -> int:
 
 
 @inlined
-def tell(stream_address: int, time: int) -> int:
+def latest_time(stream_address: int, time: int) -> int:
     """A time of the device's clock (nanoseconds), or the latest that was returned, if later.
 
     So no later call on any thread gets an earlier time.
     """
     stream = stream_at(stream_address)
     while True:
-        latest = load_seq(stream, "told")
+        latest = load_seq(stream, "latest")
         if time <= latest:
             return latest
-        if compare_and_swap(stream, "told", latest, time):
+        if compare_and_swap(stream, "latest", latest, time):
             return time
 
 
 @inlined
-def take_woken(stream_address: int, wakeup: int, slots_address: int) -> int:
+def collect_woken(stream_address: int, wakeup: int, slots_address: int) -> int:
     """Collect the slots that a wakeup was signalled for into `slots` (int64); how many."""
     stream = stream_at(stream_address)
     end = load_acquire(stream, "voice_end")
@@ -133,7 +133,7 @@ def take_woken(stream_address: int, wakeup: int, slots_address: int) -> int:
     count = 0
     for slot in range(end):
         voice = voice_at(stream["voices"] + slot * VOICE_BYTES)
-        if load(voice, "bell") == wakeup and compare_and_swap(voice, "woken", 1, 0):
+        if load(voice, "wakeup") == wakeup and compare_and_swap(voice, "woken", 1, 0):
             slots[count] = slot
             count += 1
     return count
@@ -173,7 +173,7 @@ def append(
     source_channels: int,
     frames: int,
 ) -> int:
-    """See :func:`put`.  LLVM puts an entry's code into each of its callers, but not this."""
+    """See :func:`write_frames`.  An entry is compiled into each of its callers, this is not."""
     channels = stream["channels"]
     capacity = voice["capacity"]
     write = voice["write"]
@@ -185,7 +185,9 @@ def append(
         part = contiguous(write, end - write, capacity)
         target = voice["ring"] + 4 * channels * position
         convert(source, encoding, source_channels, target, channels, part)
-        mirror(voice["ring"], capacity, stream["slice"], channels, position, position + part)
+        mirror(
+            voice["ring"], capacity, stream["max_block"], channels, position, position + part
+        )
         source += part * source_channels * (encoding >> 3)
         write += part
     store_seq(voice, "write", end)
@@ -193,7 +195,7 @@ def append(
 
 
 @inlined
-def put(
+def write_frames(
     stream_address: int,
     voice_address: int,
     limit: int,
@@ -221,8 +223,8 @@ def put(
 
 
 @inlined
-def put_more(producer_address: int, source: int, frames: int) -> int:
-    """:func:`put` for a caller that writes one encoding again and again.
+def write_more(producer_address: int, source: int, frames: int) -> int:
+    """:func:`write_frames` for a caller that writes one encoding again and again.
 
     ctypes takes 0.15 us for each argument, on top of 0.4.
     """
@@ -239,14 +241,16 @@ def put_more(producer_address: int, source: int, frames: int) -> int:
 
 
 @inlined
-def arm_room(producer_address: int) -> bool:
+def request_room(producer_address: int) -> bool:
     """Ask to be woken when half of what a ring may hold is free; True if it is."""
     producer = producer_at(producer_address)
     stream_address, voice_address = producer["stream"], producer["voice"]
     write, limit = load(voice_at(voice_address), "write"), producer["limit"]
     # Never beyond what there is to read: the voice may starve meanwhile.
     at = smaller(write - limit + larger(limit >> 1, 1), write)
-    return arm(voice_address + WAKE_READ, voice_address + READ, at, stream_address + ARMED)
+    return request_wakeup(
+        voice_address + WAKE_READ, voice_address + READ, at, stream_address + ARMED
+    )
 
 
 # --- a capture's ring ----------------------------------------------------------------
@@ -254,7 +258,10 @@ def arm_room(producer_address: int) -> bool:
 
 @inlined
 def copy_out(stream: Stream, index: int, frames: int, encoding: int, target: int) -> bool:
-    """Encode frames of the capture ring, or copy them if `encoding` is 0; see `read_ring`."""
+    """Encode frames of the capture ring, or copy them if `encoding` is 0.
+
+    False if the writer lapped the copy.
+    """
     channels = stream["channels"]
     capacity = stream["capacity"]
     at = index
@@ -274,7 +281,7 @@ def copy_out(stream: Stream, index: int, frames: int, encoding: int, target: int
 
 
 @inlined
-def take(
+def read_encoded(
     stream_address: int, index: int, frames: int, limit: int, encoding: int, target: int
 ) -> int:
     """Encode committed frames of the capture ring.
@@ -303,7 +310,7 @@ def take(
 
 
 @inlined
-def read_ring(stream_address: int, index: int, frames: int, target: int) -> bool:
+def read_floats(stream_address: int, index: int, frames: int, target: int) -> bool:
     """Copy committed frames from the capture ring; False if the writer lapped the copy.
 
     Parameters

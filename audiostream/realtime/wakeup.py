@@ -24,7 +24,7 @@ def note_wakeup(stream: Stream, number: int) -> None:
     """Note that a wakeup is to be signalled at the end of the callback, once."""
     if number < 0:
         return
-    wakeup = wakeup_at(stream["bells"] + number * WAKEUP_BYTES)
+    wakeup = wakeup_at(stream["wakeup_table"] + number * WAKEUP_BYTES)
     if wakeup["noted"] == 0:
         wakeup["noted"] = 1
         noted = words_at(stream["noted"], stream["noted_count"] + 1)
@@ -46,7 +46,7 @@ def wake_voice(stream: Stream, voice: Strip) -> bool:
         reached = True
     if reached:
         store_seq(voice, "woken", 1)
-        note_wakeup(stream, load(voice, "bell"))
+        note_wakeup(stream, load(voice, "wakeup"))
     return read_at != NEVER or heard_at != NEVER
 
 

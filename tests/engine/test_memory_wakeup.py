@@ -18,7 +18,7 @@ from audiostream.engine.memory import field_offsets, power_of_two, records, zero
 from audiostream.engine.wakeup import Wakeup
 from audiostream.realtime.memory.layout import BELL, CACHE_LINE, CLOCK, STREAM, VOICE
 
-RECORDS = {"BELL": BELL, "VOICE": VOICE, "STREAM": STREAM, "CLOCK": CLOCK}
+RECORDS = {"WAKEUP": WAKEUP, "VOICE": VOICE, "STREAM": STREAM, "CLOCK": CLOCK}
 
 
 # --------------------------------------------------------------------------------- memory

@@ -189,7 +189,7 @@ def inputs(audit: Audit) -> dict[str, Any]:
     taken = 0
     for turn in range(CALLS // TURN):
         wake, commit, armed = map(capture.address_of, ("wake_commit", "commit", "armed"))
-        capture.kernels.arm(wake, commit, capture.word("commit") + PERIOD, armed)
+        capture.kernels.request_wakeup(wake, commit, capture.word("commit") + PERIOD, armed)
         frames = rng.integers(0 if turn == 3 else 1, 2 * PERIOD, TURN).astype(np.uint64)
         did = audit.counted(
             capture.kernels.capture,

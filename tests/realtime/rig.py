@@ -25,7 +25,6 @@ from audiostream.realtime import opcodes, shared
 from audiostream.realtime.compile.kernels import kernels
 from audiostream.realtime.input import capture
 from audiostream.realtime.memory.layout import (
-    BELL,
     COMMAND,
     COMMANDS,
     CUTS,
@@ -35,6 +34,7 @@ from audiostream.realtime.memory.layout import (
     TABLE,
     TIME_INFO,
     VOICE,
+    WAKEUP,
 )
 from audiostream.realtime.output import render
 from audiostream.realtime.units import oscillator
@@ -51,9 +51,9 @@ CLOCKS = {
     *(name for name in STREAM.names or () if name.startswith("host_")),
 }
 ADDRESSES = {
-    *("ring", "history", "cuts", "voices", "bells", "noted", "mix", "effected", "scaled"),
-    *("levels", "factors", "sines", "table", "commands", "declick", "meter", "plan", "group"),
-    *("bus", "one", "address", "nodes", "nodes_now"),
+    *("ring", "history", "cuts", "voices", "wakeup_table", "noted", "mix", "effected"),
+    *("scaled", "levels", "factors", "sines", "table", "commands", "declick", "meter"),
+    *("plan", "group", "bus", "one", "address", "nodes", "nodes_now"),
 }
 """Fields that differ from run to run: the clock, and where memory lies."""
 
@@ -67,19 +67,19 @@ class Form:
     capture: Any
     load_word: Any
     store_word: Any
-    arm: Any
+    request_wakeup: Any
     heard_at: Any
     time_at: Any
     monotonic_at: Any
-    tell: Any
+    latest_time: Any
     swap_word: Any
-    take_woken: Any
-    read_ring: Any
+    collect_woken: Any
+    read_floats: Any
     encode_block: Any
-    put: Any
-    put_more: Any
-    arm_room: Any
-    take: Any
+    write_frames: Any
+    write_more: Any
+    request_room: Any
+    read_encoded: Any
     spread: Any
     sine: Any
 
@@ -90,19 +90,19 @@ PLAIN = Form(
     capture,
     shared.load_word,
     shared.store_word,
-    shared.arm,
+    shared.request_wakeup,
     shared.heard_at,
     shared.time_at,
     shared.monotonic_at,
-    shared.tell,
+    shared.latest_time,
     shared.swap_word,
-    shared.take_woken,
-    shared.read_ring,
+    shared.collect_woken,
+    shared.read_floats,
     shared.encode_block,
-    shared.put,
-    shared.put_more,
-    shared.arm_room,
-    shared.take,
+    shared.write_frames,
+    shared.write_more,
+    shared.request_room,
+    shared.read_encoded,
     shared.spread,
     oscillator.sine,
 )
@@ -118,19 +118,19 @@ def compiled() -> Form:
         CallCompiled(k.capture),
         k.load_word,
         k.store_word,
-        k.arm,
+        k.request_wakeup,
         k.heard_at,
         k.time_at,
         k.monotonic_at,
-        k.tell,
+        k.latest_time,
         k.swap_word,
-        k.take_woken,
-        k.read_ring,
+        k.collect_woken,
+        k.read_floats,
         k.encode_block,
-        k.put,
-        k.put_more,
-        k.arm_room,
-        k.take,
+        k.write_frames,
+        k.write_more,
+        k.request_room,
+        k.read_encoded,
         k.spread,
         k.sine,
     )
@@ -201,7 +201,7 @@ class Rig:
         self.stream = self.streams[0]
         self.address = int(self.streams.ctypes.data)
         self.table = records(VOICE, voices)
-        self.bell_table = records(BELL, bells)
+        self.bell_table = records(WAKEUP, bells)
         self.bell_table["fd"] = -1
         self.bells: dict[int, Wakeup] = {}
         self.noted = self._memory(bells, np.int64)
@@ -224,11 +224,11 @@ class Rig:
             "rate": rate,
             "channels": channels,
             "encoding": encoding,
-            "slice": slice,
+            "max_block": slice,
             "latency": latency,
             "capacity": capacity,
             "voices": self.table.ctypes.data,
-            "bells": self.bell_table.ctypes.data,
+            "wakeup_table": self.bell_table.ctypes.data,
             "noted": self.noted.address,
             "mix": self.mix.address,
             **{name: memory.address for name, memory in self.blocks.items()},
@@ -241,7 +241,7 @@ class Rig:
             "ring": self.ring.address,
             "voice_end": voices,
             "wake_commit": NEVER,
-            "bell": -1,
+            "wakeup": -1,
             "master": 1.0,
             "master_goal": 1.0,
             "master_target": 1.0,
@@ -269,7 +269,7 @@ class Rig:
                 "history": history.address,
                 "cuts": cuts.address,
                 "capacity": capacity,
-                "bell": -1,
+                "wakeup": -1,
                 "active": 1,
                 "commands": table.address,
                 "declick": declick.address,
@@ -322,7 +322,7 @@ class Rig:
         """Write (frames, channels) of int8, int16 or float32; how many were taken."""
         source = np.ascontiguousarray(frames)
         return int(
-            self.form.put(
+            self.form.write_frames(
                 self.address,
                 self.voice_address(slot),
                 self.capacity if limit is None else limit,
@@ -364,7 +364,7 @@ class Rig:
             fields["over"] = fields.pop("frames")
         fields["order"] = 2 * number + fields.pop("snap", 0)
         for name in COMMAND.names or ():
-            record[name] = {"kind": kind, **fields}.get(name, 0)
+            record[name] = {"opcode": kind, **fields}.get(name, 0)
         self.set("command_count", number + 1, slot)
         return number
 
@@ -401,17 +401,17 @@ class Rig:
     def arm(self, index: str, at: int, slot: int = 0) -> bool:
         """Wait for a voice's "read" or "heard" to reach `at`; True if it has."""
         wake = self.at(f"wake_{index}", slot)
-        return bool(self.form.arm(wake, self.at(index, slot), at, self.at("armed")))
+        return bool(self.form.request_wakeup(wake, self.at(index, slot), at, self.at("armed")))
 
     def arm_commit(self, at: int) -> bool:
         """Wait for the capture to reach `at`; True if it has."""
         wake = self.at("wake_commit")
-        return bool(self.form.arm(wake, self.at("commit"), at, self.at("armed")))
+        return bool(self.form.request_wakeup(wake, self.at("commit"), at, self.at("armed")))
 
     def take_woken(self, bell: int) -> list[int]:
         """The slots that a wakeup was signalled for."""
         slots = Guarded(len(self.table), np.int64)
-        count = self.form.take_woken(self.address, bell, slots.address)
+        count = self.form.collect_woken(self.address, bell, slots.address)
         slots.check()
         return [int(slot) for slot in slots.array[:count]]
 
@@ -452,7 +452,7 @@ class Rig:
 
     def read_ring(self, index: int, frames: int) -> tuple[bool, np.ndarray]:
         target = Guarded(frames * self.channels, np.float32)
-        whole = self.form.read_ring(self.address, index, frames, target.address)
+        whole = self.form.read_floats(self.address, index, frames, target.address)
         target.check()
         return bool(whole), np.array(target.array.reshape(frames, self.channels))
 
@@ -462,9 +462,11 @@ class Rig:
         """What the kernel says, and the frames in an encoding of its caller's."""
         kind = {8: np.int8, 16: np.int16, 32: np.float32}[encoding]
         target = Guarded(frames * self.channels, kind)
-        said = self.form.take(self.address, index, frames, limit, encoding, target.address)
+        found = self.form.read_encoded(
+            self.address, index, frames, limit, encoding, target.address
+        )
         target.check()
-        return int(said), np.array(target.array.reshape(frames, self.channels))
+        return int(found), np.array(target.array.reshape(frames, self.channels))
 
     # --- to compare --------------------------------------------------------------
 

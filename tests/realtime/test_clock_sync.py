@@ -76,9 +76,9 @@ def test_an_interrupted_writer_holds_up_no_reader(
 
 def test_the_time_never_goes_back(form: Form) -> None:
     rig = Rig(form)
-    found = [form.tell(rig.address, time) for time in (0, 5, 3, 5, 9, 8, -NEVER, 10)]
+    found = [form.latest_time(rig.address, time) for time in (0, 5, 3, 5, 9, 8, -NEVER, 10)]
     assert found == [0, 5, 5, 5, 9, 9, 9, 10]
-    assert int(rig.stream["told"]) == 10
+    assert int(rig.stream["latest"]) == 10
 
 
 @pytest.mark.parametrize("entry", ["render", "capture"])

@@ -94,9 +94,9 @@ def external(name: str, count: int) -> Any:
     )
 
 
-put = external("put", 7)
-read_ring = external("read_ring", 4)
-arm = external("arm", 4)
+write_frames = external("write_frames", 7)
+read_floats = external("read_floats", 4)
+request_wakeup = external("request_wakeup", 4)
 heard_at = external("heard_at", 2)
 
 
@@ -133,7 +133,7 @@ def read_blocks(stream: int, target: int, rounds: int, seed: int, counts_at: int
         frames = 1 + (seed >> 8) % (capacity // 2)
         if index < 0:
             continue
-        whole = read_ring(stream, index, frames, target)
+        whole = read_floats(stream, index, frames, target)
         wrong = 0
         for i in range(frames):
             for c in range(channels):
@@ -153,14 +153,14 @@ def produce(stream: int, address: int, block: int, rounds: int, seed: int, rarel
     """A caller: writes what there is room for, and clears a full ring now and then."""
     voice = voice_at(address)
     samples = floats_at(block, 90)
-    holds = voice["capacity"] - stream_at(stream)["slice"]  # as the engine's voices
+    holds = voice["capacity"] - stream_at(stream)["max_block"]  # as the engine's voices
     for _ in range(rounds):
         seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
         frames = 1 + (seed >> 16) % 90
         write = voice["write"]
         for i in range(frames):
             samples[i] = ((write + i) % BITS + 1) * SCALE
-        taken = put(stream, address, holds, block, 32, 1, frames)
+        taken = write_frames(stream, address, holds, block, 32, 1, frames)
         # One clear at a time, as the engine asks for them: the last one is done, and something
         # was heard since, even where the two sides only take turns.
         if (
@@ -307,7 +307,7 @@ def wait_for_capture(
             # About as long as a callback takes: the two meet where it matters.
             for _ in range((state[3] >> 16) & 511):
                 load_seq(record, "commit")
-            if arm(wake, index, state[0], stream + ARMED) == 0:
+            if request_wakeup(wake, index, state[0], stream + ARMED) == 0:
                 state[1] = 1
         if state[1] == 1:
             patience = 20_000
@@ -359,7 +359,7 @@ def wait_for_voice(
                 state[0] += 1
                 acks[0] = state[0] - 1
                 continue
-            told = arm(wake, index, at, stream + ARMED) != 0
+            told = request_wakeup(wake, index, at, stream + ARMED) != 0
             now = load_seq(voice, "heard") if heard != 0 else load_seq(voice, "read")
             if not told and now < at:
                 state[1] = 1
@@ -424,7 +424,7 @@ def _compiled_first() -> None:
 @functools.lru_cache(maxsize=1)
 def loops() -> dict[str, Callable[..., int]]:
     """The loops as machine code; they give up the lock while they run."""
-    for name in ("put", "read_ring", "arm", "heard_at"):
+    for name in ("write_frames", "read_floats", "request_wakeup", "heard_at"):
         address = ctypes.cast(getattr(kernels(), name), ctypes.c_void_p).value
         llvm.add_symbol(f"audiostream_hammer_{name}", address)
     names = [loop.__name__ for loop in LOOPS]
@@ -720,7 +720,7 @@ def test_two_waiters_on_one_word_and_one_descriptor_all_come_through() -> None:
     """The whole way: compiled callback, eventfd, poll; the earliest index stands, and all
     that are woken look again and ask again."""
     rig = Rig(compiled(), channels=1, slice=64, capacity=64)
-    rig.stream["bell"] = 0
+    rig.stream["wakeup"] = 0
     bell = rig.add_bell(0)
     times = rig.times.address
     rig.times.set(1.0, 1.0)

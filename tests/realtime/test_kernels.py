@@ -26,7 +26,6 @@ from audiostream.realtime.compile.kernels import kernels, optimise, target_machi
 from audiostream.realtime.compile.module import translate
 from audiostream.realtime.memory import atomics, layout
 from audiostream.realtime.memory.layout import (
-    BELL,
     CLOCK,
     CLOCK_SYNC,
     COMMAND,
@@ -39,6 +38,7 @@ from audiostream.realtime.memory.layout import (
     PRODUCER,
     STREAM,
     VOICE,
+    WAKEUP,
 )
 from tests.realtime.model import Model, ModelVoice
 from tests.realtime.rig import (
@@ -155,7 +155,7 @@ def carry_out(scenario: dict[str, Any], forms: list[Form]) -> list[Rig]:
     full = FULL[shape["encoding"]]
     for rig in rigs:
         rig.add_bell(0)
-        rig.table["bell"][: shape["voices"]] = 0
+        rig.table["wakeup"][: shape["voices"]] = 0
         for slot in range(shape["voices"]):
             rig.playing(int(scenario["playing"]), slot)
     for voice in voices:
@@ -560,7 +560,7 @@ def test_heard_never_goes_back_when_the_latency_grows(form: Form) -> None:
 def test_a_call_without_frames_only_brings_the_heard_position_up_to_date(form: Form) -> None:
     rig = Rig(form, channels=1)
     bell = rig.add_bell(0)
-    rig.table["bell"] = 0
+    rig.table["wakeup"] = 0
     rig.write(np.full(100, 0.5))
     rig.play()
     rig.render(100, latency=10)
@@ -622,7 +622,7 @@ def test_more_breaks_than_are_remembered_only_hold_the_position_back(form: Form)
 def test_one_bell_is_rung_once_a_callback_whoever_waits_on_it(form: Form) -> None:
     rig = Rig(form, voices=3, channels=1, slice=16, capacity=256)
     bell, other = rig.add_bell(0), rig.add_bell(1)
-    rig.table["bell"] = [0, 0, 1]
+    rig.table["wakeup"] = [0, 0, 1]
     for slot in range(3):
         rig.write(np.full(200, 0.5), slot)
         rig.play(slot)
@@ -653,7 +653,7 @@ def test_a_bell_that_is_not_there_is_no_harm(form: Form) -> None:
     rig.arm("read", 8)
     rig.render(8)  # bell -1: none
     assert int(rig.table[0]["woken"]) == 1
-    rig.table["bell"] = 1  # no descriptor
+    rig.table["wakeup"] = 1  # no descriptor
     rig.arm("read", 16)
     rig.render(8)
     assert int(rig.stream["wakeups"]) == 0
@@ -662,7 +662,7 @@ def test_a_bell_that_is_not_there_is_no_harm(form: Form) -> None:
 
 def test_take_woken_collects_the_slots_of_one_bell_once(form: Form) -> None:
     rig = Rig(form, voices=5)
-    rig.table["bell"] = [0, 1, 0, 0, 1]
+    rig.table["wakeup"] = [0, 1, 0, 0, 1]
     rig.table["woken"] = [1, 1, 0, 1, 0]
     assert rig.take_woken(0) == [0, 3]
     assert rig.take_woken(0) == []
@@ -682,7 +682,7 @@ class Waiter:
         self.armed, self._armed_at = word(0)
 
     def arm(self, form: Form, at: int) -> bool:
-        return bool(form.arm(self._wake_at, self._index_at, at, self._armed_at))
+        return bool(form.request_wakeup(self._wake_at, self._index_at, at, self._armed_at))
 
 
 def test_arm_keeps_the_earliest_wish_and_tells_the_level(form: Form) -> None:
@@ -935,8 +935,8 @@ def test_writing_more_of_the_same_kind_is_putting(form: Form) -> None:
     producer[0] = (rig.address, rig.voice_address(0), 50, 16, 1)
     block = np.arange(1, 31, dtype=np.int16) * 1000
     address = int(producer.ctypes.data)
-    assert form.put_more(address, int(block.ctypes.data), 30) == 30
-    assert form.put_more(address, int(block.ctypes.data), 30) == 20, "up to its limit"
+    assert form.write_more(address, int(block.ctypes.data), 30) == 30
+    assert form.write_more(address, int(block.ctypes.data), 30) == 20, "up to its limit"
     rig.play()
     wanted = (np.concatenate((block, block[:20])) / 32768).astype(np.float32)
     np.testing.assert_array_equal(rig.render(50), np.stack((wanted, wanted), axis=1))
@@ -947,27 +947,27 @@ def test_who_waits_for_room_is_woken_at_half_a_ring_or_once_it_ran_dry(form: For
     producer = records(PRODUCER, 1)
     producer[0] = (rig.address, rig.voice_address(0), 50, 16, 1)
     address = int(producer.ctypes.data)
-    rig.set("bell", 0, 0)
+    rig.set("wakeup", 0, 0)
     rig.put(np.ones((50, 1), np.int16))
     rig.play()
     rig.render(10)
-    assert not form.arm_room(address)
+    assert not form.request_room(address)
     rig.render(14)
     assert not rig.take_woken(0)
-    assert not form.arm_room(address), "one frame is missing"
+    assert not form.request_room(address), "one frame is missing"
     rig.render(1)
     assert rig.take_woken(0) == [0]
-    assert form.arm_room(address)
+    assert form.request_room(address)
     rig.render(25)
     producer["limit"] = 20  # what is free of it was there before it was waited for
-    assert form.arm_room(address), "it starved: there is nothing whose reading would signal"
+    assert form.request_room(address), "it starved: there is nothing whose reading would signal"
 
 
 def test_compiled_writes_take_bytes_as_they_are() -> None:
     rig = Rig(compiled(), channels=1, slice=16, capacity=64)
     producer = records(PRODUCER, 1)
     producer[0] = (rig.address, rig.voice_address(0), 64, 8, 1)
-    assert rig.form.put_more(int(producer.ctypes.data), bytes([64, 0, 192]), 3) == 3
+    assert rig.form.write_more(int(producer.ctypes.data), bytes([64, 0, 192]), 3) == 3
     rig.play()
     assert rig.render(3)[:, 0].tolist() == [0.5, 0.0, -0.5]
 
@@ -991,7 +991,7 @@ def test_the_writer_announces_a_block_before_it_touches_the_ring(
 def test_a_reader_is_woken_at_its_index_and_at_the_end(form: Form) -> None:
     rig = Rig(form, channels=1, slice=64, capacity=256)
     bell = rig.add_bell(0)
-    rig.stream["bell"] = 0
+    rig.stream["wakeup"] = 0
     assert not rig.arm_commit(30)
     rig.capture(ramp_of(29)[:, None])
     assert rings(bell) == 0
@@ -1338,7 +1338,7 @@ def test_call_back_hands_on_all_arguments() -> None:
 # --- the layout and its rules ------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [STREAM, VOICE, CLOCK, BELL])
+@pytest.mark.parametrize("dtype", [STREAM, VOICE, CLOCK, WAKEUP])
 def test_every_word_is_aligned_and_no_two_writers_share_a_line(dtype: Any) -> None:
     assert dtype.itemsize % layout.CACHE_LINE == 0
     offsets = sorted(offset for _, offset in dtype.fields.values())
@@ -1371,12 +1371,12 @@ SHARED = {
     # Words that one thread writes while another may read or write them; in kernels they are
     # touched through atomics.py alone.  Written by callers while the audio thread runs:
     "caller": {
-        *("active", "command_count", "kind", "nodes", "plan"),
+        *("active", "command_count", "opcode", "nodes", "plan"),
         *("prebuffer", "rebuffer", "monitor_count"),
         *("group_clear", "group_skip", "clear_count", "clear_fade"),
-        *("key", "duck", "attack", "hold", "release"),
-        *("write", "skip", "fade", "ended", "bell", "fd"),
-        *("told", "voice_end", "master_target", "master_frames", "master_change"),
+        *("sidechain", "duck", "attack", "hold", "release"),
+        *("write", "skip", "fade", "ended", "wakeup", "fd"),
+        *("latest", "voice_end", "master_target", "master_frames", "master_change"),
         *("wake_read", "wake_heard", "wake_commit", "woken", "armed", "stop", "capture_count"),
     },
     # Written by the audio thread and read by callers:
@@ -1460,7 +1460,7 @@ def test_shared_words_are_touched_by_atomics_alone() -> None:
     assert own - all_accesses() == set(), "no exception is left over"
 
 
-RECORDS = (BELL, CLOCK, COMMAND, GROUP, NODE, POINT, STREAM, CLOCK_SYNC, VOICE)
+RECORDS = (WAKEUP, CLOCK, COMMAND, GROUP, NODE, POINT, STREAM, CLOCK_SYNC, VOICE)
 
 
 def test_every_shared_word_is_one_of_the_records() -> None:

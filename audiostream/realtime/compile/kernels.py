@@ -41,7 +41,7 @@ class Kernels:
     """Compiled entry points; see the plain functions of the same names.
 
     ``render`` and ``capture`` are addresses, for devices.  The others are called with
-    integers, but that ``put_more`` takes bytes as its source, too; ``run_clock`` gives up
+    integers, but that ``write_more`` takes bytes as its source, too; ``run_clock`` gives up
     the interpreter lock, the rest keep it.
     """
 
@@ -51,18 +51,18 @@ class Kernels:
     load_word: Callable[[int], int]
     store_word: Callable[[int, int], int]
     swap_word: Callable[[int, int, int], int]
-    arm: Callable[[int, int, int, int], int]
-    arm_room: Callable[[int], int]
+    request_wakeup: Callable[[int, int, int, int], int]
+    request_room: Callable[[int], int]
     heard_at: Callable[[int, int], int]
     time_at: Callable[[int, int], int]
     monotonic_at: Callable[[int, int], int]
-    tell: Callable[[int, int], int]
-    take: Callable[[int, int, int, int, int, int], int]
-    take_woken: Callable[[int, int, int], int]
-    read_ring: Callable[[int, int, int, int], int]
+    latest_time: Callable[[int, int], int]
+    read_encoded: Callable[[int, int, int, int, int, int], int]
+    collect_woken: Callable[[int, int, int], int]
+    read_floats: Callable[[int, int, int, int], int]
     encode_block: Callable[[int, int, int, int], int]
-    put: Callable[[int, int, int, int, int, int, int], int]
-    put_more: Callable[[int, int | bytes, int], int]
+    write_frames: Callable[[int, int, int, int, int, int, int], int]
+    write_more: Callable[[int, int | bytes, int], int]
     spread: Callable[[int, int, int, int, int, int], int]
     remix: Callable[[int, int, int, int, int, int], int]
     resample: Callable[[int, int, int, int], int]
@@ -74,18 +74,18 @@ ARGUMENTS = {
     "load_word": 1,
     "store_word": 2,
     "swap_word": 3,
-    "arm": 4,
-    "arm_room": 1,
+    "request_wakeup": 4,
+    "request_room": 1,
     "heard_at": 2,
     "time_at": 2,
     "monotonic_at": 2,
-    "tell": 2,
-    "take": 6,
-    "take_woken": 3,
-    "read_ring": 4,
+    "latest_time": 2,
+    "read_encoded": 6,
+    "collect_woken": 3,
+    "read_floats": 4,
     "encode_block": 4,
-    "put": 7,
-    "put_more": 3,
+    "write_frames": 7,
+    "write_more": 3,
     "spread": 6,
     "remix": 6,
     "resample": 4,
@@ -292,7 +292,7 @@ def build(cache: bool = True) -> Kernels:
     for name, count in ARGUMENTS.items():
         kind = ctypes.CFUNCTYPE if name == "run_clock" else ctypes.PYFUNCTYPE
         arguments: list[Any] = [ctypes.c_int64] * count
-        if name == "put_more":
+        if name == "write_more":
             arguments[1] = ctypes.c_void_p  # which takes bytes, too
         callables[name] = kind(ctypes.c_int64, *arguments)(addresses[name])
     return Kernels(**callables)

@@ -90,7 +90,7 @@ def forget_done(strip: Strip) -> None:
     """Return the records of commands that were carried out, or taken back, to the caller."""
     count = load_acquire(strip, "command_count")
     taken = strip["command_taken"]
-    while taken < count and load_seq(command_of(strip, taken), "kind") == NOTHING:
+    while taken < count and load_seq(command_of(strip, taken), "opcode") == NOTHING:
         taken += 1
     if taken != strip["command_taken"]:
         store_release(strip, "command_taken", taken)
@@ -104,7 +104,7 @@ def next_command(stream: Stream, strip: Strip, frame: int) -> int:
     first = NEVER
     for number in range(strip["command_taken"], load_acquire(strip, "command_count")):
         command = command_of(strip, number)
-        if load_seq(command, "kind") > NOTHING:
+        if load_seq(command, "opcode") > NOTHING:
             due = frames_until(stream, command, frame)
             if due < earliest or (due == earliest and command["order"] < first):
                 earliest = due
@@ -116,8 +116,8 @@ def next_command(stream: Stream, strip: Strip, frame: int) -> int:
 @inlined
 def perform(stream: Stream, strip: Strip, command: Command, frame: int, done: int) -> None:
     """Carry out a command that is due `done` frames into the block that begins at `frame`."""
-    opcode = load_seq(command, "kind")
-    if opcode <= NOTHING or not compare_and_swap(command, "kind", opcode, NOTHING):
+    opcode = load_seq(command, "opcode")
+    if opcode <= NOTHING or not compare_and_swap(command, "opcode", opcode, NOTHING):
         return  # taken back, or replaced
     if command["at"] != 0.0:
         store(strip, "late", larger(-frames_until(stream, command, frame), 0))

@@ -41,7 +41,7 @@ def duck(group: Group, at: int, until: int) -> int:
         The frame at which there is more to do, `until` at the latest.
     """
     ducking = ramp_of(voice_at(group["voice"]), DUCKING_RAMP)
-    address = load_acquire(group, "key")
+    address = load_acquire(group, "sidechain")
     if address == 0:
         if group["state"] != FREE:
             start_ramp(ducking, 1.0, load(group, "release"))

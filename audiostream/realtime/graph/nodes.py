@@ -48,7 +48,7 @@ def fill_parameter(stream: Stream, address: int, frames: int) -> None:
     if ramp["remaining"] == 0:
         if parameter["filled"] != 0:
             return
-        count = stream["slice"]
+        count = stream["max_block"]
     parameter["filled"] = 1 if ramp["remaining"] == 0 else 0
     done = 0
     while done < count:

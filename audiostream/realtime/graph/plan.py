@@ -43,7 +43,7 @@ def begin_buses(stream: Stream, plan: Words, frames: int) -> None:
     for k in range(1, plan[0] + 1):
         group = group_at(plan[k])
         clear_block(floats_at(group["block"], count), count)
-        forget_changes(group, stream["slice"])
+        forget_changes(group, stream["max_block"])
         group["frame"] = load(stream, "frames")
         group["voices"] = 0
     if plan[0] > 0:

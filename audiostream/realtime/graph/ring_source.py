@@ -244,7 +244,7 @@ def end_voice(stream: Stream, voice: Strip, frame: int) -> None:
     cut(stream, voice, load_acquire(voice, "write"), frame)
     store_release(voice, "stop_count", voice["stop_count"] + 1)
     store_seq(voice, "woken", 1)
-    note_wakeup(stream, load(voice, "bell"))
+    note_wakeup(stream, load(voice, "wakeup"))
 
 
 @inlined

@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 
 __all__ = (
-    "BELL",
     "CACHE_LINE",
     "CLOCK",
     "CLOCK_SYNC",
@@ -149,8 +148,6 @@ WAKEUP: Final = _record(
 )
 """A descriptor that wakes a thread or an event loop when something is written to it."""
 
-BELL: Final = WAKEUP
-
 VOICE: Final = _record(
     # caller, looked at in every block: the record's own address; address of the ring (float32)
     # and its capacity in frames, a power of two; 1 while the slot is in use; frames written;
@@ -164,7 +161,7 @@ VOICE: Final = _record(
     # given; frames of a ramp where none are asked for; frames that are there before a start, 0
     # for none; 1 if running out waits for as many again; address of the list of effects (see
     # graph/nodes.py), 0 for none
-    ("bell", "commands", "command_count", "ramp", "prebuffer", "rebuffer", "nodes"),
+    ("wakeup", "commands", "command_count", "ramp", "prebuffer", "rebuffer", "nodes"),
     # caller: address of the GROUP that it plays into, 0 for none; of the GROUP that it is the
     # strip of, 0 for none; which of its group's clears it takes part in, up to which index; its
     # meter (see units/meter.py): address, spans less one
@@ -215,7 +212,7 @@ VOICE: Final = _record(
 """A strip: what a voice, a one-shot sound or a group is to the audio thread."""
 
 STREAM: Final = _record(
-    # config: the record's own address; what the device runs at; slice: the most frames of a
+    # config: the record's own address; what the device runs at; the most frames of a
     # block; by how much the host's clock was ahead of the monotonic one before the start
     # (seconds)
     (
@@ -223,10 +220,10 @@ STREAM: Final = _record(
         "rate",
         "channels",
         "encoding",
-        "slice",
+        "max_block",
         "latency:f8",
         "voices",
-        "bells",
+        "wakeup_table",
         "noted",
         "one",
         "ring",
@@ -236,8 +233,8 @@ STREAM: Final = _record(
         "meter_mask",
     ),
     # config: addresses of blocks of float32: the mix, a strip's after its effects, and one that
-    # was scaled (slice, channels); levels, factors and sines of a block's frames; a table of
-    # factors (see units/gain.py)
+    # was scaled (max_block, channels); levels, factors and sines of a block's frames; a table
+    # of factors (see units/gain.py)
     ("mix", "effected", "scaled", "levels", "factors", "sines", "table"),
     # caller: address of the plan (see graph/plan.py)
     ("plan",),
@@ -246,11 +243,11 @@ STREAM: Final = _record(
     ("monitors", "monitor_times"),
     ("monitor_count",),
     # caller: the latest time that was returned (nanoseconds on the device's clock)
-    ("told",),
+    ("latest",),
     # control: slots from here on were never used; gain of the whole mix
     ("voice_end", "master_target:f8", "master_frames", "master_change"),
     # wake: the capture's reader; 1 when an index of a voice is waited for
-    ("wake_commit", "woken", "bell", "armed"),
+    ("wake_commit", "woken", "wakeup", "armed"),
     # audio: grace period
     ("entered", "left"),
     # audio: the capture's writer
@@ -300,11 +297,11 @@ POINT: Final = np.dtype([("anchor", "i8"), ("time", "f8"), ("drift", "f8")], ali
 """A position, its time (seconds), and by how much more time passes than the positions say."""
 
 COMMAND: Final = _record(
-    # caller, before it is published; then the thread that sets its opcode (kind) to 0 by
+    # caller, before it is published; then the thread that sets its opcode to 0 by
     # compare-and-swap has it.  When, on the stream's clock, 0 for now; where to, over how many
     # frames, on what curve; what turns the curve by a frame; twice its number, which is the
     # order of those of one time, and 1 more if it is at once where nothing sounds
-    ("kind", "at:f8", "value:f8", "over", "shape", "turn:f8", "turn_other:f8", "order"),
+    ("opcode", "at:f8", "value:f8", "over", "shape", "turn:f8", "turn_other:f8", "order"),
     # of a SET: the node's serial number, and the number of its parameter
     ("node", "parameter"),
 )
@@ -335,13 +332,14 @@ NODE: Final = _record(
 """An effect of a strip."""
 
 GROUP: Final = _record(
-    # config: address of the VOICE that is its strip; of its block, float32 (slice, channels);
-    # of the changes of how many voices sound, at each of a block's frames (int64 (slice + 1,))
+    # config: address of the VOICE that is its strip; of its block, float32 (max_block,
+    # channels); of the changes of how many voices sound, at each of a block's frames (int64
+    # (max_block + 1,))
     ("voice", "block", "sounding"),
     # caller: its clears, counted, and the fade of the last one; address of its sidechain, the
     # GROUP that ducks it, 0 for none; to which level, over how many frames, for how many frames
     # longer, and back over how many
-    ("clear_count", "clear_fade", "key", "duck:f8", "attack", "hold", "release"),
+    ("clear_count", "clear_fade", "sidechain", "duck:f8", "attack", "hold", "release"),
     # audio: the first frame of the block that it was mixed in last; how many of its voices
     # sound at that block's beginning, 1 if that changes in it; DUCKED and so on; frames left of
     # the hold; the clear under way, 0 for none
