@@ -140,7 +140,7 @@ class AsyncWakeup:
             for waiters in waiting.values():
                 _wake(waiters)
         elif waiting and not self._stream.is_closed:
-            count = self._stream.kernels.take_woken(
+            count = self._stream.kernels.collect_woken(
                 self._stream.address, wakeup.index, self._woken_address
             )
             for slot in self._woken[:count].tolist():

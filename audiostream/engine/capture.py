@@ -388,4 +388,4 @@ class Capture(Stream):
         self.wakeup = wakeup
         if not self.is_closed:
             index = -1 if wakeup is None else wakeup.index
-            self.kernels.store_word(self.address_of("bell"), index)
+            self.kernels.store_word(self.address_of("wakeup"), index)

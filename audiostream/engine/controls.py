@@ -94,7 +94,7 @@ class Controls:
         with self.lock:
             self._wakeup = wakeup
             if not self.is_gone and not self.output.is_closed:
-                self.strip.set_word("bell", wakeup.index)
+                self.strip.set_word("wakeup", wakeup.index)
 
     def news(self) -> None:
         """Have all who wait on it look again; any thread."""

@@ -124,7 +124,7 @@ class Group(Controls):
             self.record["duck"] = gain
             for name, frames in lengths.items():
                 self.record[name] = frames
-            offset = self.record.dtype.fields["key"][1]
+            offset = self.record.dtype.fields["sidechain"][1]
             address = 0 if sidechain is None else sidechain.record_address
             self.output.kernels.store_word(self.record_address + offset, address)
             self.strip.sidechain = sidechain

@@ -72,8 +72,8 @@ class RingWriter:
         self._strip = strip
         self._accounting = accounting
         self._prebuffer = prebuffer
-        self._put = output.kernels.put_more
-        self._arm_room = output.kernels.arm_room
+        self._put = output.kernels.write_more
+        self._arm_room = output.kernels.request_room
         self.carry = b""
         self._longest = self._room = limit
         self._look_at: float = 0  # own frames written at the next :meth:`_look`

@@ -155,9 +155,9 @@ class Stream:
         record["channels"] = p.channels
         record["encoding"] = p.encoding
         record["latency"] = p.latency
-        record["slice"] = self.max_block = min(max(p.buffersize, 16), 1024)
+        record["max_block"] = self.max_block = min(max(p.buffersize, 16), 1024)
         record["wake_commit"] = NEVER
-        record["bell"] = -1
+        record["wakeup"] = -1
         self.wakeups.allocate(self._slot_count())
         self.meter = self.new_meter()
         record["meter"], record["meter_mask"] = self.meter.address, self.meter.mask

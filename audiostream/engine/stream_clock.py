@@ -57,7 +57,7 @@ class StreamClock:
         if not device.smooth:
             record["host_ahead"] = device.time() + self.epoch - time.monotonic()
             # No callback is to say an earlier one, from a host's clock that begins again.
-            record["time"] = max(record["time"], record["told"] * 1e-9)
+            record["time"] = max(record["time"], record["latest"] * 1e-9)
         self._runs = True
 
     def pause(self) -> None:
@@ -83,7 +83,7 @@ class StreamClock:
         if device is None:
             return 0.0
         if not device.smooth:
-            return self._kernels.tell(self._address, self._host_ns()) * 1e-9 - self.epoch
+            return self._kernels.latest_time(self._address, self._host_ns()) * 1e-9 - self.epoch
         latest = self._latest
         if not self._is_over:
             # What another thread may put there meanwhile is not looked at again.

@@ -90,7 +90,7 @@ class Strip:
         }
         self._load = output.kernels.load_word
         self._store = output.kernels.store_word
-        self._arm = output.kernels.arm
+        self._arm = output.kernels.request_wakeup
         self._armed = output.address_of("armed")
         table[slot] = np.zeros((), VOICE)
         for name, array in self.arrays.items():
@@ -102,7 +102,7 @@ class Strip:
             "meter": self.meter.address,
             "meter_mask": self.meter.mask,
             "ramp": round(FADE * output.parameters.rate),
-            "bell": -1,
+            "wakeup": -1,
             "wake_read": NEVER,
             "wake_heard": NEVER,
             **words,

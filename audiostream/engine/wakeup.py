@@ -16,7 +16,7 @@ import numpy as np
 from audiostream.engine.memory import records, zeros
 from audiostream.errors import AudioException
 from audiostream.forks import LOCKS
-from audiostream.realtime.memory.layout import BELL
+from audiostream.realtime.memory.layout import WAKEUP
 
 if TYPE_CHECKING:
     from audiostream.engine.stream import Stream
@@ -132,11 +132,11 @@ class Wakeups:
     def allocate(self, slots: int) -> None:
         """Make the table, for a stream that opens."""
         count = LOOPS + slots
-        self._table = records(BELL, count)
+        self._table = records(WAKEUP, count)
         self._table["fd"] = -1
         self._memory = {"noted": zeros(count, np.int64), "one": zeros(1, np.int64) + 1}
         record = self._stream.record[0]
-        record["bells"] = self._table.ctypes.data
+        record["wakeup_table"] = self._table.ctypes.data
         for name, array in self._memory.items():
             record[name] = array.ctypes.data
 
