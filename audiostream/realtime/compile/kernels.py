@@ -247,7 +247,7 @@ SYMBOLS = {
     "audiostream_clock_gettime": "clock_gettime",
     "audiostream_nanosleep": "nanosleep",
 }
-"""What compiled code calls in the C library (see system.py), by names of ours."""
+"""What compiled code calls in the C library (see syscalls.py), by names of ours."""
 
 
 def register_symbols() -> None:

@@ -1,7 +1,7 @@
 """The few system calls that compiled code makes; audio thread and clock threads.
 
 Each is a plain function of integers with a plain Python form; compiled, it calls the C
-library through a symbol that compiled.py registers under a name of ours.  They take no
+library through a symbol that kernels.py registers under a name of ours.  They take no
 lock, allocate nothing and do not wait, but for :func:`sleep_until`, which only virtual
 devices' clocks call.  Windows has other names for these, and is not served yet.
 """
