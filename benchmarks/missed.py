@@ -249,7 +249,7 @@ time. Meanwhile the process is otherwise idle, or has a busy Python thread, or a
 holds the interpreter lock for 50 ms of every 100. Beside each measured stream, in the same
 process and for the same number of periods, a control stream runs whose callback is a memset
 in C: what it misses is the machine's doing. Periods that the kernel let the stand-in's own
-thread sleep through are held against nobody and left out, and so are those that were late only
+thread sleep through are left out, and so are those that were late only
 because the machine paused the thread during a callback that waited for nothing
 (benchmarks/standin/portaudio.c defines each count). {rounds}, each cell in a process of its
 own, interleaved."""

@@ -45,7 +45,7 @@ LOADS = ("idle", "busy thread")
 WARM = 0.5
 """Seconds at the start that do not count."""
 AHEADS = (None, 2048, 512)
-"""Frames that a patch may be ahead; None: what it is if nobody says."""
+"""Frames that a patch may be ahead; None: what it is unless told."""
 BLOCK = 256
 """Frames of the device's blocks where latency is measured."""
 

@@ -253,7 +253,7 @@ def table(found: Found) -> Table:
 
 
 def targets(found: Found, alone: Spread) -> list[Target]:
-    wanted = [Target("stream that nobody waits for, 375/s", 1, 100 * alone.median, "% CPU")]
+    wanted = [Target("stream without a waiter, 375/s", 1, 100 * alone.median, "% CPU")]
     for backend in BACKENDS:
         part = found["idle", 375, backend, OURS]
         what = f"{backend}, idle, 375/s"
@@ -268,7 +268,7 @@ def targets(found: Found, alone: Spread) -> list[Target]:
 
 def remark_on(alone: Spread, floor: Spread) -> str:
     return (
-        f"A stream that nobody waits for, at 375/s: {alone.text(2, '%', 100)} of a core, all "
+        f"A stream without a waiter, at 375/s: {alone.text(2, '%', 100)} of a core, all "
         "threads of the process; the device alone, which wakes up as often and calls nothing "
         f"of ours, takes {floor.text(2, '%', 100)} (`asleep`)."
     )

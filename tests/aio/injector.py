@@ -964,7 +964,7 @@ async def waves(world: World) -> AsyncIterator[Act]:
 
 
 class Faults(list[str]):
-    """What is said where nobody asks: unraisable errors, the event loop's, trio's."""
+    """What is said without being asked: unraisable errors, the event loop's, trio's."""
 
     def unraisable(self, said: Any) -> None:
         self.append(f"unraisable: {said.exc_value!r} in {said.object!r}")

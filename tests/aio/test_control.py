@@ -530,7 +530,7 @@ async def test_once_closed_the_time_stands_and_can_still_be_told() -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker:
         device.step(48_000)
-    assert speaker.time == pytest.approx(1.0), "nobody has looked at it before"
+    assert speaker.time == pytest.approx(1.0), "it was not looked at before"
     ended = speaker.to_monotonic(speaker.time)
     assert ended <= time.monotonic()
     assert speaker.to_monotonic(speaker.time) == ended, (

@@ -94,7 +94,7 @@ async def steepest(what: str, block: int, ramp: float) -> float:
         voice = speaker.sample(channels=1, encoding=32, buffer=1.0)
         voice.ramp = ramp
         sine = (0.5 * np.sin(SLOPE * np.arange(9600))).astype(np.float32)
-        voice.write_nowait(sine[:4000] if what == "shortage" else sine)
+        voice.write_nowait(sine[:4000] if what == "starvation" else sine)
         played = [np.zeros((1, 2), np.float32)]
 
         def step(frames: int) -> None:
@@ -117,7 +117,7 @@ async def steepest(what: str, block: int, ramp: float) -> float:
             voice.resume()
             step(20)
             voice.pause()
-        elif what == "shortage":
+        elif what == "starvation":
             step(3001)
             voice.write_nowait(sine[4000:])
         elif what == "mute":
@@ -144,7 +144,7 @@ async def steepest(what: str, block: int, ramp: float) -> float:
         "stop at",
         "pause",
         "pause and resume at once",
-        "shortage",
+        "starvation",
         "mute",
         "gain",
         "removal",

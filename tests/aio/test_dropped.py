@@ -157,7 +157,7 @@ async def test_closed_ones_tell_nothing() -> None:
 
 
 @pytest.mark.parametrize("state", ["unplayed", "stopped", "paused", "cleared", "to stop"])
-async def test_what_nobody_can_hear_any_more_goes_at_once(state: str) -> None:
+async def test_what_can_be_heard_no_more_goes_at_once(state: str) -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker:
         left = [speaker.sample()]

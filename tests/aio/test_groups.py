@@ -1,4 +1,4 @@
-"""Groups: one fader, one clear, and giving way; stepped, frame by frame."""
+"""Groups: one fader, one clear, and ducking; stepped, frame by frame."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_a_clear_waits_until_it_is_done_and_releases_writers() -> None:
         assert voice.buffered == 0
 
 
-async def test_less_queued_than_the_fade_is_no_shortage() -> None:
+async def test_less_queued_than_the_fade_is_no_starvation() -> None:
     device = ManualDevice()
     async with speaker_on(device, encoding=32) as speaker:
         group = speaker.group()
@@ -221,7 +221,7 @@ async def test_a_clear_ends_the_sounds_of_its_group() -> None:
         assert (device.step(64) == 0.25).all()
 
 
-# --- giving way --------------------------------------------------------------------
+# --- ducking ------------------------------------------------------------------------
 
 
 def ducked(

@@ -124,7 +124,7 @@ async def test_a_slow_consumer_loses_the_oldest_whole_buffers_and_is_told() -> N
         device.step(1600)
         assert mic.dropped == 0
         device.step(1)
-        assert mic.dropped == 160  # live: nobody has read yet
+        assert mic.dropped == 160  # live: nothing was read yet
         device.step(3399)
         assert mic.dropped == 3520
         first = np.frombuffer(await mic.__anext__(), np.int16)

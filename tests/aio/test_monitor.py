@@ -113,7 +113,7 @@ async def test_the_capture_time_of_a_chunk_is_that_of_its_first_frame() -> None:
         for number in range(10):
             await mic.read(480)
             assert mic.chunk_time == pytest.approx(number * 0.01 - 0.005, abs=1e-6)
-        # What was lost because nobody read it is counted.
+        # What was lost because it was not read is counted.
         device.step(48_000 * 5)
         await mic.read(480)
         assert mic.dropped > 0

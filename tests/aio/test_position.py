@@ -158,7 +158,7 @@ def test_asking_for_what_was_heard_of_a_cut_utterance_changes_nothing() -> None:
         assert voice.position == utterance.heard == 4800 + 480
 
 
-def test_the_books_of_what_nobody_asks_for_do_not_grow() -> None:
+def test_the_books_of_what_is_not_asked_for_do_not_grow() -> None:
     device = ManualDevice(latency=0.01)
     with speaker_on(device) as speaker:
         voice = speaker.sample(rate=24000, encoding=16)

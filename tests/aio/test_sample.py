@@ -35,7 +35,7 @@ async def test_drain_returns_when_the_last_frame_has_left_the_device() -> None:
         await settle()
         assert draining.done
         assert voice.position == voice.written == 1000
-        assert speaker.stats.starved == 0  # running dry after drain's end() is no shortage
+        assert speaker.stats.starved == 0  # running dry after drain's end() is no starvation
 
 
 async def test_drain_flushes_the_resampler_and_the_counts_are_exact() -> None:
@@ -324,7 +324,7 @@ async def test_the_mix_saturates() -> None:
 async def test_what_is_no_number_harms_no_other_voice(
     bad: float, rate: int, channels: int
 ) -> None:
-    """Not in the tail behind a shortage, nor in a filter, nor ever after."""
+    """Not in the declick after a starvation, nor in a filter, nor ever after."""
     device = ManualDevice()
     async with speaker_on(device, channels=channels, encoding=32) as speaker:
         voice = speaker.sample(rate=rate, channels=1, encoding=32, buffer=1.0)
@@ -341,7 +341,7 @@ async def test_what_is_no_number_harms_no_other_voice(
         device.step(3600)
         voice.write_nowait(np.full(1600, 0.25, np.float32))
         assert (device.step(4000)[1000:] >= 0.25 - 1e-6).all()
-        # The last frame of a shortage still dies away.
+        # The last frame before a starvation still dies away.
         device.step(2000)
         voice.write_nowait(np.full(1600, 0.25, np.float32))
         assert np.abs(np.diff(device.step(6000), axis=0)).max() < 0.01

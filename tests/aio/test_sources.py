@@ -874,7 +874,7 @@ async def test_a_seek_while_it_plays_goes_on_from_there(tmp_path: Path) -> None:
         heard.append(device.step(24000))
     played = np.concatenate(heard)[:, 0]
     assert np.array_equal(played[:12000], data[:12000, 0])
-    # What would have come next gives way within 8 ms.
+    # What would have come next fades out within 8 ms.
     rise = (np.arange(384) + 0.5) / 384
     mixed = data[:384, 0] * rise + data[12000:12384, 0] * (1 - rise)
     np.testing.assert_allclose(played[12000:12384], mixed, atol=1)

@@ -330,7 +330,7 @@ def test_jitter_has_callbacks_come_late_and_what_they_play_be_heard_in_time() ->
     assert len(set(late)) == 50
 
 
-def test_a_stalled_device_calls_nobody_and_comes_back() -> None:
+def test_a_stalled_device_calls_no_one_and_comes_back() -> None:
     device = ManualDevice()
     with get_output(channels=1, device=device) as speaker:
         sample = added(speaker)

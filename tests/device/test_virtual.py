@@ -957,7 +957,7 @@ def test_a_header_tells_of_any_length(
 # --------------------------------------------------------------------------- a busy Python
 
 
-def test_a_virtual_device_goes_on_while_nobody_lets_go_of_the_interpreter(
+def test_a_virtual_device_goes_on_while_the_interpreter_is_held(
     speaker: Speaker,
 ) -> None:
     output = speaker("null", rate=48000, buffersize=48)

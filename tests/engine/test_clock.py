@@ -449,7 +449,7 @@ def test_a_host_that_tells_callbacks_no_time(
     assert host.asked == 1
 
 
-def test_a_first_callback_that_is_late_misleads_nobody(open_on: Open) -> None:
+def test_a_first_callback_that_is_late_misleads_no_one(open_on: Open) -> None:
     host = Host()
     stream = open_on(host)
     for number in range(20):

@@ -95,9 +95,9 @@ def outputs(audit: Audit) -> dict[str, Any]:
     ]
     click = SoundMemory(output, np.full((200, 2), 0.01, np.float32))
     playbacks: list[Playback] = []
-    bell = output.wakeups.add()
+    wakeup = output.wakeups.add()
     for voice in voices:
-        voice.use_wakeup(bell)
+        voice.use_wakeup(wakeup)
         voice.play()
     rng = np.random.default_rng(1)
     block = np.zeros((2 * PERIOD, 2), np.int16)
@@ -154,7 +154,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
             total[kind] += did[kind]
         done += TURN
         signals += 1
-        bell.clear()
+        wakeup.clear()
     stats = output.stats()
     happened = {
         "callbacks": stats.callbacks,
@@ -180,8 +180,8 @@ def inputs(audit: Audit) -> dict[str, Any]:
     capture = Capture(Format(48000, 2, 16), PERIOD, ManualDevice(), 0.5)
     capture.open()
     capture.start()
-    bell = capture.wakeups.add()
-    capture.set_wakeup(bell)
+    wakeup = capture.wakeups.add()
+    capture.set_wakeup(wakeup)
     block = np.full((2 * PERIOD, 2), 1000, np.int16)
     times = np.ones(1, TIME_INFO)
     rng = np.random.default_rng(2)
@@ -200,7 +200,7 @@ def inputs(audit: Audit) -> dict[str, Any]:
         )
         for kind in KINDS:
             total[kind] += did[kind]
-        bell.clear()
+        wakeup.clear()
         if turn % 3 == 0:
             taken += len(capture.take_bytes(4 * PERIOD) or b"")
     stats = capture.stats()

@@ -185,7 +185,7 @@ class Rig:
         voices: int = 1,
         capacity: int = 256,
         latency: float = 0.0,
-        bells: int = 2,
+        wakeups: int = 2,
         ramp: int = 0,
         groups: int = 0,
     ) -> None:
@@ -201,10 +201,10 @@ class Rig:
         self.stream = self.streams[0]
         self.address = int(self.streams.ctypes.data)
         self.table = records(VOICE, voices)
-        self.bell_table = records(WAKEUP, bells)
-        self.bell_table["fd"] = -1
-        self.bells: dict[int, Wakeup] = {}
-        self.noted = self._memory(bells, np.int64)
+        self.wakeup_table = records(WAKEUP, wakeups)
+        self.wakeup_table["fd"] = -1
+        self.wakeups: dict[int, Wakeup] = {}
+        self.noted = self._memory(wakeups, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
         self.blocks = {
             name: self._memory(slice * channels, np.float32) for name in ("effected", "scaled")
@@ -228,7 +228,7 @@ class Rig:
             "latency": latency,
             "capacity": capacity,
             "voices": self.table.ctypes.data,
-            "wakeup_table": self.bell_table.ctypes.data,
+            "wakeup_table": self.wakeup_table.ctypes.data,
             "noted": self.noted.address,
             "mix": self.mix.address,
             **{name: memory.address for name, memory in self.blocks.items()},
@@ -308,11 +308,11 @@ class Rig:
 
     # --- callers -----------------------------------------------------------------
 
-    def add_bell(self, index: int) -> Wakeup:
-        bell = self.bells[index] = Wakeup(index)
-        bell.may_close = True
-        self.bell_table[index]["fd"] = bell.write_fd
-        return bell
+    def add_wakeup(self, index: int) -> Wakeup:
+        wakeup = self.wakeups[index] = Wakeup(index)
+        wakeup.may_close = True
+        self.wakeup_table[index]["fd"] = wakeup.write_fd
+        return wakeup
 
     def room(self, slot: int = 0) -> int:
         voice = self.table[slot]
@@ -408,10 +408,10 @@ class Rig:
         wake = self.at("wake_commit")
         return bool(self.form.request_wakeup(wake, self.at("commit"), at, self.at("armed")))
 
-    def take_woken(self, bell: int) -> list[int]:
+    def take_woken(self, wakeup: int) -> list[int]:
         """The slots that a wakeup was signalled for."""
         slots = Guarded(len(self.table), np.int64)
-        count = self.form.collect_woken(self.address, bell, slots.address)
+        count = self.form.collect_woken(self.address, wakeup, slots.address)
         slots.check()
         return [int(slot) for slot in slots.array[:count]]
 
@@ -486,15 +486,15 @@ class Rig:
             ("others", [self.ring, self.mix, self.noted]),
         ):
             found[name] = [memory.array.tobytes() for memory in memories]
-        found["noted bells"] = self.bell_table["noted"].tolist()
-        found["rings heard"] = {index: rings(bell) for index, bell in self.bells.items()}
+        found["noted wakeups"] = self.wakeup_table["noted"].tolist()
+        found["signals"] = {index: signals(wakeup) for index, wakeup in self.wakeups.items()}
         return found
 
 
-def rings(bell: Wakeup) -> int:
+def signals(wakeup: Wakeup) -> int:
     """How often a wakeup was signalled since the last look."""
     try:
-        data = os.read(bell.fd, 1 << 16)
+        data = os.read(wakeup.fd, 1 << 16)
     except BlockingIOError:
         return 0
     if hasattr(os, "eventfd"):

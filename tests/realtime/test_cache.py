@@ -225,7 +225,7 @@ def held(folder: Path) -> bool:
     return False
 
 
-def test_a_holder_that_is_stopped_holds_nobody_for_long_and_a_killed_one_leaves_no_lock(
+def test_a_holder_that_is_stopped_holds_no_one_for_long_and_a_killed_one_leaves_no_lock(
     folder: Path,
 ) -> None:
     root = Path(cache.__file__).parents[2]
@@ -307,7 +307,7 @@ def test_a_child_that_is_forked_meanwhile_does_not_keep_the_lock(
     os.waitpid(child, 0)
 
 
-def test_where_there_are_no_locks_nobody_waits(
+def test_where_there_are_no_locks_no_one_waits(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import fcntl

@@ -636,7 +636,7 @@ def test_what_is_heard_never_goes_back() -> None:
 Wait = Callable[[int], int]
 
 
-def nobody_is_left_asleep(rig: Rig, entry: int, waits: list[tuple[Wait, Any, Any]]) -> None:
+def no_one_is_left_asleep(rig: Rig, entry: int, waits: list[tuple[Wait, Any, Any]]) -> None:
     """A device moves by a frame as soon as everybody has seen the one before.
 
     `waits`: what one waiter does for so many rounds, its state, and the word in which it
@@ -690,7 +690,7 @@ def test_no_ring_is_lost_between_a_reader_and_the_audio_thread() -> None:
     def wait(ack_at: int) -> int:
         return loops()["wait_for_capture"](rig.address, wake, commit, ack_at, 2000, state_at)
 
-    nobody_is_left_asleep(rig, kernels().capture, [(wait, state, state_at)])
+    no_one_is_left_asleep(rig, kernels().capture, [(wait, state, state_at)])
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -712,7 +712,7 @@ def test_no_ring_is_lost_between_voices_waiters_and_the_audio_thread(
             return loops()["wait_for_voice"](*arguments, ack_at, 2000, state_at)
 
         waits.append((wait, state, state_at))
-    nobody_is_left_asleep(rig, kernels().render, waits)
+    no_one_is_left_asleep(rig, kernels().render, waits)
     assert len(set(rig.reads())) == 1
 
 
@@ -721,7 +721,7 @@ def test_two_waiters_on_one_word_and_one_descriptor_all_come_through() -> None:
     that are woken look again and ask again."""
     rig = Rig(compiled(), channels=1, slice=64, capacity=64)
     rig.stream["wakeup"] = 0
-    bell = rig.add_bell(0)
+    wakeup = rig.add_wakeup(0)
     times = rig.times.address
     rig.times.set(1.0, 1.0)
     # In this call the interpreter's lock is given up, as on PortAudio's own thread.
@@ -744,7 +744,7 @@ def test_two_waiters_on_one_word_and_one_descriptor_all_come_through() -> None:
 
     def waiters() -> None:
         poll = select.poll()
-        poll.register(bell.fd, select.POLLIN)
+        poll.register(wakeup.fd, select.POLLIN)
         while min(reached) < goal - 7:
             asleep = []
             for who, stride in enumerate(strides):
@@ -756,7 +756,7 @@ def test_two_waiters_on_one_word_and_one_descriptor_all_come_through() -> None:
             if len(asleep) == 2:
                 polls[0] += 1
                 assert poll.poll(LIMIT * 1000), f"a wake-up was lost at {reached}"
-                bell.clear()
+                wakeup.clear()
 
     together(audio, waiters)
     assert min(reached) >= goal - 7

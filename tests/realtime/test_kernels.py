@@ -47,7 +47,7 @@ from tests.realtime.rig import (
     Guarded,
     Rig,
     compiled,
-    rings,
+    signals,
     word,
 )
 
@@ -154,7 +154,7 @@ def carry_out(scenario: dict[str, Any], forms: list[Form]) -> list[Rig]:
     rng = np.random.default_rng(scenario["seed"])
     full = FULL[shape["encoding"]]
     for rig in rigs:
-        rig.add_bell(0)
+        rig.add_wakeup(0)
         rig.table["wakeup"][: shape["voices"]] = 0
         for slot in range(shape["voices"]):
             rig.playing(int(scenario["playing"]), slot)
@@ -559,16 +559,16 @@ def test_heard_never_goes_back_when_the_latency_grows(form: Form) -> None:
 
 def test_a_call_without_frames_only_brings_the_heard_position_up_to_date(form: Form) -> None:
     rig = Rig(form, channels=1)
-    bell = rig.add_bell(0)
+    wakeup = rig.add_wakeup(0)
     rig.table["wakeup"] = 0
     rig.write(np.full(100, 0.5))
     rig.play()
     rig.render(100, latency=10)
     assert not rig.arm("heard", 95)
     rig.render(0, latency=10)
-    assert (rig.heard(), rings(bell)) == (90, 0)
+    assert (rig.heard(), signals(wakeup)) == (90, 0)
     rig.render(0, latency=0)
-    assert (rig.heard(), rings(bell)) == (100, 1)
+    assert (rig.heard(), signals(wakeup)) == (100, 1)
     assert int(rig.stream["callbacks"]) == 1
     assert int(rig.stream["frames"]) == 100
 
@@ -619,39 +619,39 @@ def test_more_breaks_than_are_remembered_only_hold_the_position_back(form: Form)
 # --- wakeups -----------------------------------------------------------------------
 
 
-def test_one_bell_is_rung_once_a_callback_whoever_waits_on_it(form: Form) -> None:
+def test_one_wakeup_is_signalled_once_a_callback_for_all_who_wait(form: Form) -> None:
     rig = Rig(form, voices=3, channels=1, slice=16, capacity=256)
-    bell, other = rig.add_bell(0), rig.add_bell(1)
+    wakeup, other = rig.add_wakeup(0), rig.add_wakeup(1)
     rig.table["wakeup"] = [0, 0, 1]
     for slot in range(3):
         rig.write(np.full(200, 0.5), slot)
         rig.play(slot)
         assert not rig.arm("read", 20 + 10 * slot, slot)
     rig.render(16)
-    assert (rings(bell), rings(other)) == (0, 0)
+    assert (signals(wakeup), signals(other)) == (0, 0)
     rig.render(16)  # 32 frames read
-    assert (rings(bell), rings(other)) == (1, 0)
+    assert (signals(wakeup), signals(other)) == (1, 0)
     rig.render(16)  # three slices might note it three times
-    assert (rings(bell), rings(other)) == (0, 1)
+    assert (signals(wakeup), signals(other)) == (0, 1)
     for slot in range(3):
         assert rig.arm("read", 48, slot), "reached: no thread is to be woken"
     rig.render(16)
-    assert (rings(bell), rings(other)) == (0, 0)
+    assert (signals(wakeup), signals(other)) == (0, 0)
     for slot in range(3):
         assert not rig.arm("read", 65, slot)
     rig.render(32)
-    assert (rings(bell), rings(other)) == (1, 1)
+    assert (signals(wakeup), signals(other)) == (1, 1)
     assert rig.table["wake_read"].tolist() == [NEVER] * 3
     assert int(rig.stream["wakeups"]) == 4
-    assert rig.bell_table["noted"].tolist() == [0, 0]
+    assert rig.wakeup_table["noted"].tolist() == [0, 0]
 
 
-def test_a_bell_that_is_not_there_is_no_harm(form: Form) -> None:
+def test_a_wakeup_that_is_not_there_is_no_harm(form: Form) -> None:
     rig = Rig(form, channels=1)
     rig.write(np.full(16, 0.5))
     rig.play()
     rig.arm("read", 8)
-    rig.render(8)  # bell -1: none
+    rig.render(8)  # wakeup -1: none
     assert int(rig.table[0]["woken"]) == 1
     rig.table["wakeup"] = 1  # no descriptor
     rig.arm("read", 16)
@@ -660,7 +660,7 @@ def test_a_bell_that_is_not_there_is_no_harm(form: Form) -> None:
     assert int(rig.table[0]["wake_read"]) == NEVER
 
 
-def test_take_woken_collects_the_slots_of_one_bell_once(form: Form) -> None:
+def test_take_woken_collects_the_slots_of_one_wakeup_once(form: Form) -> None:
     rig = Rig(form, voices=5)
     rig.table["wakeup"] = [0, 1, 0, 0, 1]
     rig.table["woken"] = [1, 1, 0, 1, 0]
@@ -744,7 +744,7 @@ def test_arm_tries_again_when_another_waiter_is_quicker(
     assert waiter.armed.value == 1
 
 
-def test_a_waiter_who_asks_anew_while_the_bell_is_rung_is_not_wiped_out(
+def test_a_waiter_who_asks_again_while_it_is_signalled_is_not_wiped_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rig = Rig(PLAIN, channels=1)
@@ -990,23 +990,23 @@ def test_the_writer_announces_a_block_before_it_touches_the_ring(
 
 def test_a_reader_is_woken_at_its_index_and_at_the_end(form: Form) -> None:
     rig = Rig(form, channels=1, slice=64, capacity=256)
-    bell = rig.add_bell(0)
+    wakeup = rig.add_wakeup(0)
     rig.stream["wakeup"] = 0
     assert not rig.arm_commit(30)
     rig.capture(ramp_of(29)[:, None])
-    assert rings(bell) == 0
+    assert signals(wakeup) == 0
     rig.capture(ramp_of(1)[:, None])
-    assert rings(bell) == 1
+    assert signals(wakeup) == 1
     assert int(rig.stream["woken"]) == 1
     assert int(rig.stream["wake_commit"]) == NEVER
     rig.capture(ramp_of(1)[:, None])
-    assert rings(bell) == 0
+    assert signals(wakeup) == 0
     assert not rig.arm_commit(10_000)
     rig.capture(None, frames=0)
     assert int(rig.stream["ended"]) == 1
-    assert rings(bell) == 1, "nothing more will come: look now"
+    assert signals(wakeup) == 1, "nothing more will come: look now"
     rig.capture(None, frames=0)
-    assert rings(bell) == 0, "nobody waits"
+    assert signals(wakeup) == 0, "no one waits"
 
 
 # --- counters ----------------------------------------------------------------------

@@ -320,7 +320,7 @@ def test_a_fade_that_an_end_cuts_short_leaves_nothing_for_the_next(form: Form) -
     np.testing.assert_allclose(rig.render(64)[:, 0], wanted, atol=1e-6)
 
 
-def test_an_end_is_no_shortage_and_the_next_begins_as_it_is(form: Form) -> None:
+def test_an_end_is_no_starvation_and_the_next_begins_as_it_is(form: Form) -> None:
     both = Both(form, ramp=10, slice=64)
     both.write(np.full(30, 0.5))
     both.end()
