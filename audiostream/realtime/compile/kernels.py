@@ -106,7 +106,7 @@ def target_machine() -> Any:
     return target.create_target_machine(
         cpu=cpu,
         features=features,
-        opt=2,
+        opt=3,
         reloc="static" if target.name.startswith("x86") else "default",
         codemodel="jitdefault",
         jit=True,
@@ -114,14 +114,13 @@ def target_machine() -> Any:
 
 
 def optimise(module: Any, machine: Any) -> None:
-    """Run LLVM's -O2 over a module, vectorisers included."""
+    """Run LLVM's -O3 over a module, vectorisers included."""
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
-    tuning = llvm.create_pipeline_tuning_options(speed_level=2)
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     tuning.loop_vectorization = True
     tuning.slp_vectorization = True
     tuning.loop_unrolling = True
-    tuning.inlining_threshold = 100  # of 225: a third less code, as fast when it runs
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
 
