@@ -31,14 +31,37 @@ tests on real servers and clocks, which would disturb each other, and those that
 is compiled for them."""
 
 
+SPARE = {"anyio_backend": "trio", "form": "plain"}
+"""Variants that a test marked `numbers` runs in once, on its first case."""
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of each group."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of each group; leave out what one case of its kind has shown."""
     here = Path(__file__).parent
     groups = {here / path: name for name, paths in GROUPS.items() for path in paths}
     for item in items:
         if item.path in groups:
             item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+    seen: set[object] = set()
+    spare = [item for item in items if _is_spare(item, seen)]
+    if spare:
+        config.hook.pytest_deselected(items=spare)
+        items[:] = [item for item in items if item not in set(spare)]
+
+
+def _is_spare(item: pytest.Item, seen: set[object]) -> bool:
+    """True for a case beyond the first one that a test runs in a spare variant."""
+    if not isinstance(item, pytest.Function) or item.get_closest_marker("numbers") is None:
+        return False
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    for parameter, value in SPARE.items():
+        if parameters.get(parameter) == value:
+            variant = item.path, item.originalname, value
+            if variant in seen:
+                return True
+            seen.add(variant)
+    return False
 
 
 @pytest.fixture(params=["asyncio", "trio"])

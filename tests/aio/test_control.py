@@ -601,6 +601,7 @@ async def test_wait_position() -> None:
         assert isinstance(late.error, StreamClosedError)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("rate", [8000, 44100, 48000])
 @pytest.mark.parametrize("latency", [0.0, 0.01])
 async def test_wait_position_is_over_when_the_position_is_there(
@@ -764,6 +765,7 @@ async def test_marks_around_a_clear(rate: int) -> None:
         assert voice.written == voice.position + voice.cleared
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("quality", ["high", "live", "soxr"])
 @pytest.mark.parametrize("rate", [8000, 22050, 44100])
 async def test_marks_at_another_rate_are_where_their_frames_are(

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.anyio
 FADE = 240  # frames of 5 ms at 48 kHz
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("latency", [0, 2400])
 @pytest.mark.parametrize("block", [1, 7, 63, 480])
 @pytest.mark.parametrize("rate", [24000, 48000])
@@ -134,6 +135,7 @@ async def steepest(what: str, block: int, ramp: float) -> float:
         return float(np.abs(np.diff(np.concatenate(played), axis=0)).max())
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("ramp", [0.005, 0.02])
 @pytest.mark.parametrize("block", [7, 63, 480])
 @pytest.mark.parametrize(

@@ -213,6 +213,7 @@ async def test_what_has_its_time_to_come_waits_for_it(how: str) -> None:
         eventually(lambda: free(speaker))
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("kind", ["silent", "ended", "paused", "utterances"])
 async def test_many_in_an_output_of_a_few_voices(kind: str) -> None:
     device = ManualDevice()

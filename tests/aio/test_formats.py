@@ -31,6 +31,7 @@ def at_48000(block: np.ndarray, rate: int, quality: str = "high") -> np.ndarray:
     return converter.resample_chunk(block, last=True)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("encoding", NAMED)
 async def test_bytes_of_every_encoding_are_heard(encoding: str) -> None:
     device = ManualDevice()
@@ -279,6 +280,7 @@ def told_of_scale(caplog: pytest.LogCaptureFixture) -> list[str]:
     return said
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("rate", [48000, 16000])
 @pytest.mark.parametrize(
     "data",

@@ -334,6 +334,7 @@ class Model:
         return total * level
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("seed", range(6))
 async def test_random_faders_over_random_sounds_at_odd_blocks(seed: int) -> None:
     rng = np.random.default_rng(seed)

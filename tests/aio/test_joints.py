@@ -72,6 +72,7 @@ async def heard_of(sources: Iterable[Any], channels: int = 1, **options: Any) ->
     return np.concatenate(heard)[:total]
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize(
     ("rate", "sample_rate"),
     [(44100, 48000), (22050, 48000), (44100, 44100), (96000, 48000), (44100, 32000)],
@@ -105,6 +106,7 @@ async def test_at_the_devices_rate_files_join_bit_for_bit(tmp_path: Path) -> Non
     np.testing.assert_array_equal(heard, sound)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize(
     ("first", "second", "options"),
     [
@@ -188,6 +190,7 @@ async def test_a_file_and_then_a_generator(dtype: str, tmp_path: Path) -> None:
     assert (heard[24000 + 96 :] == 0.5).all()
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("frames", [1, 33, 70])
 async def test_short_files_are_heard_whole(frames: int, tmp_path: Path) -> None:
     """One that is shorter than a resampler looks ahead, between two that are longer."""

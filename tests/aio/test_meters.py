@@ -67,6 +67,7 @@ async def test_silence_is_silence_and_what_is_past_is_forgotten() -> None:
         assert_close(voice.level(1.0), Level(0.5, 0.5 / math.sqrt(2) * math.sqrt(0.05)))
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("block", [7, 64, 480])
 @pytest.mark.parametrize("seed", range(12))
 async def test_a_voices_meter_says_what_the_mix_of_it_alone_says(block: int, seed: int) -> None:

@@ -80,6 +80,7 @@ async def test_loops_of_any_length_have_no_seam(frames: int) -> None:
         assert three.is_finished
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 96000])
 @pytest.mark.parametrize("frames", [4, 5, 441, 2205])
 async def test_loops_at_another_rate_have_no_seam(rate: int, frames: int) -> None:
@@ -303,6 +304,7 @@ async def test_what_is_no_number_in_a_sound_harms_nothing_else() -> None:
         assert device.step(4)[:, 0].tolist() == [0.5, 1.0, 1.0, -1.0]
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("loop", [False, True])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 async def test_what_is_no_number_costs_a_moment_of_a_sound_at_another_rate(
@@ -559,6 +561,7 @@ async def test_a_loop_takes_memory_in_proportion() -> None:
     assert peak < 4 * 4 * frames
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("loop", [True, False])
 @pytest.mark.parametrize("rate", [48000, 22050, 44101])
 @pytest.mark.parametrize(("wrong", "taken"), [(np.nan, 0.0), (np.inf, 1.0), (-np.inf, -1.0)])

@@ -513,6 +513,7 @@ async def test_an_output_that_closes_ends_it_with_its_error() -> None:
 # --------------------------------------------------------------------------------- the waves
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize(
     ("frequency", "rate", "channels"), [(440.0, 44100, 2), (1000.37, 48000, 1), (61.7, 8000, 3)]
 )
@@ -526,6 +527,7 @@ async def test_a_sine_has_its_pitch(frequency: float, rate: int, channels: int) 
     assert np.abs(heard).max() == pytest.approx(16384, abs=2)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("frequency", [440, 997, 5003])
 @pytest.mark.parametrize("amplitude", [0.5, 0.99])
 async def test_a_sine_has_no_harmonics(frequency: int, amplitude: float) -> None:
@@ -535,6 +537,7 @@ async def test_a_sine_has_no_harmonics(frequency: int, amplitude: float) -> None
     assert all_else < -90  # 16 bits: -92 dB at half of full scale
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("make", [sources.square, sources.saw])
 @pytest.mark.parametrize("frequency", [443.21, 1234.0])
 async def test_waves_with_edges_have_their_pitch_and_few_aliases(
@@ -700,6 +703,7 @@ async def test_parameters_that_cannot_be_heard(value: Any) -> None:
     assert (wave.frequency, wave.amplitude) == (440, 0.5)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("make", [sources.sine, sources.saw, sources.square])
 @pytest.mark.parametrize("frequency", [0.0, 1e-300, 24000.0, 23999.0, 30000.0, 1e12])
 async def test_no_frequency_does_harm(make: Callable[..., Any], frequency: float) -> None:
@@ -739,6 +743,7 @@ async def test_a_file_at_the_same_rate_is_heard_bit_for_bit(
     assert np.array_equal(heard * 32768, data)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize("rate", [8000, 44100, 96000])
 @pytest.mark.parametrize(("channels", "to"), [(1, 1), (2, 1), (1, 2), (2, 2)])
 async def test_a_file_at_another_rate_is_converted(
@@ -945,6 +950,7 @@ async def test_a_seek_leaves_what_is_damaged(tmp_path: Path) -> None:
         assert sample.written == 8480 + 20480
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize(
     ("rate", "to"),
     [
@@ -981,6 +987,7 @@ async def test_a_file_is_streamed_to_as_many_frames_as_are_loaded(
                     np.testing.assert_allclose(streamed, played, atol=1e-6)
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize(("own", "rate"), [(48000, 48000), (44100, 48000), (8000, 48000)])
 @pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "MP3"])
 async def test_a_file_that_loops_is_its_concatenation(
@@ -1220,6 +1227,7 @@ def open_patch() -> Iterator[Callable[..., sources.Patch]]:
 Open = Callable[..., sources.Patch]
 
 
+@pytest.mark.numbers
 @pytest.mark.parametrize(
     ("rate", "channels", "buffersize", "own"),
     [

@@ -51,6 +51,8 @@ from tests.realtime.rig import (
     word,
 )
 
+pytestmark = pytest.mark.numbers
+
 REALTIME = Path(callback.__file__).parent
 
 FULL = {8: 128.0, 16: 32768.0, 32: 1.0}

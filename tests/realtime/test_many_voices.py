@@ -17,6 +17,8 @@ from tests.realtime.oracle import Oracle, Ramp
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 from tests.realtime.test_voice_control import turns
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.fixture(params=["plain", "compiled"])
 def form(request: pytest.FixtureRequest) -> Form:

@@ -18,6 +18,8 @@ from audiostream.realtime.graph import commands, ducking, nodes, plan, ring_sour
 from audiostream.realtime.memory.layout import NEVER
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 
+pytestmark = pytest.mark.numbers
+
 
 @pytest.fixture(params=["plain", "compiled"])
 def form(request: pytest.FixtureRequest) -> Form:

@@ -14,6 +14,8 @@ from audiostream.realtime.opcodes import EQUAL_POWER, EXPONENTIAL, LINEAR
 from tests.realtime.oracle import STEEP, Oracle
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 
+pytestmark = pytest.mark.numbers
+
 RATE = 32768  # so that every frame's time is exact
 
 
