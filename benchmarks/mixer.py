@@ -487,7 +487,7 @@ def targets(found: Found) -> Table:
         for layout in LAYOUTS:
             spread = of(layout)
             verdict = "met" if good(spread.median) else "**missed**"
-            cells.append(f"{spread.text(2 if unit == 'x' else 0, unit)}: {verdict}")
+            cells.append(f"{spread.text(2, unit)}: {verdict}")
         rows.append([what, wanted, *cells])
 
     for gain, voices, most in (

@@ -205,7 +205,7 @@ def run(quick: bool) -> Report:
     for loaded, backend in itertools.product(LOADS, BACKENDS):
         part = found[counts[-1], RATE, backend, loaded]
         what = f"{counts[-1]} tasks, {backend}, {loaded}"
-        targets.append(Target(f"{what}: CPU", 10, 100 * part["cpu"].median, "%"))
+        targets.append(Target(f"{what}: CPU", 15, 100 * part["cpu"].median, "%"))
     for what, those in {
         "starved, worst case and round": [key for key in found if key[1] == RATE],
         "starved, resampled, worst case and round": [key for key in found if key[1] != RATE],
