@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -9,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.tracing import untraced
+
 GROUPS = {
-    "real time": (
-        "compat/test_input.py",
+    "sound servers": (
         "device/test_names.py",
         "device/test_portaudio.py",
         "device/test_servers_that_die.py",
-        "device/test_virtual.py",
-        "engine/test_clock.py",
-        "test_cli.py",
         "test_end_to_end.py",
+    ),
+    "real time": (
+        "compat/test_input.py",
+        "device/test_virtual.py",
+        "test_cli.py",
     ),
     "machine code": (
         "realtime/test_clean.py",
@@ -27,12 +31,17 @@ GROUPS = {
     ),
 }
 """What one process runs, one after the other, where several share the tests (pytest -n auto):
-tests on real servers and clocks, which would disturb each other, and those that share what
-is compiled for them."""
+tests on real servers, on real clocks, and those that share what is compiled for them."""
 
 
 SPARE = {"anyio_backend": "trio", "form": "plain"}
 """Variants that a test marked `numbers` runs in once, on its first case."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a quarter of the time, tests wait for devices."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -88,7 +97,8 @@ def _kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         folder = tmp_path_factory.mktemp("kernels")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cache.FOLDER, str(folder))
-        compiled.kernels()
+        with untraced():
+            compiled.kernels()
         yield
 
 
