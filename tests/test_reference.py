@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import subprocess
 import sys
 import zlib
 from pathlib import Path
 
 import pytest
+
+from tests.tracing import untraced_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,7 +55,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        env={k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")},
+        env=untraced_environment(),
         timeout=100,
         check=False,
     )

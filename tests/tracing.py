@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,3 +17,8 @@ def untraced() -> Iterator[None]:
         yield
     finally:
         sys.settrace(trace)
+
+
+def untraced_environment() -> dict[str, str]:
+    """This process's environment, for a child that is not measured."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}

@@ -42,7 +42,7 @@ class Controls:
     commands: Commands
 
     is_dropped = False
-    is_gone = False  # its slot may be given to others, or the stream is closed
+    is_gone = False  # its slot may be given to others; of a voice, or its stream is closed
 
     def __init__(self, output: Output) -> None:
         self.output = output

@@ -49,7 +49,7 @@ class Marks:
         self._waiting: deque[Waiting] = deque()
 
     def add(self, mark: Waiting) -> None:
-        """Have one more wait."""
+        """Append a mark."""
         self._waiting.append(mark)
 
     def first(self) -> Waiting | None:
@@ -63,7 +63,7 @@ class Marks:
         return None
 
     def pull(self, end: int) -> None:
-        """All that is marked by now lies before the ring index `end`.
+        """Move the marks that wait to before the ring index `end`.
 
         Of what a resampler has held back, it was only known where it was to lie.
         """
@@ -72,5 +72,5 @@ class Marks:
                 self._waiting[number] = replace(mark, index=end, reached=end)
 
     def drop(self, start: int, to: int) -> None:
-        """The audio thread has jumped from one ring index to another."""
+        """Forget the marks in what the audio thread has jumped over, `start` to `to`."""
         self._waiting = deque(mark for mark in self._waiting if not start < mark.reached <= to)

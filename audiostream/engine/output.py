@@ -82,6 +82,7 @@ class Output(Stream):
         self.slots = Slots(self, voices)
         self.attached = self.slots.held
         self._monitors: list[Callback] = []
+        self._cut: list[tuple[int, int]] = []  # (frames, rate) that the close has cut
 
     def _entry(self) -> int:
         return self.kernels.render
@@ -311,11 +312,13 @@ class Output(Stream):
 
     def warn_if_cut(self) -> None:
         if not (self.is_excused or self.is_instant):
-            warn_of_unheard([one.unheard() for one in self.attached.values()])
+            warn_of_unheard(self._cut)
 
     def _closed(self, gone: bool) -> None:
         for voice in list(self.attached.values()):
             voice.stream_closed()
+        self._cut = [voice.unheard() for voice in self.attached.values()]
+        self.attached.clear()  # each of them holds this
         for monitor in self._monitors:
             # As an input's device tells that its material has come to its end.
             times = int(self.record["monitor_times"][0])

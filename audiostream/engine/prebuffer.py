@@ -31,7 +31,7 @@ class Prebuffer:
     Parameters
     ----------
     prebuffer : float or "adaptive"
-        Seconds, or that they move within :data:`ADAPTIVE`.
+        Seconds; "adaptive": they move within :data:`ADAPTIVE`.
     buffer : float
         Seconds that the voice's ring holds.
     rate : int

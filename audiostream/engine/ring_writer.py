@@ -3,7 +3,7 @@
 ::
 
     data -> whole frames -> float32, matrix, rate -> ring
-            sample_input    conversion                put_more
+            sample_input    conversion                write_more
 
 What the ring takes as it is skips the middle: one kernel call.  Other frames are converted when
 there is room for them, no more of them than the ring then takes.
@@ -113,9 +113,9 @@ class RingWriter:
         return max(2 * self._output.period, self._prebuffer.most)
 
     def set_limit(self, frames: int | None) -> None:
-        """Hold at most `frames` own frames from now on, or as many as the ring does.
+        """Hold at most `frames` own frames from now on; None: as many as the ring holds.
 
-        That are two of the device's blocks at least.
+        The limit is at least two of the device's blocks.
         """
         limit = self._room
         if frames is not None:
@@ -156,7 +156,7 @@ class RingWriter:
         For the rest see :meth:`write`.
         """
         producer = None
-        if self.carry:
+        if self.carry or not self._plain:
             return None
         if type(data) is bytes:
             unit = self._width

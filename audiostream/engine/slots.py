@@ -6,6 +6,7 @@ is in the plan, too, the list of groups that the audio thread walks.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ class Slots:
     """
 
     def __init__(self, output: Output, voices: int) -> None:
-        self._output = output
+        self._output: Output = weakref.proxy(output)  # it owns this
         self._voices = voices
         # Twice as many: those of voices that fade out come free a little later.
         self.count = 2 * (voices + MAX_GROUPS)

@@ -255,7 +255,7 @@ class Playback(Controls):
     # --- how far it is -----------------------------------------------------------
 
     def heard(self) -> int:
-        """Frames (the device's) that were heard; all there are once it was stopped."""
+        """Frames (the device's) that were heard; all there are once it was over."""
         with self.lock:
             return self._heard if self.is_gone else self.strip.word("heard")
 

@@ -65,7 +65,7 @@ class StreamClock:
         self._runs = False
 
     def end(self) -> None:
-        """Have the time stand from now on, and what it is to the monotonic clock."""
+        """Stop the clock, and keep its offset to the monotonic one."""
         if self._device is not None:
             smooth = self._device.smooth
             self._offset = self.ahead() if smooth else time.monotonic() - self.now()

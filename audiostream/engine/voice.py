@@ -109,13 +109,14 @@ class Voice(VoiceFrames):
         self._has_warned = False
         self._is_left = False  # it was dropped, and ended
         # What a resampler holds back and then gives at once goes beyond the limit.
-        output.attach(self, limit + conversion.held_back(), group=group)
-        self.writer = RingWriter(
-            output, self.strip, limit, conversion, self.accounting, self._prebuffer
-        )
-        self._set_ramp(self._ramp)
-        self.strip.set_word("prebuffer", self._prebuffer.frames)
-        self.strip.set_word("rebuffer", int(on_starve == "rebuffer"))
+        with self.lock:  # from attach on, the output may close and a group be cleared
+            output.attach(self, limit + conversion.held_back(), group=group)
+            self.writer = RingWriter(
+                output, self.strip, limit, conversion, self.accounting, self._prebuffer
+            )
+            self._set_ramp(self._ramp)
+            self.strip.set_word("prebuffer", self._prebuffer.frames)
+            self.strip.set_word("rebuffer", int(on_starve == "rebuffer"))
 
     @staticmethod
     def _conversion_of(output: Output, format: Format, quality: str, matrix: Any) -> Conversion:
@@ -194,8 +195,7 @@ class Voice(VoiceFrames):
         """:meth:`write_nowait`, or nothing if a clear or a stop has come since `epoch`."""
         with self.lock:
             self.check()
-            if self.strip.word("stop_count") != self._stops:
-                self._settle()
+            self.notice_stop()
             return self.write_nowait(data) if self.epoch == epoch else 0
 
     def write_whole(self, data: Any) -> bool:

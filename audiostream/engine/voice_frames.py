@@ -17,7 +17,7 @@ CLEARED = ("skip", "group_skip", "clean")
 
 
 class VoiceFrames(Controls):
-    """One whose frames are counted.
+    """A voice's frames, counted from written to heard or cleared.
 
     Parameters
     ----------
@@ -105,9 +105,9 @@ class VoiceFrames(Controls):
         return index
 
     def _note_unheard(self) -> None:
-        """Note how many frames are not heard yet: none if all that the device lacks is silence.
+        """Note how many frames are not heard yet.
 
-        Or is to be dropped by a clear.
+        Frames that a clear drops do not count, nor does silence that the device still plays.
         """
         self._settle()
         word = self.strip.word

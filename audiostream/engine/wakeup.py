@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -125,7 +126,7 @@ class Wakeups:
     """
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+        self._stream: Stream = weakref.proxy(stream)  # it owns this
         self._used: dict[int, Wakeup] = {}
         self._kept: list[Wakeup] = []  # the audio thread may still write to them
 

@@ -343,6 +343,22 @@ async def test_one_that_is_paused_and_dropped_is_over() -> None:
         eventually(lambda: free(speaker))
 
 
+async def test_a_closed_stream_goes_with_its_last_reference() -> None:
+    """Its rings are large, and the collector does not count them."""
+    device = ManualDevice()
+    with by_reference():
+        async with speaker_on(device) as speaker:
+            voice = speaker.sample()
+            voice.write_nowait(np.full(100, 1000, np.int16))
+            device.step(64)
+        async with aio.get_input(source=device) as mic:
+            device.step(64)
+        gone = [weakref.ref(one) for one in (speaker.engine, voice._voice, mic.engine)]
+        del speaker, voice, mic
+        await settle()
+        eventually(lambda: [ref() for ref in gone] == [None] * 3)
+
+
 async def test_groups_may_be_dropped_and_go_with_their_last_voice() -> None:
     device = ManualDevice()
     async with speaker_on(device) as speaker:

@@ -36,6 +36,7 @@ from audiostream.errors import AudioException
 from audiostream.realtime.compile import cache as cache_module
 from audiostream.realtime.compile import kernels as compiled
 from audiostream.realtime.compile.cache import make
+from tests.tracing import untraced_environment
 
 PACKAGE = Path(audiostream.__file__).parent
 
@@ -88,13 +89,12 @@ class Copy:
 
     def run(self, program: str = REPORT, **environment: str) -> Said:
         """Run a program after PROGRAM; what it prints is JSON."""
-        # No coverage of what is only a copy.
-        clean = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
         own = {"PYTHONPATH": str(self.folder), compiled.FOLDER: str(self.cache)}
         # -B: no stale .pyc within one second
         done = subprocess.run(
             [sys.executable, "-B", "-W", "error", "-c", PROGRAM + program],
-            env={**clean, **own, **environment},
+            # Not measured: it is only a copy.
+            env={**untraced_environment(), **own, **environment},
             cwd=self.folder,
             capture_output=True,
             text=True,

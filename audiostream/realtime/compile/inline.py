@@ -50,7 +50,7 @@ RETURNS = {
     "Command": numba.from_dtype(COMMAND),
     "Ramp": numba.from_dtype(RAMP),
 }
-"""What an annotation stands for; Any: what the first argument is."""
+"""What an annotation stands for."""
 
 
 APART: set[Callable[..., Any]] = set()
@@ -162,7 +162,7 @@ def inlined(function: Function, form: Callable[..., Any] | None = None) -> Funct
 
     def definition(_typing: Any, *args: Any) -> Any:
         kinds = [types.unliteral(kind) for kind in args]
-        result = kinds[0] if returns == "Any" else RETURNS[returns]
+        result = RETURNS[returns]
 
         def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             library = context.active_code_library

@@ -43,23 +43,14 @@ __all__ = (
     "WAKEUP_BYTES",
     "WORD",
     "Clock",
-    "ClockSync",
     "Command",
     "Float32",
     "Floats",
     "Group",
     "Node",
-    "Parameter",
-    "Point",
-    "Producer",
     "Ramp",
-    "Resampler",
-    "Sine",
     "Stream",
     "Strip",
-    "Times",
-    "Wakeup",
-    "Word",
     "Words",
 )
 
@@ -420,21 +411,12 @@ CLOCK: Final = _record(
 # In plain Python these are numpy's records, in compiled code their addresses.
 
 Clock = Any
-ClockSync = Any
 Command = Any
 Group = Any
 Node = Any
-Parameter = Any
-Point = Any
-Producer = Any
 Ramp = Any
-Resampler = Any
-Sine = Any
 Stream = Any
 Strip = Any  # a VOICE
-Times = Any  # a TIME_INFO
-Wakeup = Any
-Word = Any
 
 # Arrays of one kind of number, in compiled code bare pointers; and one such number.
 
