@@ -14,13 +14,13 @@ from tests.tracing import untraced
 
 GROUPS = {
     "sound servers": (
+        "compat/test_input.py",
         "device/test_names.py",
         "device/test_portaudio.py",
         "device/test_servers_that_die.py",
         "test_end_to_end.py",
     ),
     "real time": (
-        "compat/test_input.py",
         "device/test_virtual.py",
         "test_cli.py",
     ),

@@ -65,8 +65,8 @@ def free():
     return until(lambda: not copy.stuck and not copy.streams)
 
 def settled():
-    lists()
-    return not portaudio.HOST._lost
+    # On a busy machine a list may take longer than the limit, and PortAudio is not there then.
+    return lists() and not portaudio.HOST._lost
 
 def state():
     until(settled)
