@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,24 +15,24 @@ from tests.tracing import untraced
 
 GROUPS = {
     "sound servers": (
-        "compat/test_input.py",
-        "device/test_names.py",
-        "device/test_portaudio.py",
-        "device/test_servers_that_die.py",
-        "test_end_to_end.py",
+        "tests/compat/test_input.py",
+        "tests/device/test_names.py",
+        "tests/device/test_portaudio.py",
+        "tests/device/test_servers_that_die.py",
+        "tests/test_end_to_end.py",
     ),
     "real time": (
-        "device/test_virtual.py",
-        "test_cli.py",
+        "tests/device/test_virtual.py",
+        "tests/test_cli.py",
     ),
     "machine code": (
-        "realtime/test_clean.py",
-        "realtime/test_compiled.py",
-        "realtime/test_kernels.py",
+        "tests/realtime/test_clean.py",
+        "tests/realtime/test_compiled.py",
+        "tests/realtime/test_kernels.py",
     ),
 }
-"""What one process runs, one after the other, where several share the tests (pytest -n auto):
-tests on real servers, on real clocks, and those that share what is compiled for them."""
+"""Files of which one process runs the tests, one after the other, where several share them
+(pytest -n auto): on real servers, on real clocks, and on what is compiled for them."""
 
 
 SPARE = {"anyio_backend": "trio", "form": "plain"}
@@ -44,14 +45,21 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """By group, or else by file, so that what a file shares is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduler(LoadScopeScheduling):  # xdist's own groups fail with pytest 9.2
+        def _split_scope(self, nodeid: str) -> str:
+            path = nodeid.partition("::")[0]
+            return next((group for group in GROUPS if path in GROUPS[group]), path)
+
+    return Scheduler(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the tests of each group; leave out what one case of its kind has shown."""
-    here = Path(__file__).parent
-    groups = {here / path: name for name, paths in GROUPS.items() for path in paths}
-    for item in items:
-        if item.path in groups:
-            item.add_marker(pytest.mark.xdist_group(groups[item.path]))
+    """Leave out what one case of its kind has shown."""
     seen: set[object] = set()
     spare = [item for item in items if _is_spare(item, seen)]
     if spare:
