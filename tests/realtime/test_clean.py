@@ -124,10 +124,8 @@ def is_allowed(name: str) -> bool:
 
 def names_in(value: Any) -> set[str]:
     """Names of the globals and functions that a constant expression mentions."""
-    return {
-        quoted or plain
-        for quoted, plain in re.findall(r'@(?:"([^"]+)"|([\w.$-]+))', str(value))
-    }
+    text = re.sub(r'\bc"[^"]*"', "", str(value))  # not the bytes of a string
+    return {quoted or plain for quoted, plain in re.findall(r'@(?:"([^"]+)"|([\w.$-]+))', text)}
 
 
 def walk(module: Any, start: str) -> Found:
@@ -170,6 +168,11 @@ def walk(module: Any, start: str) -> Found:
         seen |= new
         waiting += sorted(new)
     return found
+
+
+def test_the_bytes_of_a_string_are_no_names() -> None:
+    text = '{ ptr @.const.pickle, [3 x i8] c"\\80@z", ptr @"a b", i32 3 }'
+    assert names_in(text) == {".const.pickle", "a b"}
 
 
 # --- the kernels, optimised --------------------------------------------------------
