@@ -256,7 +256,7 @@ class DeviceConformance:
                 nonlocal silence
                 while (data := capture.take_bytes(size)) is not None:
                     heard.extend(data)
-                    # Two buffers of silence behind it: the signal is through.
+                    # Two buffers of silence after it: the signal is through.
                     silence = silence + 1 if heard.strip(b"\0") and not any(data) else 0
                 return silence >= 2
 

@@ -186,7 +186,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     # --- marks -------------------------------------------------------------------
 
     def mark(self, name: Any) -> int:
-        """Mark the point behind what was written so far; any thread.
+        """Mark the end of what was written so far; any thread.
 
         Returns
         -------
@@ -322,7 +322,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             await self._write_rest(data, taken, epoch)
 
     async def _write_rest(self, data: Any, taken: int, epoch: int) -> int:
-        """Write what is left behind the first `taken` units, as room comes."""
+        """Write what is left after the first `taken` units, as room comes."""
         voice = self._voice
         wakeup = self._here()
         if type(data) is bytes and len(data) > COPIED:

@@ -109,7 +109,7 @@ class AudioSample:
             voice.check()  # before the lock, which is never given back in a forked child
             with self._writing:
                 while True:
-                    with voice.lock:  # against a stop in between, behind which it would stay
+                    with voice.lock:  # against a stop in between, after which it would stay
                         if voice.epoch != epoch:
                             break
                         taken = voice.write_nowait(rest)

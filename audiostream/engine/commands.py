@@ -194,7 +194,7 @@ class Commands:
         return False
 
     def _append(self, command: tuple[Any, ...]) -> None:
-        """Put a command behind the others, or where one is done though one before it waits."""
+        """Append a command, or where one is done though one before it waits."""
         if self._given - self._taken() < COMMANDS:
             self._table[self._given % COMMANDS] = command
             self._given += 1

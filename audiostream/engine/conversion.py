@@ -22,7 +22,7 @@ class Conversion:
 
         encoded -> float32 -> matrix -> resampler -> ring, which spreads it over channels
 
-    A matrix to more channels than were written comes behind the resampler, whose work is for
+    A matrix to more channels than were written comes after the resampler, whose work is for
     each channel.
 
     Parameters

@@ -82,7 +82,7 @@ class FrameAccounting:
         return min(max(own, 0), end - segment.own)
 
     def _drop_behind(self, segment: _Segment, ring: int) -> None:
-        """Count what of a segment lies behind the ring index `ring` as dropped."""
+        """Count as dropped what of a segment lies after the ring index `ring`."""
         segment.dropped = segment.own_end - segment.own - self._own(segment, ring)
         if segment.dropped:
             self._gaps.append((segment.own_end - segment.dropped, segment.own_end))
@@ -111,7 +111,7 @@ class FrameAccounting:
             self._segments.append(_Segment(ring, own, ratio=segment.ratio))
 
     def ring_index(self, own: int) -> int:
-        """The ring index behind which the own frame number `own` lies, or is to lie."""
+        """The ring index at which the own frame number `own` lies, or will lie."""
         segment = self._segments[-1]
         for candidate in self._segments:
             if candidate.ring_end is None or own <= candidate.own_end:

@@ -1,6 +1,6 @@
 """Places in a voice's ring where another sound goes on as if there had been no end; any thread.
 
-What was written behind a joint waits in the ring to be played.  It is made again, with what
+What was written after a joint waits in the ring to be played.  It is made again, with what
 follows it in place of the end, or faded out.
 """
 

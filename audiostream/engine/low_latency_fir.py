@@ -23,7 +23,7 @@ BEHIND = 40
 """Frames at the lower rate that it looks back."""
 
 PASS, STOP, FAR = 0.4, 0.5, 0.6
-"""Edges of the bands, as shares of the lower rate; behind the last one lie the images of what
+"""Edges of the bands, as shares of the lower rate; above the last one lie the images of what
 passes, several of each."""
 
 KNOTS = 3
@@ -32,7 +32,7 @@ KNOTS = 3
 DEGREE = 7
 
 CARE = (3.0, 1.0, 5.0)
-"""How much errors count in the pass band, behind STOP and behind FAR: at most -99, -90 and
+"""How much errors count in the pass band, above STOP and above FAR: at most -99, -90 and
 -104 dB of them are left."""
 
 ROUNDS = 3

@@ -52,7 +52,7 @@ class VoiceFrames(Controls):
         return self.strip.word("read")
 
     def write_index(self) -> int:
-        """The ring index behind what was written."""
+        """The ring index at the end of what was written."""
         return self.strip.word("write")
 
     # --- what the audio thread does ----------------------------------------------
@@ -151,7 +151,7 @@ class VoiceFrames(Controls):
             return self._final.position if self._final else self.accounting.heard_before(index)
 
     def ring_index(self, own: int) -> int:
-        """The ring index behind the own frame number `own`, counted as written."""
+        """The ring index of the own frame number `own`, counted as written."""
         with self.lock:
             return self.accounting.ring_index(own)
 
@@ -177,10 +177,10 @@ class VoiceFrames(Controls):
     # --- marks -------------------------------------------------------------------
 
     def mark(self, name: Any) -> int:
-        """Mark the point behind what is written; the own frames written before it.
+        """Mark the end of what was written; the own frames written before it.
 
         It is reached when all before it was heard; and where that is so already, or was
-        cleared, as at the beginning of an utterance, when the frame behind it is.
+        cleared, as at the beginning of an utterance, when the frame after it is.
         """
         with self.lock:
             self.check()
@@ -200,7 +200,7 @@ class VoiceFrames(Controls):
             if mark is None:
                 return None
             position = self.accounting.heard_of(0, mark.written, self._heard)
-            # The end of the frame before it, or the beginning of the one behind it; now, if
+            # The end of the frame before it, or the beginning of the one after it; now, if
             # that is too long ago to be known.
             clock, frame = self.output.clock, self.strip.frame_of(mark.reached - 1)
             if frame is None:
