@@ -287,6 +287,7 @@ class Rig:
                 },
                 "wake_read": NEVER,
                 "wake_heard": NEVER,
+                "wake_rested": NEVER,
             }.items():
                 record[name] = value
 

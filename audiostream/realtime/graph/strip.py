@@ -26,14 +26,16 @@ from audiostream.realtime.graph.fader import (
     ramp_of,
     source_end,
 )
-from audiostream.realtime.graph.nodes import run_nodes
+from audiostream.realtime.graph.nodes import list_latency
 from audiostream.realtime.graph.ring_source import cut, play
+from audiostream.realtime.graph.tails import run_effects
 from audiostream.realtime.memory.atomics import (
     floats_at,
     group_at,
     load,
     load_acquire,
     load_seq,
+    store,
     store_release,
     voice_at,
 )
@@ -83,6 +85,21 @@ def add_source(stream: Stream, strip: Strip, target: int, done: int, frames: int
 
 
 @inlined
+def look_up_effects(strip: Strip) -> int:
+    """Take over the strip's list of effects for this block, and their latency; its address.
+
+    What plays into a group is as late as the group's effects, too.
+    """
+    nodes = load_seq(strip, "nodes")
+    lag = list_latency(nodes)
+    if strip["group"] != 0:
+        lag += voice_at(group_at(strip["group"])["voice"])["lag"]
+    strip["nodes_now"] = nodes
+    store(strip, "lag", lag)
+    return nodes
+
+
+@inlined
 def run_strip(stream: Stream, strip: Strip, bus: int, frames: int) -> None:
     """Add a strip's next frames to its bus, and carry out its commands on their frames.
 
@@ -93,8 +110,7 @@ def run_strip(stream: Stream, strip: Strip, bus: int, frames: int) -> None:
     """
     frame = load(stream, "frames")
     channels = stream["channels"]
-    nodes = load_seq(strip, "nodes")
-    strip["nodes_now"] = nodes
+    nodes = look_up_effects(strip)
     follow_playhead(strip, stream["now_frame"])
     begin_spans(strip["meter"], strip["meter_mask"], frame, frames)
     done = 0
@@ -110,7 +126,7 @@ def run_strip(stream: Stream, strip: Strip, bus: int, frames: int) -> None:
             block = stream["effected"]
             clear_block(floats_at(block, count * channels), count * channels)
             add_source(stream, strip, block, done, count)
-            run_nodes(stream, nodes, block, count, frame + done)
+            run_effects(stream, strip, nodes, block, count, frame + done)
             fade(stream, strip, target, block, count, frame + done, FADER_RAMPS, RAMPS_END)
         done = until
 

@@ -145,9 +145,11 @@ VOICE: Final = _record(
     # "skip to this index", fading out over so many frames; the index at which running out is no
     # starvation
     ("address", "ring", "capacity", "active", "write", "skip", "fade", "ended"),
-    # audio, in every block: frames read; the index heard, skipped frames included; address of
-    # the list of effects in this block
-    ("read", "heard", "nodes_now"),
+    # audio, in every block: frames read; the index heard, skipped frames included, and the one
+    # up to which the effects' tail was, too; frames by which its effects and its group's are
+    # late; address of the list of effects in this block; 1 while these sleep; frames for which
+    # they were quiet, and their source was silent (see graph/tails.py)
+    ("read", "heard", "rested", "lag", "nodes_now", "asleep", "quiet", "silent"),
     # caller: number of its wakeup, -1 for none; address of the commands, and how many were
     # given; frames of a ramp where none are asked for; frames that are there before a start, 0
     # for none; 1 if running out waits for as many again; address of the list of effects (see
@@ -168,7 +170,7 @@ VOICE: Final = _record(
     # meter (see units/meter.py): address, spans less one
     ("group", "bus", "group_clear", "group_skip", "meter", "meter_mask"),
     # wake: indices at which to wake, and "there is news of this voice"
-    ("wake_read", "wake_heard", "woken"),
+    ("wake_read", "wake_heard", "wake_rested", "woken"),
     # audio, now and then: what it does (STOPPED and so on); commands up to which all are done;
     # clears and stops carried out; frames of silence for late ones, and the starvations; how
     # many of the stops had a time; frames that the last command was late
@@ -184,7 +186,8 @@ VOICE: Final = _record(
     # audio: 1 while it sounds, after it starved, and while it waits for its prebuffer; the
     # index that the last clear or stop has jumped to; frames left of the declick (the
     # last frame, which dies away after a starvation), and of how many; addresses of the breaks,
-    # of the cuts and of that frame (float32)
+    # of the cuts and of that frame (float32); 1 while the effects' tail is over, from which of
+    # the device's frames on, and up to which index
     (
         "sounding",
         "starving",
@@ -197,6 +200,9 @@ VOICE: Final = _record(
         "history",
         "cuts",
         "declick",
+        "at_rest",
+        "rest_from",
+        "rest_index",
     ),
     # audio: the ramps, in the order in which graph/fader.py knows them
     (
