@@ -1,7 +1,8 @@
-"""A slot's record and what it points to, as callers see them; any thread.
+"""A strip's record and what it points to, as callers see them; any thread.
 
-A voice, a playback of a sound and a group each hold one; see realtime/graph/strip.py for what
-the audio thread does with it.
+A voice, a playback of a sound and a group each hold one in a slot; the mix of an output and an
+input have one of their own.  See realtime/graph/strip.py for what the audio thread does with
+it.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ ADDRESSES = {
     *("ring", "history", "cuts", "voices", "wakeup_table", "noted", "mix", "effected"),
     *("scaled", "spare", "levels", "factors", "sines", "table", "commands", "declick", "meter"),
     *("plan", "group", "bus", "one", "address", "nodes", "nodes_now"),
-    "generator",
+    *("generator", "strip"),
 }
 """Fields that differ from run to run: the clock, and where memory lies."""
 
@@ -219,7 +219,7 @@ class Rig:
         self.one = self._memory(1, np.int64)
         self.one.array[0] = 1
         self.ring = self._memory(capacity * channels, np.float32)  # the capture's
-        self.plan = self._memory(groups + 1, np.int64)
+        self.plan = self._memory(groups + 2, np.int64)
         self.meter = Meter(1 << 15)
         self.times = Times()
         for name, value in {

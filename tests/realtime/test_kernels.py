@@ -1373,7 +1373,7 @@ SHARED = {
     # Words that one thread writes while another may read or write them; in kernels they are
     # touched through atomics.py alone.  Written by callers while the audio thread runs:
     "caller": {
-        *("active", "command_count", "opcode", "nodes", "plan"),
+        *("active", "command_count", "opcode", "nodes", "plan", "strip"),
         *("prebuffer", "rebuffer", "monitor_count", "bypass"),
         *("group_clear", "group_skip", "clear_count", "clear_fade"),
         *("sidechain", "duck", "attack", "hold", "release"),
@@ -1396,7 +1396,7 @@ SHARED = {
         *("entered", "left", "callbacks", "frames", "underruns", "overruns", "late"),
         *("longest", "wakeups", "heartbeat", "time", "sink_bytes", "sink_failed"),
         *("command_taken", "shortages", "stop_count"),
-        *("failed", "gone", "spent", "ran", "rested", "lag"),
+        *("failed", "gone", "spent", "ran", "rested", "lag", "delay"),
         *("clock_version", "host_version", "shift"),
         *("anchor", "drift", "version"),  # of either line; its time has a stream's name
     },
@@ -1426,7 +1426,8 @@ OWN = {
     *(("finish", word) for word in ("wakeups", "longest", "left")),
     *(("append", word) for word in ("write",)),
     *(("audible_frame", word) for word in ("frames",)),
-    *(("render", word) for word in ("frames", "time")),
+    *(("render", word) for word in ("frames",)),
+    *(("follow_time", word) for word in ("time",)),
     *(("note_rest", word) for word in ("read",)),
     *(("append_block", word) for word in ("commit",)),
     *(("take_in", word) for word in ("frames", "commit", "ended")),
@@ -1434,6 +1435,7 @@ OWN = {
     *(("follow_heard", word) for word in ("read", "heard")),
     *(("follow_rest", word) for word in ("heard", "rested")),
     *((f, "lag") for f in ("follow_playhead", "look_up_effects")),
+    *((f, "delay") for f in ("audible_frame", "follow_time")),
     *(("cut", word) for word in ("read", "cut_count")),
     *(
         (function, "read")

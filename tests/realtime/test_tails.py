@@ -79,8 +79,8 @@ def group_of(rig: Rig, slot: int) -> int:
     record.array[0]["block"] = rig._memory(rig.slice * rig.channels, np.float32).address
     record.array[0]["sounding"] = rig._memory(rig.slice + 1, np.int64).address
     record.array[0]["frame"] = -1
-    rig.plan = rig._memory(2, np.int64)
-    rig.plan.array[:] = [1, record.address]
+    rig.plan = rig._memory(3, np.int64)
+    rig.plan.array[:] = [1, 0, record.address]
     rig.set("plan", rig.plan.address)
     strip = rig.table[slot]
     strip["bus"], strip["sounding"], strip["transport"] = record.address, 1, opcodes.PLAYING

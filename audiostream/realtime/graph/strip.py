@@ -1,8 +1,9 @@
 """Strips: a source, its effects and a fader that plays into a bus; audio thread.
 
-A voice, a one-shot sound, a generator that is played and a group are strips.  The source of the
-first two is a ring, that of a group the block that its voices were added to.  Without effects a
-source is added to its bus straight from where it lies, bit for bit where every level is 1.
+A voice, a one-shot sound, a generator that is played and a group are strips, and so are the mix
+of an output that has effects, and an input.  The source of the first two is a ring, that of a
+group the block that its voices were added to.  Without effects a source is added to its bus
+straight from where it lies, bit for bit where every level is 1.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ from audiostream.realtime.units.automation import set_ramp, start_ramp
 from audiostream.realtime.units.gain import clear_block
 from audiostream.realtime.units.meter import begin_spans
 
-__all__ = ("clear_groups", "run_strip")
+__all__ = ("clear_groups", "run_in_place", "run_strip")
 
 
 @inlined
@@ -97,6 +98,27 @@ def look_up_effects(strip: Strip) -> int:
     strip["nodes_now"] = nodes
     store(strip, "lag", lag)
     return nodes
+
+
+@inlined
+def run_in_place(stream: Stream, strip: Strip, block: int, frames: int, frame: int) -> None:
+    """Run the commands and the effects of an input's strip on what was captured.
+
+    Parameters
+    ----------
+    block : int
+        Address of float32 (frames, channels), at most the largest block.
+    frame : int
+        The device's number of the first frame.
+    """
+    nodes = look_up_effects(strip)
+    done = 0
+    while done < frames:
+        until = obey(stream, strip, frame, done, frames)
+        if nodes != 0:
+            part = block + 4 * stream["channels"] * done
+            run_effects(stream, strip, nodes, part, until - done, frame + done)
+        done = until
 
 
 @inlined
@@ -180,6 +202,6 @@ def clear_groups(stream: Stream, plan: Words, frames: int) -> int:
         So many frames, or fewer if a fade ends before: its voices jump between two blocks.
     """
     count = frames
-    for k in range(1, plan[0] + 1):
+    for k in range(2, plan[0] + 2):
         count = clear_group(stream, plan[k], count)
     return count

@@ -243,8 +243,9 @@ STREAM: Final = _record(
     # scaled, and one for an effect's dry signal or a generator's frames (max_block, channels);
     # levels, factors and sines of a block's frames; a table of factors (see units/gain.py)
     ("mix", "effected", "scaled", "spare", "levels", "factors", "sines", "table"),
-    # caller: address of the plan (see graph/plan.py)
-    ("plan",),
+    # caller: address of the plan (see graph/plan.py); of an input's own VOICE, whose effects
+    # run on what is captured, 0 for none
+    ("plan", "strip"),
     # config: addresses of the monitors' addresses (STREAM), which get the mix too, and of the
     # times that they get (TIME_INFO); caller: how many there are
     ("monitors", "monitor_times"),
@@ -262,7 +263,8 @@ STREAM: Final = _record(
     # audio: counters and clocks; when frames are audible or captured, and what the host's clock
     # is at instants of the monotonic one (nanoseconds); when the earliest of late callbacks
     # began, less the duration of the frames before it; time of the last callback, by the host's
-    # clock, and what is added to that since it went back (seconds)
+    # clock, and what is added to that since it went back (seconds); frames by which the effects
+    # of an output's whole mix, or of an input, are late
     (
         "callbacks",
         "frames",
@@ -281,6 +283,7 @@ STREAM: Final = _record(
         "early:f8",
         "time:f8",
         "shift:f8",
+        "delay",
         "noted_count",
         *_ramp("master"),
         "master_seen",
