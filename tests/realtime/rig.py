@@ -444,13 +444,15 @@ class Rig:
         block.check()
         return np.array(block.array.reshape(frames, self.channels))
 
-    def capture(self, block: np.ndarray | None, frames: int = 0, flags: int = 0) -> None:
-        """Have a block captured, or `frames` of no data at all."""
+    def capture(
+        self, block: np.ndarray | None, frames: int = 0, flags: int = 0, now: float = 1.0
+    ) -> None:
+        """Have a block captured, or `frames` of no data at all; its time is `now`."""
         address = 0
         if block is not None:
             block = np.ascontiguousarray(block)
             address, frames = int(block.ctypes.data), len(block)
-        self.times.set(1.0, 1.0)
+        self.times.set(now, now)
         status = self.form.capture(address, 0, frames, self.times.address, flags, self.address)
         assert status == 0
 
