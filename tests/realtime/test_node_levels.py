@@ -238,14 +238,14 @@ def test_so_large_a_number_that_a_sum_of_it_may_overflow_is_a_failure(
 def test_a_call_that_fails_in_the_middle_of_a_block_silences_itself_alone(form: Form) -> None:
     """A scalar splits the block; the calls before it are heard, and dry frames after it."""
     rig = playing(form, np.ones(900, np.float32))
-    node = Node(rig, 7, breaks(nan, 2), (0.0,), scalars=[0], fade=64)
+    node = Node(rig, 7, breaks(nan, 2), (0.0,), scalars=[0], fade=80)
     kept = attach(rig, node)
     rig.give(opcodes.SET, value=1.0, frames=500, node=7)
-    played = rendered(rig, (64, 64))
-    np.testing.assert_array_equal(played[:32], np.full(32, 0.5, np.float32))
-    assert not played[32:64].any()
-    np.testing.assert_allclose(played[64:], np.arange(1, 65) / 64, atol=1e-6)
-    assert node.calls == [32, 32]
+    played = rendered(rig, (16, 64, 64))
+    np.testing.assert_array_equal(played[:16], np.full(16, 0.5, np.float32))
+    assert not played[16:32].any()
+    np.testing.assert_allclose(played[32:], rise(0, 80, 112), atol=1e-6)
+    assert node.calls == [16, 16]
     kept.check()
 
 
