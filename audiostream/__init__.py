@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         get_input_sources,
         get_output,
     )
+    from audiostream.kernels.decorator import kernel as kernel
+    from audiostream.offline import render as render
 
 __all__ = (
     "AudioException",
@@ -30,7 +32,13 @@ __all__ = (
     "get_input",
     "get_input_sources",
     "get_output",
+    "kernel",
+    "render",
 )
+
+
+ELSEWHERE = {"kernel": "audiostream.kernels.decorator", "render": "audiostream.offline"}
+"""Names that are not of the documented API, and the modules that have them."""
 
 
 def __getattr__(name: str) -> Any:
@@ -38,6 +46,8 @@ def __getattr__(name: str) -> Any:
 
     if name == "aio":
         return importlib.import_module("audiostream.aio")
+    if name in ELSEWHERE:
+        return getattr(importlib.import_module(ELSEWHERE[name]), name)
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("audiostream")
     if name in __all__:
