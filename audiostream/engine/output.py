@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ("Output", "warn_of_unheard")
 
-BLOCKS = ("mix", "effected", "scaled")
+BLOCKS = ("mix", "effected", "scaled", "spare")
 """Fields of the stream's blocks of float32 (max_block, channels)."""
 
 ROWS = ("levels", "factors", "sines")

@@ -26,6 +26,7 @@ __all__ = (
     "INPUT_OVERFLOW",
     "OUTPUT_UNDERFLOW",
     "begin",
+    "clock_ns",
     "finish",
     "latency_of",
     "measure_block",

@@ -13,7 +13,11 @@ from audiostream.realtime.callback import (
 )
 from audiostream.realtime.clock_sync import follow_clock
 from audiostream.realtime.compile.inline import inlined
-from audiostream.realtime.compile.intrinsics import smaller
+from audiostream.realtime.compile.intrinsics import (
+    flush_denormals,
+    restore_denormals,
+    smaller,
+)
 from audiostream.realtime.memory.atomics import (
     compare_and_swap,
     fence_release,
@@ -100,5 +104,7 @@ def capture(
     source: int, target: int, frames: int, time_info: int, flags: int, user: int
 ) -> int:
     """Take in an input block; returns paContinue."""
+    mode = flush_denormals()
     take_in(source, frames, time_info, flags, user)
+    restore_denormals(mode)
     return 0

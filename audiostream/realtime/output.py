@@ -16,7 +16,12 @@ from audiostream.realtime.callback import (
 )
 from audiostream.realtime.clock_sync import follow_clock
 from audiostream.realtime.compile.inline import inlined
-from audiostream.realtime.compile.intrinsics import larger, smaller
+from audiostream.realtime.compile.intrinsics import (
+    flush_denormals,
+    larger,
+    restore_denormals,
+    smaller,
+)
 from audiostream.realtime.graph.plan import mix_block
 from audiostream.realtime.input import take_in
 from audiostream.realtime.memory.atomics import (
@@ -67,6 +72,7 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
 
     Without frames it only reads the time, and moves the playheads.
     """
+    mode = flush_denormals()
     stream = stream_at(user)
     begun = begin(stream, frames, time_info, flags)
     store(stream, "now_frame", audible_frame(stream, time_info))
@@ -93,4 +99,5 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
         feed_monitors(stream, target, frames, time_info)
     wake_waiters(stream)
     finish(stream, begun)
+    restore_denormals(mode)
     return 0

@@ -52,8 +52,9 @@ CLOCKS = {
 }
 ADDRESSES = {
     *("ring", "history", "cuts", "voices", "wakeup_table", "noted", "mix", "effected"),
-    *("scaled", "levels", "factors", "sines", "table", "commands", "declick", "meter"),
+    *("scaled", "spare", "levels", "factors", "sines", "table", "commands", "declick", "meter"),
     *("plan", "group", "bus", "one", "address", "nodes", "nodes_now"),
+    "generator",
 }
 """Fields that differ from run to run: the clock, and where memory lies."""
 
@@ -197,6 +198,7 @@ class Rig:
         self.rate = rate
         self.dtype = np.dtype(ENCODINGS[encoding])
         self._keep: list[Guarded] = []
+        self.held: list[Any] = []  # what else its records point to
         self.streams = records(STREAM, 1)
         self.stream = self.streams[0]
         self.address = int(self.streams.ctypes.data)
@@ -207,7 +209,8 @@ class Rig:
         self.noted = self._memory(wakeups, np.int64)
         self.mix = self._memory(slice * channels, np.float32)
         self.blocks = {
-            name: self._memory(slice * channels, np.float32) for name in ("effected", "scaled")
+            name: self._memory(slice * channels, np.float32)
+            for name in ("effected", "scaled", "spare")
         }
         self.rows = {
             name: self._memory(slice, np.float32) for name in ("levels", "factors", "sines")

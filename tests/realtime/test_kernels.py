@@ -1374,7 +1374,7 @@ SHARED = {
     # touched through atomics.py alone.  Written by callers while the audio thread runs:
     "caller": {
         *("active", "command_count", "opcode", "nodes", "plan"),
-        *("prebuffer", "rebuffer", "monitor_count"),
+        *("prebuffer", "rebuffer", "monitor_count", "bypass"),
         *("group_clear", "group_skip", "clear_count", "clear_fade"),
         *("sidechain", "duck", "attack", "hold", "release"),
         *("write", "skip", "fade", "ended", "wakeup", "fd"),
@@ -1386,7 +1386,8 @@ SHARED = {
         *("read", "heard", "cut_count", "starved", "reserve", "commit", "ended"),
         *("entered", "left", "callbacks", "frames", "underruns", "overruns", "late"),
         *("longest", "wakeups", "heartbeat", "time", "sink_bytes", "sink_failed"),
-        *("command_taken", "shortages", "stop_count", "failed"),
+        *("command_taken", "shortages", "stop_count"),
+        *("failed", "gone", "spent", "ran"),
         *("clock_version", "host_version", "shift"),
         *("anchor", "drift", "version"),  # of either line; its time has a stream's name
     },
@@ -1431,7 +1432,10 @@ OWN = {
         )
     ),
     *(("run_out", word) for word in ("shortages",)),
-    *(("run_node", word) for word in ("failed",)),
+    ("run_node", "fade"),  # a node's, which only its caller writes, before it is attached
+    *((f, "failed") for f in ("aim", "run_generator", "end_generator")),
+    *(("note_cost", word) for word in ("spent", "ran")),
+    *(("run_nodes", word) for word in ("gone",)),
     *(("count_starved", word) for word in ("starved",)),
     *(("end_voice", word) for word in ("stop_count",)),
     *((f, "command_taken") for f in ("forget_done", "next_command", "obey")),

@@ -2,91 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from audiostream.realtime import opcodes
-from audiostream.realtime.memory.layout import NODE, PARAMETER
-from tests.realtime.rig import PLAIN, Form, Guarded, Rig, compiled
+from tests.realtime.nodes import Node, attach, playing, times
+from tests.realtime.rig import PLAIN, Form, compiled
 from tests.realtime.test_voice_control import turns
-
-ENTRY = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 7)
-
-Body = Callable[[np.ndarray, Any, list[np.ndarray]], int]
 
 
 @pytest.fixture(params=["plain", "compiled"])
 def form(request: pytest.FixtureRequest) -> Form:
     return PLAIN if request.param == "plain" else compiled()
-
-
-class Node:
-    """A node whose function is Python: gain, and what a test wants."""
-
-    def __init__(self, rig: Rig, serial: int, body: Body, values: tuple[float, ...]) -> None:
-        self.rig = rig
-        self.calls: list[int] = []
-        self.memory = Guarded(1, NODE)
-        self.params = Guarded(len(values), PARAMETER)
-        self.arrays = [Guarded(rig.slice, np.float32) for _ in values]
-        self.addresses = Guarded(len(values), np.int64)
-        self.state = Guarded(4, np.float64)
-        for k, value in enumerate(values):
-            self.params.array[k]["value"] = self.params.array[k]["goal"] = value
-            self.params.array[k]["array"] = self.addresses.array[k] = self.arrays[k].address
-
-        def run(block: int, frames: int, channels: int, *others: int) -> int:
-            state, buffers, params, rate = others
-            assert (state, buffers) == (self.state.address, 0)
-            assert (params, rate) == (self.addresses.address, rig.rate)
-            self.calls.append(frames)
-            raw = (ctypes.c_float * (frames * channels)).from_address(block)
-            samples = np.frombuffer(raw, np.float32).reshape(frames, channels)
-            arrays = [array.array[:frames].copy() for array in self.arrays]
-            return body(samples, self.state.array, arrays)
-
-        self._entry = ENTRY(run)
-        record = self.memory.array[0]
-        record["code"] = ctypes.cast(self._entry, ctypes.c_void_p).value
-        record["serial"] = serial
-        record["state"] = self.state.address
-        record["params"] = self.params.address
-        record["arrays"] = self.addresses.address
-        record["param_count"] = len(values)
-
-    @property
-    def failed(self) -> int:
-        return int(self.memory.array[0]["failed"])
-
-    def check(self) -> None:
-        for memory in (self.memory, self.params, self.addresses, self.state, *self.arrays):
-            memory.check()
-
-
-def attach(rig: Rig, *nodes: Node, slot: int = 0) -> Guarded:
-    """Publish a strip's list of effects."""
-    made = Guarded(1 + len(nodes), np.int64)
-    made.array[:] = [len(nodes), *(node.memory.address for node in nodes)]
-    rig.set("nodes", made.address, slot)
-    return made
-
-
-def times(samples: np.ndarray, _state: Any, params: list[np.ndarray]) -> int:
-    """Gain: the first parameter."""
-    samples *= params[0][:, None]
-    return 0
-
-
-def playing(form: Form, data: np.ndarray, **shape: Any) -> Rig:
-    rig = Rig(form, **{"channels": 2, "capacity": 1024, **shape})
-    rig.write(data)
-    rig.play()
-    return rig
 
 
 DATA = np.random.default_rng(1).uniform(-0.5, 0.5, 900).astype(np.float32)
@@ -95,9 +25,8 @@ DATA = np.random.default_rng(1).uniform(-0.5, 0.5, 900).astype(np.float32)
 def test_nodes_change_the_block_one_after_the_other(form: Form) -> None:
     rig = playing(form, DATA)
 
-    def adds(samples: np.ndarray, _state: Any, _params: list[np.ndarray]) -> int:
+    def adds(samples: np.ndarray, _state: Any, _params: list[np.ndarray]) -> None:
         samples += 0.25
-        return 0
 
     first, second = Node(rig, 7, times, (0.5,)), Node(rig, 8, adds, ())
     kept = attach(rig, first, second)
@@ -114,10 +43,9 @@ def test_fades_of_the_source_lie_before_and_the_fader_behind(form: Form) -> None
     """A tail rings on through a pause, and its level is the fader's."""
     rig = playing(form, np.ones(900, np.float32))
 
-    def holds(samples: np.ndarray, state: Any, _params: list[np.ndarray]) -> int:
+    def holds(samples: np.ndarray, state: Any, _params: list[np.ndarray]) -> None:
         state[0] = max(state[0], float(np.abs(samples).max()))
         samples[:] = state[0]
-        return 0
 
     node = Node(rig, 7, holds, ())
     kept = attach(rig, node)
@@ -174,9 +102,8 @@ def test_a_gain_moves_smoothly_while_a_tail_sounds(form: Form) -> None:
     rig = playing(form, np.ones(32, np.float32))
     rig.set("ended", 32, 0)
 
-    def holds(samples: np.ndarray, _state: Any, _params: list[np.ndarray]) -> int:
+    def holds(samples: np.ndarray, _state: Any, _params: list[np.ndarray]) -> None:
         samples[:] = 0.5
-        return 0
 
     kept = attach(rig, Node(rig, 7, holds, ()))
     rig.render(64)
@@ -203,13 +130,14 @@ def test_a_node_that_fails_is_left_out_from_then_on(form: Form) -> None:
     rig = playing(form, np.ones(900, np.float32))
 
     def fails(samples: np.ndarray, _state: Any, _params: list[np.ndarray]) -> int:
-        return 5
+        return -5
 
     bad, good = Node(rig, 7, fails, ()), Node(rig, 8, times, (0.5,))
     kept = attach(rig, bad, good)
+    assert not rig.render(64).any(), "the block of that call is silent"
     for _ in range(3):
         np.testing.assert_array_equal(rig.render(64), np.full((64, 2), 0.5, np.float32))
-    assert (bad.failed, good.failed) == (5, 0)
+    assert (bad.failed, good.failed) == (-5, 0)
     assert bad.calls == [64]
     kept.check()
 
@@ -232,4 +160,100 @@ def test_a_starvation_dies_away_through_the_nodes(form: Form) -> None:
     wanted = 0.5 * np.maximum(1 - np.arange(1, 65) / 32, 0)
     np.testing.assert_allclose(rig.render(64)[:, 0], wanted, atol=1e-6)
     assert int(rig.table[0]["starved"]) == 64
+    kept.check()
+
+
+# --- scalars ------------------------------------------------------------------------
+
+
+def seen(values: list[tuple[int, float]]) -> Any:
+    """A body that notes its frames and its scalar in each call."""
+
+    def body(samples: np.ndarray, _state: Any, params: list[np.ndarray]) -> None:
+        values.append((len(samples), float(params[-1][0])))
+
+    return body
+
+
+def test_a_scalar_is_one_number_for_a_whole_block(form: Form) -> None:
+    rig = playing(form, DATA)
+    values: list[tuple[int, float]] = []
+    node = Node(rig, 7, seen(values), (440.0,), scalars=[0])
+    kept = attach(rig, node)
+    rig.render(64)
+    rig.render(50)
+    assert values == [(64, 440.0), (50, 440.0)]
+    for memory in (node, kept):
+        memory.check()
+
+
+def test_a_scalar_that_moves_splits_the_block_on_the_grid_of_the_device(form: Form) -> None:
+    """Each call gets the value of its last frame, and the ramp ends on its exact frame."""
+    rig = playing(form, DATA)
+    values: list[tuple[int, float]] = []
+    node = Node(rig, 7, seen(values), (0.0,), scalars=[0])
+    kept = attach(rig, node)
+    rig.render(50)
+    rig.give(opcodes.SET, at=1.0 + 55 / rig.rate, value=100.0, frames=100, node=7)
+    rig.render(64)
+    rig.render(64)
+    counts, found = zip(*values, strict=True)
+    # 50 to 55; then to the grid's 64 and 96, the block's end at 114, 128, and the ramp's at 155
+    assert counts == (50, 5, 9, 32, 18, 14, 27, 23)
+    wanted = [0, 0, 9, 41, 59, 73, 100, 100]
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+    assert found[-2:] == (100.0, 100.0)
+    node.check()
+    kept.check()
+
+
+def test_a_scalar_that_steps_changes_on_its_frame(form: Form) -> None:
+    rig = playing(form, DATA)
+    values: list[tuple[int, float]] = []
+    kept = attach(rig, Node(rig, 7, seen(values), (1.0,), scalars=[0]))
+    rig.render(64)
+    rig.give(opcodes.SET, at=1.0 + 84 / rig.rate, value=2.0, node=7)
+    rig.render(64)
+    assert values == [(64, 1.0), (20, 1.0), (44, 2.0)]
+    kept.check()
+
+
+def test_an_array_ramps_on_through_the_calls_that_a_scalar_splits(form: Form) -> None:
+    rig = playing(form, np.ones(900, np.float32))
+    node = Node(rig, 7, times, (1.0, 0.0), scalars=[1])
+    kept = attach(rig, node)
+    rig.render(64)
+    rig.give(opcodes.SET, value=0.0, frames=60, node=7)
+    rig.give(opcodes.SET, value=1.0, frames=50, node=7, parameter=1)
+    played = rig.render(64)[:, 0]
+    np.testing.assert_allclose(played, np.maximum(1 - np.arange(1, 65) / 60, 0), atol=1e-6)
+    assert node.calls == [64, 32, 18, 14]
+    node.check()
+    kept.check()
+
+
+def test_a_constant_is_written_once(form: Form) -> None:
+    rig = playing(form, np.ones(900, np.float32))
+    node = Node(rig, 7, times, (0.5,))
+    kept = attach(rig, node)
+    rig.render(64)
+    node.arrays[0].array[:] = 0.25  # not looked at again
+    np.testing.assert_array_equal(rig.render(64), np.full((64, 2), 0.25, np.float32))
+    rig.give(opcodes.SET, value=0.75, node=7)
+    np.testing.assert_array_equal(rig.render(64), np.full((64, 2), 0.75, np.float32))
+    kept.check()
+
+
+# --- what they cost ------------------------------------------------------------------
+
+
+def test_a_node_counts_its_frames_and_its_time(form: Form) -> None:
+    rig = playing(form, DATA)
+    node, bypassed = Node(rig, 7, times, (0.5,)), Node(rig, 8, times, (0.5,), bypassed=True)
+    kept = attach(rig, node, bypassed)
+    rig.render(64)
+    rig.render(100)
+    assert (node.word("ran"), bypassed.word("ran")) == (164, 0)
+    assert node.word("spent") > 0
+    assert (bypassed.word("spent"), bypassed.calls) == (0, [])
     kept.check()

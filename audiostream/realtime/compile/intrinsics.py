@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import platform
+from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 
 from audiostream.realtime.compile.cpu import fused
 from audiostream.realtime.memory.atomics import emits
 
-__all__ = ("larger", "louder", "multiply_add", "remainder", "smaller", "square_root")
+__all__ = (
+    "flush_denormals",
+    "larger",
+    "louder",
+    "multiply_add",
+    "remainder",
+    "restore_denormals",
+    "smaller",
+    "square_root",
+)
+
+X86: Final = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+AARCH64: Final = platform.machine().lower() in ("aarch64", "arm64")
+
+FLUSH: Final = 1 << 24 if AARCH64 else 0x8040
+"""FZ of AArch64's FPCR; FTZ and DAZ of x86's MXCSR."""
 
 
 def smaller(a: Any, b: Any) -> Any:
@@ -59,6 +76,19 @@ def multiply_add(a: Any, b: Any, c: Any) -> Any:
     if error != 0 and int(np.float64(total).view(np.int64)) & 1 == 0:
         total = math.nextafter(total, math.copysign(math.inf, error))
     return np.float32(total)
+
+
+def flush_denormals() -> int:
+    """Have this thread compute with 0 in place of denormal numbers; its mode before.
+
+    A filter that is fed silence else takes 8 to 35 times as long.  Plain Python computes on.
+    """
+    return 0
+
+
+def restore_denormals(mode: int) -> None:
+    """Go back to the mode that :func:`flush_denormals` has returned."""
+    del mode
 
 
 def _emit_choice(function: Any, sign: str) -> None:
@@ -124,3 +154,52 @@ def _emit_multiply_add(_typing: Any, _a: Any, _b: Any, _c: Any) -> Any:
         return builder.call(fmuladd, args)
 
     return types.float32(types.float32, types.float32, types.float32), codegen
+
+
+def _read_mode(builder: Any) -> Any:
+    """The floating-point mode of this thread, an int64; 0 where we know of none."""
+    word, void = ir.IntType(64), ir.VoidType()
+    declare = builder.module.declare_intrinsic
+    if X86:
+        place = cgutils.alloca_once(builder, ir.IntType(32))
+        kind = ir.FunctionType(void, [cgutils.voidptr_t])
+        address = builder.bitcast(place, cgutils.voidptr_t)
+        builder.call(declare("llvm.x86.sse.stmxcsr", (), kind), [address])
+        return builder.zext(builder.load(place), word)
+    if AARCH64:
+        return builder.call(declare("llvm.aarch64.get.fpcr", (), ir.FunctionType(word, [])), [])
+    return word(0)
+
+
+def _write_mode(builder: Any, mode: Any) -> None:
+    """Set the floating-point mode of this thread."""
+    word, void = ir.IntType(64), ir.VoidType()
+    declare = builder.module.declare_intrinsic
+    if X86:
+        place = cgutils.alloca_once(builder, ir.IntType(32))
+        kind = ir.FunctionType(void, [cgutils.voidptr_t])
+        address = builder.bitcast(place, cgutils.voidptr_t)
+        builder.store(builder.trunc(mode, ir.IntType(32)), place)
+        builder.call(declare("llvm.x86.sse.ldmxcsr", (), kind), [address])
+    elif AARCH64:
+        kind = ir.FunctionType(void, [word])
+        builder.call(declare("llvm.aarch64.set.fpcr", (), kind), [mode])
+
+
+@emits(flush_denormals)
+def _emit_flush_denormals(_typing: Any) -> Any:
+    def codegen(_context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
+        mode = _read_mode(builder)
+        _write_mode(builder, builder.or_(mode, ir.IntType(64)(FLUSH)))
+        return mode
+
+    return types.int64(), codegen
+
+
+@emits(restore_denormals)
+def _emit_restore_denormals(_typing: Any, _mode: Any) -> Any:
+    def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        _write_mode(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen

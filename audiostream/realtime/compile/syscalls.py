@@ -85,7 +85,7 @@ def call_node(
     params: int,
     rate: int,
 ) -> int:
-    """Call an effect's compiled function at `address`; 0, or what went wrong.
+    """Call a node's compiled function at `address`; frames filled, or less than 0: it failed.
 
     Parameters
     ----------

@@ -159,6 +159,9 @@ def start_command(ramp: Ramp, command: Command, frames: int) -> None:
 def set_parameter(strip: Strip, command: Command) -> None:
     """Move a parameter of one of the strip's nodes; one that is gone is not found."""
     address = node_of(strip["nodes_now"], command["node"])
+    generator = strip["generator"]
+    if generator != 0 and node_at(generator)["serial"] == command["node"]:
+        address = generator
     if address != 0:
         node = node_at(address)
         parameter = node["params"] + PARAMETER_BYTES * command["parameter"]

@@ -1,7 +1,8 @@
-"""A voice's ring as a strip's source: transport, clears, starvation; audio thread.
+"""A voice's ring or generator as a strip's source: transport, clears, starvation; audio thread.
 
 :func:`play` adds a voice's next frames between two commands, with the fades that keep its
-starts, stops, clears and starvations free of clicks.
+starts, stops, clears and starvations free of clicks.  A generator's frames have indices, too:
+``read`` counts them, and jumps to the index ``ended`` where it ends.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from audiostream.realtime.graph.fader import (
     ramp_of,
     source_end,
 )
+from audiostream.realtime.graph.nodes import advance_parameters, run_generator
 from audiostream.realtime.memory.atomics import (
     floats_at,
     group_at,
     load,
     load_acquire,
+    node_at,
     store,
     store_release,
     store_seq,
@@ -55,11 +58,19 @@ __all__ = ("cut", "play", "stop_voice")
 
 
 @inlined
-def add_next(stream: Stream, voice: Strip, target: int, frames: int, frame: int) -> None:
-    """Add the next frames at their levels, and read them."""
-    source = frame_at(voice, voice["read"], stream["channels"])
-    fade(stream, voice, target, source, frames, frame, SOURCE_RAMPS, source_end(voice))
-    store_release(voice, "read", voice["read"] + frames)
+def add_next(stream: Stream, voice: Strip, target: int, frames: int, frame: int) -> int:
+    """Add the next frames at their levels, and read them; how many there were."""
+    count = frames
+    source = stream["spare"]
+    if voice["generator"] != 0:
+        count = run_generator(stream, voice["generator"], source, frames, frame)
+    else:
+        source = frame_at(voice, voice["read"], stream["channels"])
+    fade(stream, voice, target, source, count, frame, SOURCE_RAMPS, source_end(voice))
+    store_release(voice, "read", voice["read"] + count)
+    if count < frames:
+        end_generator(stream, voice, frame + count)
+    return count
 
 
 @inlined
@@ -95,6 +106,26 @@ def start_sounding(stream: Stream, voice: Strip, frame: int) -> None:
         set_ramp(fade_in, 0.0)
         start_ramp(fade_in, 1.0, load(voice, "ramp"))
     voice["starving"] = 0
+
+
+@inlined
+def end_generator(stream: Stream, voice: Strip, frame: int) -> None:
+    """Be at the end from the device's frame `frame` on; a failure counts as cut."""
+    end = load_acquire(voice, "ended")
+    if node_at(voice["generator"])["failed"] != 0:
+        cut(stream, voice, end, frame)
+    else:
+        note_silence(stream, voice, frame)
+        note_break(voice, frame, end, 0)
+        store_release(voice, "read", end)
+
+
+@inlined
+def pass_silence(voice: Strip, frames: int) -> None:
+    """Move the ramps of a source on by frames for which it has nothing."""
+    advance_silent(voice, frames)
+    if voice["generator"] != 0:
+        advance_parameters(voice["generator"], frames)
 
 
 # --- clears -----------------------------------------------------------------------
@@ -142,8 +173,10 @@ def fade_out(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) ->
 def begin_declick(stream: Stream, voice: Strip) -> None:
     """Let the last frame that sounded die away, so that the end does not click.
 
-    What is left of an earlier declick is added to it.
+    What is left of an earlier declick is added to it.  A generator keeps no last frame.
     """
+    if voice["generator"] != 0:
+        return
     channels = stream["channels"]
     before = voice["declick_left"] / larger(voice["declick_total"], 1)
     last = floats_at(frame_at(voice, voice["read"] - 1, channels), channels)
@@ -303,14 +336,14 @@ def play_on(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> 
         if voice["starving"] != 0 and transport == PLAYING:
             count_starved(stream, voice, frames)
         add_declick(stream, voice, mix, frames)
-        advance_silent(voice, frames)
+        pass_silence(voice, frames)
         return
     done = frames_there(voice, frames)
     if done > 0:
         if voice["sounding"] == 0:
             start_sounding(stream, voice, frame)
         add_declick(stream, voice, mix, done)
-        add_next(stream, voice, mix, done, frame)
+        done = add_next(stream, voice, mix, done, frame)
         if transport != PLAYING and ramp_of(voice, TRANSPORT_RAMP)["remaining"] == 0:
             note_silence(stream, voice, frame + done)
     if done == frames and voice["sounding"] != 0:
@@ -321,7 +354,7 @@ def play_on(stream: Stream, voice: Strip, mix: int, frames: int, frame: int) -> 
             set_ramp(ramp_of(voice, TRANSPORT_RAMP), 1.0)
     come_to_rest(stream, voice, frame + done)
     add_declick(stream, voice, mix + 4 * stream["channels"] * done, frames - done)
-    advance_silent(voice, frames - done)
+    pass_silence(voice, frames - done)
 
 
 @inlined

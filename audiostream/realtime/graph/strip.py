@@ -1,8 +1,8 @@
 """Strips: a source, its effects and a fader that plays into a bus; audio thread.
 
-A voice, a one-shot sound and a group are strips.  The source of the first two is a ring, that
-of a group the block that its voices were added to.  Without effects a source is added to its
-bus straight from where it lies, bit for bit where every level is 1.
+A voice, a one-shot sound, a generator that is played and a group are strips.  The source of the
+first two is a ring, that of a group the block that its voices were added to.  Without effects a
+source is added to its bus straight from where it lies, bit for bit where every level is 1.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def run_strip(stream: Stream, strip: Strip, bus: int, frames: int) -> None:
             block = stream["effected"]
             clear_block(floats_at(block, count * channels), count * channels)
             add_source(stream, strip, block, done, count)
-            run_nodes(stream, nodes, block, count)
+            run_nodes(stream, nodes, block, count, frame + done)
             fade(stream, strip, target, block, count, frame + done, FADER_RAMPS, RAMPS_END)
         done = until
 

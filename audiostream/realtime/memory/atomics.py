@@ -51,6 +51,7 @@ __all__ = (
     "clock_sync_at",
     "command_at",
     "compare_and_swap",
+    "doubles_at",
     "emits",
     "fence_acquire",
     "fence_release",
@@ -272,6 +273,7 @@ def _record_at(dtype: np.dtype[Any]) -> Callable[[int], Any]:
     return record_at
 
 
+doubles_at = _array_at(np.float64)
 floats_at = _array_at(np.float32)
 int16s_at = _array_at(np.int16)
 int8s_at = _array_at(np.int8)

@@ -151,8 +151,18 @@ VOICE: Final = _record(
     # caller: number of its wakeup, -1 for none; address of the commands, and how many were
     # given; frames of a ramp where none are asked for; frames that are there before a start, 0
     # for none; 1 if running out waits for as many again; address of the list of effects (see
-    # graph/nodes.py), 0 for none
-    ("wakeup", "commands", "command_count", "ramp", "prebuffer", "rebuffer", "nodes"),
+    # graph/nodes.py), 0 for none; address of the NODE that is its source in place of the ring,
+    # 0 for none
+    (
+        "wakeup",
+        "commands",
+        "command_count",
+        "ramp",
+        "prebuffer",
+        "rebuffer",
+        "nodes",
+        "generator",
+    ),
     # caller: address of the GROUP that it plays into, 0 for none; of the GROUP that it is the
     # strip of, 0 for none; which of its group's clears it takes part in, up to which index; its
     # meter (see units/meter.py): address, spans less one
@@ -223,10 +233,10 @@ STREAM: Final = _record(
         "meter",
         "meter_mask",
     ),
-    # config: addresses of blocks of float32: the mix, a strip's after its effects, and one that
-    # was scaled (max_block, channels); levels, factors and sines of a block's frames; a table
-    # of factors (see units/gain.py)
-    ("mix", "effected", "scaled", "levels", "factors", "sines", "table"),
+    # config: addresses of blocks of float32: the mix, a strip's after its effects, one that was
+    # scaled, and one for an effect's dry signal or a generator's frames (max_block, channels);
+    # levels, factors and sines of a block's frames; a table of factors (see units/gain.py)
+    ("mix", "effected", "scaled", "spare", "levels", "factors", "sines", "table"),
     # caller: address of the plan (see graph/plan.py)
     ("plan",),
     # config: addresses of the monitors' addresses (STREAM), which get the mix too, and of the
@@ -304,23 +314,51 @@ VOICE_BYTES: Final = VOICE.itemsize
 WAKEUP_BYTES: Final = WAKEUP.itemsize
 
 PARAMETER: Final = np.dtype(
-    [*RAMP.descr, ("array", "i8"), ("filled", "i8")],
+    [*RAMP.descr, ("array", "i8"), ("filled", "i8"), ("kind", "i8")],
     align=True,
 )
 """A parameter of an effect: its ramp; address of its values in the frames of a block (float32),
-and 1 while these are the constant that it is."""
+and 1 while these are the constant that it is; 1 if it is a scalar, and the address is that of
+one float64."""
 
 PARAMETER_BYTES: Final = PARAMETER.itemsize
 
 NODE: Final = _record(
     # config: address of the compiled function (see syscalls.call_node); a number that no other
     # node has; addresses of its state, of its buffers' addresses, of its PARAMETERs, and of the
-    # addresses of their arrays (int64); how many parameters there are
-    ("code", "serial", "state", "buffers", "params", "arrays", "param_count"),
-    # audio: what the function returned when it failed, 0 while it has not
-    ("failed",),
+    # addresses of their arrays (int64); how many parameters there are; its latency in frames,
+    # and the address of as many of the dry signal, float32 (latency, channels); frames of its
+    # fades
+    (
+        "code",
+        "serial",
+        "state",
+        "buffers",
+        "params",
+        "arrays",
+        "param_count",
+        "latency",
+        "line",
+        "fade",
+    ),
+    # caller: 1 while the dry signal is to be heard in its place
+    ("bypass",),
+    # audio: why it failed, a negative number, 0 while it has not; 1 once it has left the list;
+    # nanoseconds that it took, and for how many frames; the next frame of the line; the levels,
+    # which graph/nodes.py explains
+    (
+        "failed",
+        "gone",
+        "spent",
+        "ran",
+        "line_at",
+        *_ramp("enter"),
+        *_ramp("leave"),
+        *_ramp("wet"),
+        *_ramp("dry"),
+    ),
 )
-"""An effect of a strip."""
+"""An effect of a strip, or a generator."""
 
 GROUP: Final = _record(
     # config: address of the VOICE that is its strip; of its block, float32 (max_block,

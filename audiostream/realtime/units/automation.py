@@ -25,7 +25,7 @@ from audiostream.realtime.memory.atomics import floats_at
 from audiostream.realtime.memory.layout import Float32, Floats, Ramp
 from audiostream.realtime.opcodes import EXPONENTIAL, LINEAR
 
-__all__ = ("advance", "fill_ramp", "set_ramp", "start_curve", "start_ramp")
+__all__ = ("advance", "fill_ramp", "fill_values", "set_ramp", "start_curve", "start_ramp")
 
 
 @inlined
@@ -250,3 +250,15 @@ def fill_ramp(ramp: Ramp, values: int, scratch: int, count: int) -> None:
     advance(ramp, count)
     if ramp["remaining"] == 0:
         floats_at(values, count)[count - 1] = np.float32(ramp["value"])
+
+
+@inlined
+def fill_values(ramp: Ramp, values: int, scratch: int, count: int) -> None:
+    """Write the values of any number of frames, and move on; see :func:`fill_ramp`."""
+    done = 0
+    while done < count:
+        part = count - done
+        if ramp["remaining"] > 0:
+            part = smaller(part, ramp["remaining"])
+        fill_ramp(ramp, values + 4 * done, scratch, part)
+        done += part

@@ -11,13 +11,17 @@ from audiostream.realtime.memory.layout import TABLE, Float32, Floats
 __all__ = (
     "add_steady",
     "add_with_sides",
+    "blend",
     "clear_block",
+    "delay",
+    "keep_rest",
     "multiply_all",
     "scale_block",
     "scale_frames",
 )
 
 ZERO = np.float32(0.0)
+ONE = np.float32(1.0)
 
 
 @inlined
@@ -88,3 +92,29 @@ def scale_block(block: Floats, levels: Floats, channels: int, frames: int) -> No
     for i in range(frames):
         for c in range(channels):
             block[i * channels + c] *= levels[i]
+
+
+@apart
+def blend(
+    block: Floats, levels: Floats, other: Floats, factors: Floats, channels: int, frames: int
+) -> None:
+    """Put a block's frames at their levels, and add another block's at theirs."""
+    for i in range(frames):
+        for c in range(channels):
+            j = i * channels + c
+            block[j] = multiply_add(other[j], factors[i], block[j] * levels[i])
+
+
+@apart
+def keep_rest(levels: Floats, factors: Floats, count: int) -> None:
+    """Turn levels into what they and the factors together leave of 1."""
+    for i in range(count):
+        levels[i] = ONE - levels[i] * factors[i]
+
+
+@apart
+def delay(target: Floats, line: Floats, source: Floats, count: int) -> None:
+    """Take values out of a delay line, and put others in their place."""
+    for i in range(count):
+        target[i] = line[i]
+        line[i] = source[i]

@@ -13,13 +13,15 @@ import numpy as np
 from audiostream.realtime.compile.inline import inlined, reordered
 from audiostream.realtime.compile.intrinsics import louder, smaller
 from audiostream.realtime.memory.atomics import floats_at
-from audiostream.realtime.memory.layout import SPAN, Floats
+from audiostream.realtime.memory.layout import SPAN, Float32, Floats
 
-__all__ = ("begin_spans", "measure")
+__all__ = ("begin_spans", "is_finite", "measure", "peak_of")
 
 SPAN_BITS = SPAN.bit_length() - 1
 
 ZERO = np.float32(0.0)
+LARGEST = np.float32(1e30)
+"""A number beyond this counts as infinite, since a sum of it may be."""
 
 
 @reordered
@@ -32,6 +34,25 @@ def take_measure(found: Floats, values: Floats, count: int) -> None:
         power += values[i] * values[i]
     found[0] = peak
     found[1] = power
+
+
+@reordered
+def peak_of(values: Floats, count: int) -> Float32:
+    """The largest magnitude of finite values."""
+    peak = ZERO
+    for i in range(count):
+        peak = louder(peak, values[i])
+    return peak
+
+
+@reordered
+def is_finite(values: Floats, count: int) -> bool:
+    """True if no value is NaN, infinite or so large that a sum of it may be."""
+    wrong = 0
+    for i in range(count):
+        if not (values[i] >= -LARGEST and values[i] <= LARGEST):
+            wrong = 1
+    return wrong == 0
 
 
 @inlined
