@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,15 +12,19 @@ from audiostream.aio.errors import StreamClosedError
 from audiostream.aio.group import Group, group_of
 from audiostream.aio.input import AudioInput
 from audiostream.aio.sample import AudioSample
-from audiostream.aio.sound import Sound, load
+from audiostream.aio.sound import Playing, Sound, load
 from audiostream.aio.stream import AudioStream
 from audiostream.aio.wakeup import AsyncWakeups
 from audiostream.checks import shown
 from audiostream.device.base import Device
+from audiostream.engine.effects import Effects
+from audiostream.engine.generator import GeneratorMemory
 from audiostream.engine.monitor import Monitor
 from audiostream.engine.output import Output
+from audiostream.engine.sound import Playback
 from audiostream.engine.voice import Voice
 from audiostream.errors import FormatError
+from audiostream.kernels.unit import Unit
 from audiostream.pcm import Format
 
 __all__ = ("AudioOutput", "Sample", "get_output")
@@ -99,6 +104,7 @@ class AudioOutput(AudioStream[Output]):
         quality: str = "high",
         matrix: Any = None,
         group: Group | None = None,
+        effects: Iterable[Unit] = (),
     ) -> AudioSample:
         """Make an attached, playing sample for coroutines.
 
@@ -125,11 +131,15 @@ class AudioOutput(AudioStream[Output]):
             are their mean, otherwise channel ``i`` goes to ``i % channels``.
         group : Group, optional
             What it plays into; see :meth:`group`.
+        effects : iterable of effects
+            What it goes through, from its first frame on.
 
         Raises
         ------
         FormatError
             For a value that cannot be used.
+        KernelError
+            If an effect cannot run on the audio thread.
         AudioException
             If all voices are in use.
         StreamClosedError
@@ -151,6 +161,7 @@ class AudioOutput(AudioStream[Output]):
             quality=quality,
             matrix=matrix,
             group=group_of(group),
+            effects=self._effects(effects),
         )
         voice.play()
         return AudioSample(self, voice, owner=True)
@@ -200,25 +211,78 @@ class AudioOutput(AudioStream[Output]):
         await loaded._aprepare_plays()
         return loaded
 
-    def group(self, gain: float = 1.0) -> Group:
+    def play(
+        self,
+        generator: Unit,
+        at: float | None = None,
+        *,
+        gain: float = 1.0,
+        pan: float = 0.0,
+        group: Group | None = None,
+        effects: Iterable[Unit] = (),
+    ) -> Playing:
+        """Play a generator, an instance of a kernel that makes sound; any thread.
+
+        It plays until :meth:`Playing.stop`, or until it ends by itself, also when its handle is
+        dropped.  Its parameters move while it plays: ``osc.frequency = 220``.  A kernel that was
+        not used before is compiled first.  On an event loop a thread does that, and it plays
+        when it is ready; await ``osc.ready(speaker)`` before.
+
+        Parameters
+        ----------
+        generator : instance of a kernel
+            Such as ``audiostream.dsp.saw(frequency=440)``; it plays once at a time.
+        at, gain, pan, group, effects
+            As for :meth:`Sound.play`.
+
+        Raises
+        ------
+        FormatError
+            For a value that cannot be used.
+        KernelError
+            If it cannot run on the audio thread.
+        AudioException
+            If it plays already; if all voices of the output are in use; or with `at` on an
+            event loop, if it is not compiled yet.
+        StreamClosedError, DeviceError
+            If the output is closed, or its device is gone.
+        """
+        self._stream.check()
+        into, chain = group_of(group), self._effects(effects)
+        memory = GeneratorMemory(self._stream, generator, at)
+        return Playing(self, Playback(memory, at, gain, pan, False, into, chain))
+
+    def group(self, gain: float = 1.0, *, effects: Iterable[Unit] = ()) -> Group:
         """Make a group (a bus): samples and sounds with a fader, a clear and a meter in common.
 
         Parameters
         ----------
         gain : float
             To begin with, 0 to 1000.
+        effects : iterable of effects
+            What the sum goes through.
 
         Raises
         ------
         FormatError
             If `gain` is out of bounds.
+        KernelError
+            If an effect cannot run on the audio thread.
         AudioException
             If the output has 64 groups already.
         StreamClosedError
             If the output is not open.
         """
         self._stream.check()
-        return Group(self, gain)
+        return Group(self, gain, self._effects(effects))
+
+    def _effects(self, units: Iterable[Unit]) -> Effects | None:
+        """A list of effects, compiled if the caller may wait; None if there are none."""
+        effects = Effects(units, self._stream.may_wait)
+        if not effects:
+            return None
+        effects.prepare(self._stream)
+        return effects
 
     def monitor(
         self,

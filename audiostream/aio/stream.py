@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from audiostream.aio.sealed import Sealed
-from audiostream.aio.wakeup import setter
+from audiostream.aio.wakeup import on_event_loop, setter
 from audiostream.checks import check_flag, check_number
 from audiostream.engine.meter import Level
 from audiostream.engine.stats import Stats
@@ -28,11 +28,17 @@ __all__ = ("AudioStream",)
 S = TypeVar("S", bound=Stream)
 
 
+def _may_wait() -> bool:
+    """False where the caller runs an event loop."""
+    return not on_event_loop()
+
+
 class AudioStream(Sealed, Generic[S]):
     """A device's stream from open to closed, and what it tells about itself."""
 
     def __init__(self, stream: S) -> None:
         self._stream = stream
+        stream.may_wait = _may_wait
         self._async = False
         self._closing: Future[None] | None = None
 
@@ -110,6 +116,10 @@ class AudioStream(Sealed, Generic[S]):
 
         in_background(close, "close")
         return closing
+
+    async def _in_worker(self, function: Callable[..., None], *args: Any) -> None:
+        """Run a function in a worker thread; for the instances of kernels."""
+        await anyio.to_thread.run_sync(function, *args)
 
     async def _wait(self, closing: Future[None]) -> None:
         closed = anyio.Event()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +58,16 @@ TIMED = 64
 CROWD = COMMANDS // 4
 """Commands that the audio thread is not past yet, from which on one for now takes the place of
 one that it makes void.  So those for now are never more than this and a few."""
+
+
+def _turns(curve: int, frames: int, other: float) -> tuple[float, float]:
+    """What turns a curve by a frame; `other` where it is no curve."""
+    if frames > 0 and curve == EXPONENTIAL:
+        return math.exp(STEEPNESS / frames), math.exp(STEEPNESS)
+    if frames > 0 and curve == EQUAL_POWER:
+        angle = math.pi / 2 / frames
+        return math.cos(angle), math.sin(angle)
+    return other, 0.0
 
 
 class Commands:
@@ -125,22 +135,73 @@ class Commands:
             If `at` is given, and too many wait for their time.
         """
         when, late = (0.0, 0.0) if at is None else self._output.when(at)
-        turn, turn_other = other, 0.0
-        if frames > 0 and curve == EXPONENTIAL:
-            turn, turn_other = math.exp(STEEPNESS / frames), math.exp(STEEPNESS)
-        elif frames > 0 and curve == EQUAL_POWER:
-            angle = math.pi / 2 / frames
-            turn, turn_other = math.cos(angle), math.sin(angle)
-        if at is not None and self._waiting() >= TIMED:
-            raise AudioException(
-                f"{TIMED} commands wait here for their time; give it some of them later, or "
-                "cancel() them"
-            )
+        turn, turn_other = _turns(curve, frames, other)
+        self._check_waiting(at, 1)
         if hold and at is not None and not late:
             self._place((HOLD, 0.0, 0.0, 0, LINEAR, 0.0, 0.0), False, (0, 0))
         command = (kind, when, value, frames, curve, turn, turn_other)
         self._place(command, snap, (node, parameter))
         return late
+
+    def give_parameters(
+        self, node: int, moves: Sequence[tuple[int, float, int]], curve: int, at: float | None
+    ) -> float:
+        """Move parameters of an effect, all on one frame.
+
+        Parameters
+        ----------
+        node : int
+            The effect's serial number.
+        moves : sequence
+            Of each its number, its new value, and the frames on the way there.
+
+        Returns
+        -------
+        float
+            Seconds by which it is late already.
+
+        Raises
+        ------
+        FormatError, AudioException
+            As :meth:`give`.
+        """
+        when, late = (0.0, 0.0) if at is None else self._output.when(at)
+        self._check_waiting(at, len(moves))
+        commands = [
+            (SET, when, value, frames, curve, *_turns(curve, frames, 0.0))
+            for _, value, frames in moves
+        ]
+        targets = [(node, number) for number, *_ in moves]
+        if self._given - self._taken() + len(moves) < CROWD:
+            self._append_all(commands, targets)
+        else:
+            for command, target in zip(commands, targets, strict=True):
+                self._place(command, False, target)
+        return late
+
+    def take_back_node(self, node: int) -> None:
+        """Take back what waits for an effect."""
+        for number in range(self._taken(), self._given):
+            command = self._table[number % COMMANDS]
+            if int(command["opcode"]) == SET and int(command["node"]) == node:
+                self._swap(number, SET, NOTHING)
+
+    def _check_waiting(self, at: float | None, more: int) -> None:
+        if at is not None and self._waiting() + more > TIMED:
+            raise AudioException(
+                f"{TIMED} commands wait here for their time; give it some of them later, or "
+                "cancel() them"
+            )
+
+    def _append_all(
+        self, commands: list[tuple[Any, ...]], targets: list[tuple[int, int]]
+    ) -> None:
+        """Append commands, which the audio thread sees in one step; there is room."""
+        for command, target in zip(commands, targets, strict=True):
+            self._table[self._given % COMMANDS] = (*command, 2 * self._orders, *target)
+            self._given += 1
+            self._orders += 1
+        self._strip.set_word("command_count", self._given)
 
     def _waiting(self) -> int:
         """How many wait for their time."""

@@ -24,6 +24,7 @@ from audiostream.realtime.memory.layout import GROUP, TABLE, TIME_INFO
 from audiostream.realtime.opcodes import PLAYING
 
 if TYPE_CHECKING:
+    from audiostream.engine.generator import GeneratorMemory
     from audiostream.engine.group import Group
     from audiostream.engine.sound import Playback, SoundMemory
     from audiostream.engine.voice import Voice
@@ -114,7 +115,7 @@ class Output(Stream):
         self,
         voice: Voice | Playback,
         frames: int = 0,
-        memory: SoundMemory | None = None,
+        memory: SoundMemory | GeneratorMemory | None = None,
         group: Group | None = None,
     ) -> None:
         """Give a voice its slot, and a ring of at least `frames` frames, or a sound's memory.
@@ -145,6 +146,9 @@ class Output(Stream):
                 capacity, samples = memory.capacity, memory.samples
             arrays = {"ring": samples, "declick": zeros(channels, np.float32)}
             words = {"capacity": capacity, "filling": 1}
+            node = getattr(memory, "node", None)
+            if node is not None:
+                words["generator"] = node.address
             if group is not None:
                 words["group"] = group.record_address
             self.slots.occupy(slot, voice, arrays, words, group)
@@ -200,6 +204,7 @@ class Output(Stream):
     def tidy(self) -> None:
         """Take off what was dropped and is heard to its end.  Takes the voices' locks."""
         for one in list(self.attached.values()):
+            one.sweep_effects()
             if one.is_dropped:
                 one.let_go()
 
@@ -316,6 +321,7 @@ class Output(Stream):
 
     def _closed(self, gone: bool) -> None:
         for voice in list(self.attached.values()):
+            voice.unbind_effects()
             voice.stream_closed()
         self._cut = [voice.unheard() for voice in self.attached.values()]
         self.attached.clear()  # each of them holds this

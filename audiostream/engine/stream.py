@@ -88,6 +88,7 @@ class Stream:
         self.is_open = False
         self.is_closed = False
         self.clock = StreamClock()
+        self.may_wait: Callable[[], bool] = lambda: True  # False: the caller runs an event loop
         self.is_instant = True  # starting and stopping take no time: no hardware, no thread
         self.failure: AudioException | None = None
         self.orphaned: AudioException | None = None

@@ -168,7 +168,9 @@ class _Checker:
     def refuse(self, why: str, instead: str) -> Any:
         raise KernelError(f"kernel {self.place}: {why}; {instead}")
 
-    def check_name(self, name: str, what: str) -> None:
+    def check_name(self, name: Any, what: str) -> None:
+        if not isinstance(name, str) or not name.isidentifier():
+            self.refuse(f"{shown(name)} is no name of a {what}", "choose a word")
         if name.startswith("_") or name in RESERVED:
             self.refuse(
                 f"no {what} can be named {name!r}, which instances use themselves",
@@ -179,10 +181,11 @@ class _Checker:
         made = {}
         for name, given in fields.items():
             self.check_name(name, "field of the state")
-            kind, shape = (given, ()) if isinstance(given, str) else given
+            pair = isinstance(given, tuple) and len(given) == 2
+            kind, shape = given if pair else (given, ())
             shape = shape if isinstance(shape, tuple) else (shape,)
             sizes = all(n == "channels" or (type(n) is int and n > 0) for n in shape)
-            if kind not in KINDS or not sizes:
+            if not (isinstance(kind, str) and kind in KINDS) or not sizes:
                 self.refuse(
                     f"state field {name!r} is {shown(given)}",
                     'try "f8", "i8" or ("f8", ("channels", 2))',
@@ -295,39 +298,50 @@ def contract_of(
         For a number that cannot be.
     """
     checker = _Checker(function)
-    fields = checker.state(state)
-    for name, shape in buffers.items():
-        checker.check_name(name, "buffer")
-        if not callable(shape):
+    for name, fields in (("state", state), ("buffers", buffers), ("limits", limits)):
+        if not isinstance(fields, Mapping):
+            checker.refuse(f"{name} is {shown(fields)}", f"try {name}={{...}}, by name")
+    for name, words in (("outputs", outputs), ("scalars", scalars), ("steps", steps)):
+        if not isinstance(words, tuple | list) or not all(isinstance(w, str) for w in words):
             checker.refuse(
-                f"buffer {name!r} is {shown(shape)}",
+                f"{name} is {shown(words)}", f'try {name}=("one",), a tuple of names'
+            )
+    functions = {"init": init, "response": response, **buffers}
+    for name, one in functions.items():
+        is_optional = name in ("init", "response") and one is None
+        if not (is_optional or inspect.isfunction(one)):
+            checker.refuse(
+                f"{name} is {shown(one)}",
                 "give a function: lambda rate, channels: (int(rate), channels)",
             )
-    given, takes_rate = checker.arguments(fields, buffers)
+    made = checker.state(state)
+    for name in buffers:
+        checker.check_name(name, "buffer")
+    given, takes_rate = checker.arguments(made, buffers)
     parameters = checker.parameters(given, limits, scalars, steps)
-    if same := (set(fields) | set(buffers)) & set(parameters):
+    if same := (set(made) | set(buffers)) & set(parameters):
         checker.refuse(f"two things are named {min(same)!r}", "choose another name")
     for name in outputs:
-        if fields.get(name, ("", (1,)))[1] != ():
+        if made.get(name, ("", (1,)))[1] != ():
             checker.refuse(
                 f"output {name!r} is no single number of the state",
                 f'declare it: state={{{name!r}: "f8"}}',
             )
-    if not callable(tail) and tail != math.inf:
+    if not inspect.isfunction(tail) and not (isinstance(tail, float) and tail == math.inf):
         tail = check_number(tail, "tail", 0, 3600, "seconds, or math.inf")
-    if not callable(latency):
+    if not inspect.isfunction(latency):
         latency = check_integer(latency, "latency", "frames", least=0, most=10**7, hint="0")
     if channels is not None:
-        some = (channels,) if isinstance(channels, int) else tuple(channels)
+        some = channels if isinstance(channels, tuple | list) else (channels,)
         channels = tuple(check_integer(n, "channels", least=1, most=64) for n in some)
     declared = dict.fromkeys(buffers.values(), 2)
     declared |= {one: 1 for one in (tail, latency) if callable(one)}
     if init is not None:
-        declared[init] = bool(fields) + len(buffers) + 2
+        declared[init] = bool(made) + len(buffers) + 2
     return Contract(
         function=function,
         place=checker.place,
-        state=fields,
+        state=made,
         buffers=dict(buffers),
         parameters=parameters,
         takes_rate=takes_rate,

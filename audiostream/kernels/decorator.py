@@ -159,9 +159,9 @@ def kernel(
         return Kernel(
             contract_of(
                 function,
-                state or {},
-                buffers or {},
-                limits or {},
+                {} if state is None else state,
+                {} if buffers is None else buffers,
+                {} if limits is None else limits,
                 tail,
                 latency,
                 outputs,

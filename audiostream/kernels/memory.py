@@ -130,6 +130,7 @@ class Memory:
             )
             self.arrays.append(array)
             self.params[k]["value"] = self.params[k]["goal"] = value
+            self.params[k]["kind"] = int(is_scalar)
             self.params[k]["array"] = self._array_words[k] = array.ctypes.data
 
     def addresses(self) -> tuple[int, int, int]:

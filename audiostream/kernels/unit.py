@@ -65,11 +65,6 @@ class Unit:
     Made by calling a kernel: ``echo(seconds=0.2)``.  Its parameters are attributes, which read
     as their goals; setting one moves it there over :attr:`smooth`.  The fields of the state
     that the kernel names in ``outputs`` are attributes that can be read.
-
-    Attributes
-    ----------
-    smooth : float
-        Seconds over which parameters move where none are said; 0.02.
     """
 
     __slots__ = (
@@ -216,15 +211,19 @@ class Unit:
 
     @property
     def bypass(self) -> bool:
-        """True: the dry signal goes through in its place; it moves there over 5 ms."""
+        """True: the dry signal goes through in its place; it moves there over 5 ms.
+
+        Once that is done the kernel is not called.  Afterwards it begins with a state of zeros:
+        what it knew of is long past.
+        """
         return self._bypass
 
     @bypass.setter
     def bypass(self, bypass: bool) -> None:
         bypass = check_flag(bypass, "bypass")
+        object.__setattr__(self, "_bypass", bypass)
         if self._attachment is not None:
             self._attachment.set_bypass(bypass)
-        object.__setattr__(self, "_bypass", bypass)
 
     @property
     def latency(self) -> float:
@@ -330,9 +329,14 @@ class Unit:
         KernelError
             If it cannot be compiled, or fails.
         """
-        check_integer(rate, "rate", "Hz", least=1, hint="48000")
-        check_integer(blocks, "blocks", "frames", least=1, hint="256")
-        data = np.array(array, np.float32, order="C")
+        rate = check_integer(rate, "rate", "Hz", least=1, most=10**7, hint="48000")
+        blocks = check_integer(blocks, "blocks", "frames", least=1, most=1 << 20, hint="256")
+        try:
+            data = np.array(array, np.float32, order="C")
+        except (TypeError, ValueError, OverflowError):
+            raise FormatError(
+                f"array={shown(array)} is none of numbers; try numpy.zeros((frames, channels))"
+            ) from None
         if data.ndim == 1:
             data = data[:, None]
         if data.ndim != 2 or not data.shape[1]:

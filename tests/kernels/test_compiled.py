@@ -136,7 +136,7 @@ def test_a_parameter_without_limits_is_tried_at_its_default_only() -> None:
 
 
 def test_a_kernel_that_takes_longer_than_its_sound_warns(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, folder: Path
 ) -> None:
     @kernel
     def slow(block):

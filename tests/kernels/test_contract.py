@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from audiostream import kernel
-from audiostream.errors import FormatError, KernelError
+from audiostream.errors import AudioException, FormatError, KernelError
+from tests.test_arguments import BAD
 
 SHORT = np.zeros((8, 2), np.float32)
 
@@ -188,6 +190,40 @@ def test_a_declaration_that_cannot_be(function: Any, declared: Any, message: str
 def test_a_number_that_cannot_be(declared: Any) -> None:
     with pytest.raises(FormatError):
         kernel(**declared)(one)
+
+
+DECLARED = (
+    *("state", "buffers", "limits", "outputs", "scalars", "steps"),
+    *("tail", "latency", "channels", "init", "response"),
+)
+
+
+@pytest.mark.parametrize("name", DECLARED)
+@pytest.mark.parametrize("value", BAD.values(), ids=BAD)
+def test_a_bad_declaration_is_our_own_error(name: str, value: Any) -> None:
+    for given in (value, {"a": value}, (value,)):
+        with contextlib.suppress(AudioException):
+            kernel(**{name: given})(one)
+
+
+@pytest.mark.parametrize("value", BAD.values(), ids=BAD)
+def test_a_bad_argument_of_an_instance_is_our_own_error(value: Any) -> None:
+    fx = echo()
+    attempts = (
+        lambda: setattr(fx, "seconds", value),
+        lambda: setattr(fx, "smooth", value),
+        lambda: setattr(fx, "bypass", value),
+        lambda: fx.set(seconds=value),
+        lambda: fx.set(seconds=0.001, over=value),
+        lambda: fx.set(seconds=0.001, curve=value),
+        lambda: fx.process(value, 48000),
+        lambda: fx.process(SHORT, value),
+        lambda: fx.process(SHORT, 48000, blocks=value),
+        lambda: echo(seconds=value),
+    )
+    for attempt in attempts:
+        with contextlib.suppress(AudioException):
+            attempt()
 
 
 def test_channels_that_it_does_not_run_with() -> None:
