@@ -1,20 +1,21 @@
 """A limiter that looks ahead: no value leaves it above the ceiling; audio thread.
 
-The sound is delayed by the look-ahead.  Each frame says by which share the gain must be lowered
-for it (the cut).  The largest cut of the window from now back to the frame that leaves now is
-held, let go exponentially, and averaged over a window of the same length.  Each value of that
-average is at least the cut of the frame that leaves, so that the ceiling holds for any input,
-and the average makes the gain move in straight lines.
+The sound is delayed by the look-ahead.  Each frame that enters gets a cut: the share by which
+the gain must fall so that the frame stays at the ceiling.  The largest cut of the window, from
+the frame that leaves now to the one that enters now, is held and then released exponentially.
+The gain follows the average of these over a window of the same length.  Each value in that
+average is at least the cut of the frame that leaves, so the ceiling holds for any input; and
+the average makes the gain move in straight lines.
 
-The largest cut is found with a wedge: the window's cuts that no later one exceeds, the largest
-first; each frame adds one and drops what it exceeds, two steps on average.  Cuts are rounded up
-to multiples of 2^-24: float32 holds these exactly, and their sum in float64 is exact too, so
-that no error adds up and the gain returns to exactly 1.
+The largest cut is found with a wedge: those cuts of the window that no later one exceeds, the
+largest first.  A frame adds its cut and drops those that it exceeds; each is dropped once, so
+the mean cost does not depend on the window.  Cuts are rounded up to multiples of 2^-24.
+Float32 holds these exactly and their sum in float64 is exact too: no error adds up, and the
+gain returns to exactly 1.
 
 Sources: D. Lemire, "Streaming maximum-minimum filter using no more than three comparisons per
 element", Nordic Journal of Computing 13(4), 2006 (the wedge); G. Luff, "Designing a
-straightforward limiter"
-(signalsmith-audio.co.uk, 2022) (hold, release, average).
+straightforward limiter", signalsmith-audio.co.uk, 2022 (hold, release, average).
 """
 
 from __future__ import annotations
@@ -58,10 +59,21 @@ def wedge_shape(rate, channels, lookahead=0.005):
     return lookahead_frames(rate, lookahead) + 1, 2
 
 
+def before(place, size):
+    """The place before, in a circle; comparing takes less time than a division."""
+    return place - 1 if place > 0 else size - 1
+
+
+def after(place, size):
+    """The place after, in a circle."""
+    return place + 1 if place + 1 < size else 0
+
+
 @kernel(
     state={
         "now": "i8",
         "first": "i8",
+        "end": "i8",
         "count": "i8",
         "held": "f8",
         "total": "f8",
@@ -87,10 +99,11 @@ def limiter(block, state, line, cuts, wedge, ceiling_db=-0.3, release=0.05, *, r
         In which 63 % of the way back to full gain is made.
     """
     ceiling = math.exp(DB * ceiling_db)
-    letting_go = math.exp(-1.0 / (release * rate))
+    releasing = math.exp(-1.0 / (release * rate))
     size = line.shape[0]
     now = state.now
     first = state.first
+    end = state.end
     count = state.count
     held = state.held
     total = state.total
@@ -105,16 +118,18 @@ def limiter(block, state, line, cuts, wedge, ceiling_db=-0.3, release=0.05, *, r
 
         # The wedge: what leaves the window, what the new cut exceeds, the new cut.
         if count > 0 and wedge[first, 1] == now:
-            first = (first + 1) % size
+            first = after(first, size)
             count -= 1
-        while count > 0 and wedge[(first + count - 1) % size, 0] <= cut:
+        while count > 0 and wedge[before(end, size), 0] <= cut:
+            end = before(end, size)
             count -= 1
-        wedge[(first + count) % size, 0] = cut
-        wedge[(first + count) % size, 1] = now
+        wedge[end, 0] = cut
+        wedge[end, 1] = now
+        end = after(end, size)
         count += 1
         largest = float(wedge[first, 0])
 
-        held = max(largest, largest + (held - largest) * letting_go)
+        held = max(largest, largest + (held - largest) * releasing)
         if held * STEPS < 1.0:
             held = 0.0
         rounded = math.ceil(held * STEPS) / STEPS
@@ -122,14 +137,15 @@ def limiter(block, state, line, cuts, wedge, ceiling_db=-0.3, release=0.05, *, r
         cuts[now] = rounded
         gain = 1.0 - total / size
 
-        following = (now + 1) % size  # the place of the oldest frame
+        following = after(now, size)  # the place of the oldest frame
         for c in range(block.shape[1]):
             line[now, c] = block[i, c]
             block[i, c] = line[following, c] * gain
         now = following
     state.now = now
     state.first = first
+    state.end = end
     state.count = count
     state.held = held
     state.total = total
-    state.reduction_db = -math.log(max(gain, QUIET)) / DB
+    state.reduction_db = math.log(1.0 / max(gain, QUIET)) / DB

@@ -5,7 +5,7 @@ Each channel has its own noise.  The numbers come from a generator of 32 bits th
 neither numba nor numpy keeps a shifted 32-bit number at 32 bits.
 
 Sources: G. Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8(14), 2003; P. Kellet's
-"refined" filter for pink noise (music-dsp mailing list, 1999), kept at
+"refined" filter for pink noise (music-dsp mailing list, 1999), copied at
 https://www.firstpr.com.au/dsp/pink-noise/.
 """
 

@@ -70,7 +70,7 @@ def svf(block, state, cutoff=1000.0, resonance=0.3, low=1.0, band=0.0, high=0.0,
     known = 0.0
     g = 0.0
     for i in range(block.shape[0]):
-        if cutoff[i] != known:  # a tangent takes longer than all the rest
+        if cutoff[i] != known:  # one tangent while it stands still
             known = cutoff[i]
             g = math.tan(math.pi * min(float(known) / rate, 0.49))
         k = 2.0 - 2.0 * float(resonance[i])

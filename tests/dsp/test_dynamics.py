@@ -218,6 +218,14 @@ def test_latency_is_the_look_ahead(rate: int) -> None:
     assert int(np.argmax(run(fx, given, rate))) == round(0.0033 * rate)
 
 
+def test_reduction_of_a_limiter_is_an_output() -> None:
+    runner = Runner(dsp.limiter(ceiling_db=-6), 1, longest=4800)
+    runner(np.ones((4800, 1), np.float32))
+    assert runner.state.reduction_db == pytest.approx(6.0, abs=1e-4)
+    runner(np.zeros((4800, 1), np.float32))
+    assert 0.0 < runner.state.reduction_db < 6.0
+
+
 # --- gate --------------------------------------------------------------------------------
 
 

@@ -133,6 +133,19 @@ def test_frequency_above_half_the_rate_stays_stable(name: str) -> None:
     assert np.abs(made).max() < 200.0
 
 
+@pytest.mark.parametrize("name", sorted(PROTOTYPES))
+def test_frequency_that_moves_on_ramps_stays_bounded(name: str) -> None:
+    goals = np.random.default_rng(3).uniform(100.0, 10_000.0, 101)
+    ramps = np.linspace(
+        goals[:-1], goals[1:], 30, endpoint=False
+    )  # 20 ms, in steps of 32 frames
+    moves = np.repeat(ramps.T.ravel(), 32)
+    fx = getattr(dsp, name)(q=2.0, **with_gain(name, 6.0))
+    for given in (noise(len(moves)), np.sin(np.arange(len(moves)) * 440.0 * 2 * np.pi / RATE)):
+        made = run(fx, given, blocks=(32,), frequency=moves)
+        assert 0.1 < np.abs(made).max() < 6.0
+
+
 # --- the state-variable filter -----------------------------------------------------------
 
 MIXES: dict[str, tuple[dict[str, float], str]] = {
@@ -171,6 +184,13 @@ def test_svf_stays_stable_while_it_is_modulated_hard() -> None:
     made = run(fx, given, blocks=(1024,), cutoff=cutoff)
     assert np.abs(made).max() < 20.0
     assert np.abs(made[-1000:]).max() < 1e-6
+
+
+def test_svf_may_jump() -> None:
+    """A filter in direct form peaks at 20 times the sine here, and more."""
+    given = np.sin(np.arange(RATE) * 440.0 * 2 * np.pi / RATE)
+    cutoff = np.where(np.arange(RATE) // 960 % 2, 100.0, 10_000.0)
+    assert np.abs(run(dsp.svf(resonance=0.75), given, cutoff=cutoff)).max() < 2.0
 
 
 def test_svf_moves_its_cutoff_in_each_frame() -> None:

@@ -134,6 +134,14 @@ def test_page_lists_each_kernel_and_parameter(name: str) -> None:
         assert re.search(line, kernel.plain.__doc__, flags=re.MULTILINE)
 
 
+def test_example_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "docs" / "dsp.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    exec(example, {})
+    response = complex(capsys.readouterr().out.strip("[]\n "))
+    assert abs(response) == pytest.approx(0.5**0.5)
+
+
 def test_names() -> None:
     assert sorted(dsp.__all__) == list(dsp.__all__)
     assert set(dsp.__all__) <= set(dir(dsp))
