@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from audiostream import aio as aio
+    from audiostream import dsp as dsp
     from audiostream.compat import (
         AudioException,
         AudioInput,
@@ -29,6 +30,7 @@ __all__ = (
     "AudioOutput",
     "AudioSample",
     "aio",
+    "dsp",
     "get_input",
     "get_input_sources",
     "get_output",
@@ -44,8 +46,8 @@ ELSEWHERE = {"kernel": "audiostream.kernels.decorator", "render": "audiostream.o
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "aio":
-        return importlib.import_module("audiostream.aio")
+    if name in ("aio", "dsp"):
+        return importlib.import_module(f"audiostream.{name}")
     if name in ELSEWHERE:
         return getattr(importlib.import_module(ELSEWHERE[name]), name)
     if name == "__version__":

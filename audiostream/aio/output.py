@@ -224,9 +224,9 @@ class AudioOutput(AudioStream[Output]):
         """Play a generator, an instance of a kernel that makes sound; any thread.
 
         It plays until :meth:`Playing.stop`, or until it ends by itself, also when its handle is
-        dropped.  Its parameters move while it plays: ``osc.frequency = 220``.  A kernel that was
-        not used before is compiled first.  On an event loop a thread does that, and it plays
-        when it is ready; await ``osc.ready(speaker)`` before.
+        dropped.  Its parameters move while it plays: ``osc.frequency = 220``.  A kernel that
+        was not used before is compiled first.  On an event loop a thread does that, and it
+        plays when it is ready; await ``osc.ready(speaker)`` before.
 
         Parameters
         ----------

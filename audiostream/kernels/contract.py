@@ -141,6 +141,11 @@ class Contract:
             )
 
 
+def _is_function(one: Any) -> bool:
+    """True for a function, a partial one, too; not for a class."""
+    return callable(one) and not isinstance(one, type)
+
+
 def place_of(function: Callable[..., Any]) -> Place:
     """Where a plain function stands."""
     code = function.__code__
@@ -309,7 +314,7 @@ def contract_of(
     functions = {"init": init, "response": response, **buffers}
     for name, one in functions.items():
         is_optional = name in ("init", "response") and one is None
-        if not (is_optional or inspect.isfunction(one)):
+        if not (is_optional or _is_function(one)):
             checker.refuse(
                 f"{name} is {shown(one)}",
                 "give a function: lambda rate, channels: (int(rate), channels)",
@@ -327,9 +332,9 @@ def contract_of(
                 f"output {name!r} is no single number of the state",
                 f'declare it: state={{{name!r}: "f8"}}',
             )
-    if not inspect.isfunction(tail) and not (isinstance(tail, float) and tail == math.inf):
+    if not _is_function(tail) and not (isinstance(tail, float) and tail == math.inf):
         tail = check_number(tail, "tail", 0, 3600, "seconds, or math.inf")
-    if not inspect.isfunction(latency):
+    if not _is_function(latency):
         latency = check_integer(latency, "latency", "frames", least=0, most=10**7, hint="0")
     if channels is not None:
         some = channels if isinstance(channels, tuple | list) else (channels,)
