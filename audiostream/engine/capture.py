@@ -13,17 +13,25 @@ import numpy as np
 
 from audiostream.checks import check_integer, check_number, shown
 from audiostream.device.base import Device
-from audiostream.engine.memory import power_of_two, zeros
+from audiostream.engine.memory import power_of_two, records, ring, zeros
 from audiostream.engine.meter import Level, check_window
 from audiostream.engine.resampler import resampler
 from audiostream.engine.stream import Stream, until
+from audiostream.engine.strip import Strip
 from audiostream.engine.wakeup import Wakeup
 from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import EndOfStream, FormatError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.pcm import Format
+from audiostream.realtime.memory.layout import VOICE
 
 __all__ = ("Capture",)
+
+BLOCKS = ("scaled", "spare")
+"""Fields of the blocks of float32 (max_block, channels) that effects need."""
+
+ROWS = ("levels", "factors", "sines")
+"""Fields of their float32 (max_block,)."""
 
 MAX_QUEUE = 600.0
 HANDING = 0.1
@@ -78,6 +86,7 @@ class Capture(Stream):
         self._scratch_address = 0
         self._resampler: Any = None
         self.wakeup: Wakeup | None = None
+        self._strip: Strip | None = None  # for its effects
         self._is_metered = False
         self._has_warned = False
 
@@ -94,16 +103,34 @@ class Capture(Stream):
         self._ratio = self.format.rate / p.rate
         device_limit = math.ceil(self._limit / self._ratio)
         capacity = power_of_two(math.ceil(device_limit * SPARE) + 4 * self.max_block)
-        ring = zeros(capacity * p.channels, np.float32)
+        memory = zeros(capacity * p.channels, np.float32)
         record = self.record[0]
-        record["ring"] = ring.ctypes.data
+        record["ring"] = memory.ctypes.data
         record["capacity"] = capacity
-        self._keep.append(ring)
+        self._keep.append(memory)
         self._middle = min(self.format.channels, p.channels)
         self._plain = self._ratio == 1 and self.format.channels == p.channels
         self._arming = tuple(map(self.address_of, ("wake_commit", "commit", "armed")))
         if self._ratio != 1:
             self._resampler = resampler(self.kernels, p.rate, self.format.rate, self._middle)
+
+    def main_strip(self) -> Strip:
+        """The strip of what is captured, for its effects; made when it is first asked for."""
+        with self.lock:
+            self.check()
+            if self._strip is None:
+                size = self.max_block * self.parameters.channels
+                arrays = {
+                    **{name: ring(size, n) for n, name in enumerate(BLOCKS)},
+                    **{name: zeros(self.max_block, np.float32) for name in ROWS},
+                }
+                for name, array in arrays.items():
+                    self.record[0][name] = array.ctypes.data
+                table = records(VOICE, 1)
+                self._keep += [table, *arrays.values()]
+                self._strip = Strip(self, table, 0, {}, {})
+                self.kernels.store_word(self.address_of("strip"), self._strip.address)
+            return self._strip
 
     def hand_out(self, data: bytes, callback: Callable[[bytes], object]) -> bool:
         """Call a user's function with a buffer, unless the stream is closed; False if it is."""

@@ -12,16 +12,16 @@ import numpy as np
 from audiostream.checks import check_integer, check_number
 from audiostream.device.base import Callback, Device
 from audiostream.device.portaudio.callback_path import CallCompiled
-from audiostream.engine.memory import power_of_two, records, ring, zeros
+from audiostream.engine.bus import Bus
+from audiostream.engine.memory import power_of_two, ring, zeros
 from audiostream.engine.meter import Level, Meter, check_window
 from audiostream.engine.slots import MAX_GROUPS, Slots
 from audiostream.engine.stream import Stream, until
 from audiostream.engine.stream_clock import LONGEST
-from audiostream.engine.strip import FADE
+from audiostream.engine.strip import FADE, Strip
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
-from audiostream.realtime.memory.layout import GROUP, TABLE, TIME_INFO
-from audiostream.realtime.opcodes import PLAYING
+from audiostream.realtime.memory.layout import TABLE, TIME_INFO
 
 if TYPE_CHECKING:
     from audiostream.engine.generator import GeneratorMemory
@@ -166,19 +166,17 @@ class Output(Stream):
         with self.lock:
             self.check()
             slot = self.slots.reserve(for_group=True)
-            table = records(GROUP, 1)
-            block = ring(self.max_block * self.parameters.channels, slot)
-            sounding = zeros(self.max_block + 1, np.int64)
-            group.record = record = table[0]
-            group.record_address = int(table.ctypes.data)
-            record["voice"] = self.slots.address(slot)
-            record["frame"] = -1
-            record["block"] = block.ctypes.data
-            record["sounding"] = sounding.ctypes.data
-            words: dict[str, float] = {"bus": group.record_address, "gain": gain}
-            words |= {"gain_goal": gain, "sounding": 1, "transport": PLAYING}
+            bus = Bus(self, self.slots.address(slot), slot)
+            group.record, group.record_address = bus.record, bus.address
+            words = {**bus.words, "gain": gain, "gain_goal": gain}
             self.slots.occupy(slot, group, {}, words)
-            group.strip.arrays |= {"bus": table, "block": block, "frames": sounding}
+            group.strip.arrays |= bus.arrays
+
+    def main_strip(self) -> Strip:
+        """The strip of the whole mix, for its effects; made when it is first asked for."""
+        with self.lock:
+            self.check()
+            return self.slots.main_strip()
 
     def close_group(self, group: Group) -> None:
         """Take a group's voices off; its slot comes free when they have faded out."""
@@ -249,13 +247,18 @@ class Output(Stream):
 
     def level(self, seconds: float) -> Level:
         """How loud the mix was during the last `seconds` that were heard."""
-        return self.level_of(self.meter, seconds)
+        return self._level(self.meter, seconds, self.word("now_frame") + self.word("delay"))
 
     def level_of(self, meter: Meter, seconds: float) -> Level:
         """How loud a strip was, with its gain and its fades but before its pan; or the mix."""
+        return self._level(meter, seconds, self.word("now_frame"))
+
+    def _level(self, meter: Meter, seconds: float, last: int) -> Level:
+        """How loud it was during `seconds` before the device's frame `last`."""
         frames = round(check_window(seconds) * self.parameters.rate)
-        last = max(self.word("now_frame"), 0)
-        peak, power = meter.total(last - frames, last, self.word("frames"))
+        written = self.word("frames")
+        last = min(max(last, 0), written)
+        peak, power = meter.total(last - frames, last, written)
         return Level.of(peak, power, frames * self.parameters.channels)
 
     # --- monitors ----------------------------------------------------------------

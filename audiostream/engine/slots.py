@@ -1,7 +1,8 @@
 """Which slot of an output belongs to whom; any thread, under the output's lock.
 
 A slot is free, held, or retiring: given back, while its sound still fades out.  A group's slot
-is in the plan, too, the list of groups that the audio thread walks.
+is in the plan, too, the list of groups that the audio thread walks.  The strip of the whole mix
+is there as well, but has no slot.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from audiostream.engine.bus import Bus
 from audiostream.engine.commands import Commands
 from audiostream.engine.memory import records
 from audiostream.engine.strip import Strip
@@ -66,6 +68,8 @@ class Slots:
         self.retiring: dict[int, int] = {}
         self._strips: dict[int, Strip] = {}  # held and retiring
         self._buses: dict[int, int] = {}  # a group's slot -> address of its GROUP
+        self._main: Strip | None = None
+        self._main_bus = 0  # address of its GROUP, once there is one
         self._plan: np.ndarray | None = None
         self._plans: deque[tuple[int, np.ndarray]] = deque()  # replaced ones
 
@@ -198,6 +202,17 @@ class Slots:
         strips = list(self._strips.values())
         return any(group in (strip.group, strip.sidechain) for strip in strips)
 
+    def main_strip(self) -> Strip:
+        """The strip that all others play into; it is made when it is first asked for."""
+        if self._main is None:
+            table = records(VOICE, 1)
+            bus = Bus(self._output, int(table.ctypes.data), self.count)
+            self._main = Strip(self._output, table, 0, {}, bus.words)
+            self._main.arrays |= {"table": table, **bus.arrays}
+            self._main_bus = bus.address
+            self._publish_plan()
+        return self._main
+
     def _publish_plan(self) -> None:
         """Tell the audio thread which groups there are.
 
@@ -205,7 +220,7 @@ class Slots:
         """
         output = self._output
         groups = [bus for _, bus in sorted(self._buses.items())]
-        plan = np.array([len(groups), *groups], np.int64)
+        plan = np.array([len(groups), self._main_bus, *groups], np.int64)
         left = output.word("left")
         while self._plans and self._plans[0][0] <= left:
             self._plans.popleft()

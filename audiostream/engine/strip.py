@@ -1,7 +1,8 @@
-"""A slot's record and what it points to, as callers see them; any thread.
+"""A strip's record and what it points to, as callers see them; any thread.
 
-A voice, a playback of a sound and a group each hold one; see realtime/graph/strip.py for what
-the audio thread does with it.
+A voice, a playback of a sound and a group each hold one in a slot; the mix of an output and an
+input have one of their own.  See realtime/graph/strip.py for what the audio thread does with
+it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from audiostream.realtime.memory.layout import (
 
 if TYPE_CHECKING:
     from audiostream.engine.group import Group
-    from audiostream.engine.output import Output
+    from audiostream.engine.stream import Stream
 
 __all__ = ("FADE", "RAMPS", "Strip")
 
@@ -45,7 +46,7 @@ class Strip:
 
     Parameters
     ----------
-    output : Output
+    stream : Stream
         Open.
     table : ndarray
         The records of all slots, of dtype VOICE.
@@ -70,7 +71,7 @@ class Strip:
 
     def __init__(
         self,
-        output: Output,
+        stream: Stream,
         table: Any,
         slot: int,
         arrays: dict[str, Any],
@@ -82,16 +83,16 @@ class Strip:
         self.record = table[slot]
         self.group = group
         self.sidechain: Group | None = None
-        self.meter = output.new_meter()
+        self.meter = stream.new_meter()
         self.arrays = arrays | {
             "history": zeros(3 * HISTORY, np.int64),
             "cuts": zeros(2 * CUTS, np.int64),
             "commands": records(COMMAND, COMMANDS),
         }
-        self._load = output.kernels.load_word
-        self._store = output.kernels.store_word
-        self._arm = output.kernels.request_wakeup
-        self._armed = output.address_of("armed")
+        self._load = stream.kernels.load_word
+        self._store = stream.kernels.store_word
+        self._arm = stream.kernels.request_wakeup
+        self._armed = stream.address_of("armed")
         table[slot] = np.zeros((), VOICE)
         for name, array in self.arrays.items():
             self.record[name] = array.ctypes.data
@@ -101,16 +102,17 @@ class Strip:
             "address": self.address,
             "meter": self.meter.address,
             "meter_mask": self.meter.mask,
-            "ramp": round(FADE * output.parameters.rate),
+            "ramp": round(FADE * stream.parameters.rate),
             "wakeup": -1,
             "wake_read": NEVER,
             "wake_heard": NEVER,
+            "wake_rested": NEVER,
             **words,
         }.items():
             self.record[name] = word
-        self._channels = output.parameters.channels
+        self._channels = stream.parameters.channels
         self._capacity = int(self.record["capacity"])
-        self.holds = self._capacity - output.max_block
+        self.holds = self._capacity - stream.max_block
 
     # --- words -------------------------------------------------------------------
 
@@ -127,11 +129,11 @@ class Strip:
         self._store(self.address + OFFSETS[field], value)
 
     def arm(self, field: str, index: int) -> bool:
-        """Signal the wake-up when ``read`` or ``heard`` is `index`; True if it is."""
+        """Signal the wake-up when ``read``, ``heard`` or ``rested`` is `index`; True: it is."""
         return bool(self._arm(self.at("wake_" + field), self.at(field), index, self._armed))
 
     def has(self, field: str, index: int) -> bool:
-        """True if the ring was ``read`` or ``heard`` up to `index`."""
+        """True if the ring was ``read`` or ``heard`` up to `index`, or has ``rested`` there."""
         return self.word(field) >= index
 
     # --- what the audio thread has told ------------------------------------------
@@ -143,13 +145,16 @@ class Strip:
         return start, to
 
     def frame_of(self, index: int) -> int | None:
-        """The device's frame with which a ring index was heard, if that is known."""
+        """The device's frame with which a ring index was heard, if that is known.
+
+        The strip's effects make it later.
+        """
         history = self.arrays["history"].reshape(HISTORY, 3)
         head = self.word("history_head")
         for number in range(head - 1, max(head - HISTORY, 0) - 1, -1):
             frame, begin, running = history[number % HISTORY].tolist()
             if running and begin <= index:
-                return int(frame + index - begin)
+                return int(frame + index - begin) + self.word("lag")
         return None
 
     # --- its ring ----------------------------------------------------------------

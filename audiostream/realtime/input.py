@@ -18,6 +18,8 @@ from audiostream.realtime.compile.intrinsics import (
     restore_denormals,
     smaller,
 )
+from audiostream.realtime.graph.nodes import list_latency
+from audiostream.realtime.graph.strip import run_in_place
 from audiostream.realtime.memory.atomics import (
     compare_and_swap,
     fence_release,
@@ -27,6 +29,7 @@ from audiostream.realtime.memory.atomics import (
     store_seq,
     stream_at,
     times_at,
+    voice_at,
 )
 from audiostream.realtime.memory.layout import NEVER, Stream
 from audiostream.realtime.memory.ring import contiguous
@@ -48,6 +51,7 @@ def append_block(stream: Stream, source: int, frames: int) -> None:
     """
     channels = stream["channels"]
     encoding = stream["encoding"]
+    strip = load_seq(stream, "strip")
     capacity = stream["capacity"]
     write = stream["commit"]
     end = write + frames
@@ -57,6 +61,8 @@ def append_block(stream: Stream, source: int, frames: int) -> None:
         part = contiguous(write, end - write, capacity)
         start = stream["ring"] + 4 * channels * (write & (capacity - 1))
         convert(source, encoding, channels, start, channels, part)
+        if strip != 0:
+            run_in_place(stream, voice_at(strip), start, part, write)
         measure_block(stream, write, start, part)
         if source != 0:
             source += part * channels * (encoding >> 3)
@@ -75,12 +81,25 @@ def captured_at(stream: Stream, time_info: int, frames: int) -> float:
 
 
 @inlined
+def follow_time(stream: Stream, time_info: int, frames: int, flags: int) -> None:
+    """Update when the block's first frame was captured; the input's effects are late."""
+    strip = load_seq(stream, "strip")
+    delay = 0 if strip == 0 else list_latency(load_seq(voice_at(strip), "nodes"))
+    jumped = flags & INPUT_OVERFLOW
+    if delay != stream["delay"]:
+        jumped = 1
+        store(stream, "delay", delay)
+    captured = captured_at(stream, time_info, frames) - delay / stream["rate"]
+    follow_clock(stream, captured, jumped)
+
+
+@inlined
 def take_in(source: int, frames: int, time_info: int, flags: int, user: int) -> None:
     """Append a block to a capture's ring; no frames mean that it has ended."""
     stream = stream_at(user)
     begun = begin(stream, frames, time_info, flags)
     if frames > 0:
-        follow_clock(stream, captured_at(stream, time_info, frames), flags & INPUT_OVERFLOW)
+        follow_time(stream, time_info, frames, flags)
     width = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:

@@ -22,7 +22,7 @@ from audiostream.realtime.compile.intrinsics import (
     restore_denormals,
     smaller,
 )
-from audiostream.realtime.graph.plan import mix_block
+from audiostream.realtime.graph.plan import main_latency, mix_block
 from audiostream.realtime.input import take_in
 from audiostream.realtime.memory.atomics import (
     floats_at,
@@ -45,11 +45,24 @@ __all__ = ("render",)
 def audible_frame(stream: Stream, time_info: int) -> int:
     """The device's frame that is audible now: those rendered less those in flight.
 
+    The effects of the whole mix hold some, too.
     A thousandth of a frame allows for the rounding of the clock's floating point.
     """
     latency = latency_of(stream, time_info)
     frame = stream["frames"] - np.int64(np.ceil(latency * stream["rate"] - 1e-3))
-    return larger(frame, stream["now_frame"])
+    return larger(frame - stream["delay"], stream["now_frame"])
+
+
+@inlined
+def follow_time(stream: Stream, time_info: int, flags: int) -> None:
+    """Update when the block's first frame is audible; a latency that changes is a jump."""
+    delay = main_latency(stream)
+    jumped = flags & OUTPUT_UNDERFLOW
+    if delay != stream["delay"]:
+        jumped = 1
+        store(stream, "delay", delay)
+    audible_at = stream["time"] + latency_of(stream, time_info) + delay / stream["rate"]
+    follow_clock(stream, audible_at, jumped)
 
 
 @inlined
@@ -75,10 +88,9 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
     mode = flush_denormals()
     stream = stream_at(user)
     begun = begin(stream, frames, time_info, flags)
-    store(stream, "now_frame", audible_frame(stream, time_info))
     if frames > 0:
-        audible_at = stream["time"] + latency_of(stream, time_info)
-        follow_clock(stream, audible_at, flags & OUTPUT_UNDERFLOW)
+        follow_time(stream, time_info, flags)
+    store(stream, "now_frame", audible_frame(stream, time_info))
     frame_bytes = stream["channels"] * (stream["encoding"] >> 3)
     done = 0
     while done < frames:

@@ -1,7 +1,8 @@
 """The playhead: which frame of a voice is audible now; audio thread.
 
 Each voice has a list of breaks: the device's frames at which it begins or ceases to run, or
-jumps.  Between these its index moves with the device's frames.
+jumps.  Between these its index moves with the device's frames.  The effects after it make all
+of that so many frames later.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def note_break(voice: Strip, frame: int, index: int, running: int) -> None:
 
 
 @inlined
-def follow_playhead(voice: Strip, now: int) -> None:
+def follow_heard(voice: Strip, now: int) -> None:
     """Move a voice's playhead along its breaks up to the device's frame `now`; never back.
 
     If more than HISTORY breaks are in flight, it waits for the oldest one that is known.
@@ -55,6 +56,24 @@ def follow_playhead(voice: Strip, now: int) -> None:
             heard = smaller(heard + now - entry[0], voice["read"])
         if heard > voice["heard"]:
             store_release(voice, "heard", heard)
+
+
+@inlined
+def follow_rest(strip: Strip, now: int) -> None:
+    """Move the index up to which a strip's tail was heard, too; without effects it has none."""
+    rested = strip["heard"]
+    if strip["nodes_now"] != 0:
+        rested = smaller(rested, strip["rest_index"]) if strip["rest_from"] <= now else 0
+    if rested > strip["rested"]:
+        store_release(strip, "rested", rested)
+
+
+@inlined
+def follow_playhead(strip: Strip, now: int) -> None:
+    """Move on what was heard of a strip when the device's frame `now` is audible."""
+    audible = now - strip["lag"]
+    follow_heard(strip, audible)
+    follow_rest(strip, audible)
 
 
 @inlined

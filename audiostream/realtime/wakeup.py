@@ -40,14 +40,19 @@ def wake_voice(stream: Stream, voice: Strip) -> bool:
     signals, so that a waiter that asks again in between is never forgotten.
     """
     heard_at = load_seq(voice, "wake_heard")
+    rested_at = load_seq(voice, "wake_rested")
     read_at = load_seq(voice, "wake_read")
     reached = voice["read"] >= read_at and compare_and_swap(voice, "wake_read", read_at, NEVER)
     if voice["heard"] >= heard_at and compare_and_swap(voice, "wake_heard", heard_at, NEVER):
         reached = True
+    if voice["rested"] >= rested_at and compare_and_swap(
+        voice, "wake_rested", rested_at, NEVER
+    ):
+        reached = True
     if reached:
         store_seq(voice, "woken", 1)
         note_wakeup(stream, load(voice, "wakeup"))
-    return read_at != NEVER or heard_at != NEVER
+    return read_at != NEVER or heard_at != NEVER or rested_at != NEVER
 
 
 @inlined

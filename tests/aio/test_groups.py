@@ -505,7 +505,7 @@ async def test_a_voice_waits_for_its_group_to_be_in_the_plan() -> None:
         device.step(64)
         group = speaker.group()
         before = int(engine.word("plan"))
-        empty = np.zeros(1, np.int64)
+        empty = np.zeros(2, np.int64)
         engine.kernels.store_word(engine.address_of("plan"), int(empty.ctypes.data))
         voice = speaker.sample(encoding=32, group=group)
         voice.write_nowait(np.arange(1, 201, dtype=np.float32) / 256)

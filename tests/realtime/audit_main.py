@@ -11,6 +11,14 @@ from typing import Any
 import llvmlite.binding
 import numpy as np
 
+from audiostream.engine.memory import records
+from audiostream.realtime.compile.intrinsics import smaller
+from audiostream.realtime.compile.kernels import compile_kernels, load
+from audiostream.realtime.memory.atomics import doubles_at, floats_at, words_at
+from audiostream.realtime.memory.layout import NODE, PARAMETER
+
+FOREVER = 1 << 60
+
 KINDS = ("allocations", "frees", "locks", "waits", "interpreter", "writes")
 PYTHON = (
     "PyGILState_Ensure",
@@ -70,11 +78,107 @@ class Audit:
         return address
 
 
+FADE = 240
+LATE = 100
+
+
+def halves(
+    block: int, frames: int, channels: int, state: int, buffers: int, params: int, rate: int
+) -> int:
+    """Take a half of the scalar, and the parameter's part, of a block."""
+    values = floats_at(block, frames * channels)
+    levels = floats_at(words_at(params, 2)[0], frames)
+    level = np.float32(0.5 * doubles_at(words_at(params, 2)[1], 1)[0])
+    for i in range(frames * channels):
+        values[i] *= level * levels[i // channels]
+    return frames
+
+
+def fails(
+    block: int, frames: int, channels: int, state: int, buffers: int, params: int, rate: int
+) -> int:
+    """Give something infinite after some frames."""
+    words = words_at(state, 1)
+    words[0] += frames
+    if words[0] > 2000:
+        floats_at(block, 1)[0] = np.float32(np.inf)
+    return frames
+
+
+def beeps(
+    block: int, frames: int, channels: int, state: int, buffers: int, params: int, rate: int
+) -> int:
+    """Fill 300 frames, and end."""
+    words = words_at(state, 1)
+    count = smaller(frames, 300 - words[0])
+    values = floats_at(block, frames * channels)
+    for i in range(count * channels):
+        values[i] = np.float32(0.01)
+    words[0] += count
+    return count
+
+
+class Effects:
+    """Nodes with compiled functions, in lists that change as they play."""
+
+    def __init__(self) -> None:
+        entries = {"halves": halves, "fails": fails, "beeps": beeps}
+        self._code = load(compile_kernels(entries), entries)
+        self.nodes: list[Any] = []
+        self._kept: list[Any] = []
+
+    def make(self, name: str, *, fade: int = FADE, latency: int = 0) -> int:
+        """A node that enters while its strip sounds; its number, which is its serial, too."""
+        node = records(NODE, 1)
+        params = np.zeros(2, PARAMETER)
+        arrays = [np.zeros(1024, np.float32), np.zeros(1)]
+        addresses = np.array([array.ctypes.data for array in arrays])
+        line, state = np.zeros(2 * LATE, np.float32), np.zeros(1, np.int64)
+        params["value"] = params["goal"] = 1.0
+        params["array"] = addresses
+        params["kind"] = 0, 1
+        for field, value in {
+            "code": self._code[name],
+            "serial": len(self.nodes),
+            "state": state.ctypes.data,
+            "params": params.ctypes.data,
+            "arrays": addresses.ctypes.data,
+            "param_count": 2,
+            "latency": latency,
+            "line": line.ctypes.data,
+            "fade": fade,
+            "leave": 1.0,
+            "leave_goal": 1.0,
+            "wet": 1.0,
+            "wet_goal": 1.0,
+        }.items():
+            node[0][field] = value
+        self.nodes.append(node)
+        self._kept += [params, arrays, addresses, line, state]
+        return len(self.nodes) - 1
+
+    def address(self, number: int) -> int:
+        return int(self.nodes[number].ctypes.data)
+
+    def publish(self, strip: Any, numbers: list[int], leaving: int = -1) -> None:
+        """Have a strip run these, one of which is to leave."""
+        stay = [number for number in numbers if number != leaving]
+        latency = sum(int(self.nodes[number][0]["latency"]) for number in stay)
+        pairs = [(self.address(number), int(number != leaving)) for number in numbers]
+        words = np.array([len(numbers), latency, 0, *np.ravel(pairs)], np.int64)
+        self._kept.append(words)
+        strip.set_word("nodes", int(words.ctypes.data))
+
+    def words(self, name: str) -> list[int]:
+        return [int(node[0][name]) for node in self.nodes]
+
+
 def outputs(audit: Audit) -> dict[str, Any]:
     """A speaker with eight voices that play, starve, ramp, are cleared, stop and ring.
 
     Half of them are in groups that are faded, cleared, and duck one another, and beside
-    them a thousand one-shot sounds are played in every ten seconds.
+    them a thousand one-shot sounds are played in every ten seconds.  Effects come, go, fail and
+    are bypassed, in a voice, a group and the whole mix, and generators play.
     """
     from audiostream.device.manual import ManualDevice
     from audiostream.engine.group import Group
@@ -83,6 +187,7 @@ def outputs(audit: Audit) -> dict[str, Any]:
     from audiostream.engine.voice import Voice
     from audiostream.pcm import Format
     from audiostream.realtime.memory.layout import TIME_INFO
+    from audiostream.realtime.opcodes import SET
 
     output = Output(Format(48000, 2, 16), PERIOD, ManualDevice(), voices=32)
     output.open()
@@ -95,6 +200,10 @@ def outputs(audit: Audit) -> dict[str, Any]:
     ]
     click = SoundMemory(output, np.full((200, 2), 0.01, np.float32))
     playbacks: list[Playback] = []
+    effects = Effects()
+    strips = [voices[0].strip, groups[0].strip, output.main_strip()]
+    lists: list[list[int]] = [[] for _ in strips]
+    generators: list[Playback] = []
     wakeup = output.wakeups.add()
     for voice in voices:
         voice.use_wakeup(wakeup)
@@ -135,6 +244,26 @@ def outputs(audit: Audit) -> dict[str, Any]:
         for _ in range(14):  # in the eighth of a second that a turn lasts
             pan = float(rng.uniform(-1, 1))
             playbacks.append(Playback(click, pan=pan, group=into[int(rng.integers(4))]))
+        number = (done // TURN) % 3
+        here = lists[number]
+        if len(here) > 2:
+            effects.publish(strips[number], here, leaving=here[0])
+            del here[0]  # which is gone when the next one comes
+        else:
+            kind = "fails" if rng.random() < 0.3 else "halves"
+            here.append(effects.make(kind, latency=int(rng.choice([0, LATE]))))
+            effects.publish(strips[number], here)
+        for one in here:
+            effects.nodes[one][0]["bypass"] = rng.random() < 0.2
+        if lists[0]:
+            how = {"node": lists[0][-1], "parameter": int(rng.integers(2)), "frames": 500}
+            voices[0].commands.give(SET, value=float(rng.random()), **how)
+        beep = Playback(click)
+        beep.end_index = FOREVER
+        record = beep.strip.record
+        record["generator"] = effects.address(effects.make("beeps"))
+        record["write"] = record["ended"] = FOREVER
+        generators.append(beep)
         if done % (40 * TURN) == 0:
             record = output.record[0]
             record["master_target"], record["master_frames"] = float(rng.random()), 500
@@ -165,13 +294,18 @@ def outputs(audit: Audit) -> dict[str, Any]:
         "heard": sum(voice.strip.word("heard") for voice in voices),
         "shots": sum(playback.is_over() for playback in playbacks),
         "group clears": sum(group.strip.word("read") for group in groups),
+        "effects' frames": sum(effects.words("ran")),
+        "effects gone": sum(effects.words("gone")),
+        "effects failed": sum(word < 0 for word in effects.words("failed")),
+        "generators": sum(generator.is_over() for generator in generators),
+        "tails": voices[0].strip.word("rested"),
     }
     output.close()
     return {"counts": total, "happened": happened}
 
 
 def inputs(audit: Audit) -> dict[str, Any]:
-    """A microphone whose ring runs full, with a reader that is woken."""
+    """A microphone with effects whose ring runs full, with a reader that is woken."""
     from audiostream.device.manual import ManualDevice
     from audiostream.engine.capture import Capture
     from audiostream.pcm import Format
@@ -182,12 +316,20 @@ def inputs(audit: Audit) -> dict[str, Any]:
     capture.start()
     wakeup = capture.wakeups.add()
     capture.set_wakeup(wakeup)
+    effects = Effects()
+    here: list[int] = []
     block = np.full((2 * PERIOD, 2), 1000, np.int16)
     times = np.ones(1, TIME_INFO)
     rng = np.random.default_rng(2)
     total = dict.fromkeys(KINDS, 0)
     taken = 0
     for turn in range(CALLS // TURN):
+        if len(here) > 2:
+            effects.publish(capture.main_strip(), here, leaving=here[0])
+            del here[0]
+        else:
+            here.append(effects.make("halves", latency=LATE * (turn % 2)))
+            effects.publish(capture.main_strip(), here)
         wake, commit, armed = map(capture.address_of, ("wake_commit", "commit", "armed"))
         capture.kernels.request_wakeup(wake, commit, capture.word("commit") + PERIOD, armed)
         frames = rng.integers(0 if turn == 3 else 1, 2 * PERIOD, TURN).astype(np.uint64)
@@ -210,6 +352,8 @@ def inputs(audit: Audit) -> dict[str, Any]:
         "overruns": stats.overruns,
         "dropped": capture.dropped,
         "taken": taken,
+        "effects' frames": sum(effects.words("ran")),
+        "effects gone": sum(effects.words("gone")),
     }
     capture.close()
     return {"counts": total, "happened": happened}

@@ -54,7 +54,7 @@ ADDRESSES = {
     *("ring", "history", "cuts", "voices", "wakeup_table", "noted", "mix", "effected"),
     *("scaled", "spare", "levels", "factors", "sines", "table", "commands", "declick", "meter"),
     *("plan", "group", "bus", "one", "address", "nodes", "nodes_now"),
-    "generator",
+    *("generator", "strip"),
 }
 """Fields that differ from run to run: the clock, and where memory lies."""
 
@@ -219,7 +219,7 @@ class Rig:
         self.one = self._memory(1, np.int64)
         self.one.array[0] = 1
         self.ring = self._memory(capacity * channels, np.float32)  # the capture's
-        self.plan = self._memory(groups + 1, np.int64)
+        self.plan = self._memory(groups + 2, np.int64)
         self.meter = Meter(1 << 15)
         self.times = Times()
         for name, value in {
@@ -287,6 +287,7 @@ class Rig:
                 },
                 "wake_read": NEVER,
                 "wake_heard": NEVER,
+                "wake_rested": NEVER,
             }.items():
                 record[name] = value
 
@@ -443,13 +444,15 @@ class Rig:
         block.check()
         return np.array(block.array.reshape(frames, self.channels))
 
-    def capture(self, block: np.ndarray | None, frames: int = 0, flags: int = 0) -> None:
-        """Have a block captured, or `frames` of no data at all."""
+    def capture(
+        self, block: np.ndarray | None, frames: int = 0, flags: int = 0, now: float = 1.0
+    ) -> None:
+        """Have a block captured, or `frames` of no data at all; its time is `now`."""
         address = 0
         if block is not None:
             block = np.ascontiguousarray(block)
             address, frames = int(block.ctypes.data), len(block)
-        self.times.set(1.0, 1.0)
+        self.times.set(now, now)
         status = self.form.capture(address, 0, frames, self.times.address, flags, self.address)
         assert status == 0
 

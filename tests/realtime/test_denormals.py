@@ -34,7 +34,16 @@ def test_denormal_numbers_are_zero_within_a_callback_alone() -> None:
     kept.check()
 
 
-def test_a_capture_leaves_the_mode_as_it_was() -> None:
+def test_a_capture_does_so_too() -> None:
     rig = Rig(compiled())
-    rig.capture(np.zeros((64, 2), np.float32))
-    assert np.count_nonzero(np.full(64, TINY, np.float32) * np.float32(1.0)) == 64
+    rig.set("strip", rig.voice_address(0))
+    found: list[int] = []
+    tiny = np.full(64, TINY, np.float32)
+
+    def counts(_samples: np.ndarray, _state: Any, _params: list[np.ndarray]) -> None:
+        found.append(np.count_nonzero(tiny * np.float32(1.0)))
+
+    attach(rig, Node(rig, 7, counts))
+    rig.capture(np.ones((64, 2), np.float32))
+    assert found == [0]
+    assert np.count_nonzero(tiny * np.float32(1.0)) == 64

@@ -1373,13 +1373,22 @@ SHARED = {
     # Words that one thread writes while another may read or write them; in kernels they are
     # touched through atomics.py alone.  Written by callers while the audio thread runs:
     "caller": {
-        *("active", "command_count", "opcode", "nodes", "plan"),
+        *("active", "command_count", "opcode", "nodes", "plan", "strip"),
         *("prebuffer", "rebuffer", "monitor_count", "bypass"),
         *("group_clear", "group_skip", "clear_count", "clear_fade"),
         *("sidechain", "duck", "attack", "hold", "release"),
         *("write", "skip", "fade", "ended", "wakeup", "fd"),
         *("latest", "voice_end", "master_target", "master_frames", "master_change"),
-        *("wake_read", "wake_heard", "wake_commit", "woken", "armed", "stop", "capture_count"),
+        *(
+            "wake_read",
+            "wake_heard",
+            "wake_rested",
+            "wake_commit",
+            "woken",
+            "armed",
+            "stop",
+            "capture_count",
+        ),
     },
     # Written by the audio thread and read by callers:
     "audio": {
@@ -1387,7 +1396,7 @@ SHARED = {
         *("entered", "left", "callbacks", "frames", "underruns", "overruns", "late"),
         *("longest", "wakeups", "heartbeat", "time", "sink_bytes", "sink_failed"),
         *("command_taken", "shortages", "stop_count"),
-        *("failed", "gone", "spent", "ran"),
+        *("failed", "gone", "spent", "ran", "rested", "lag", "delay"),
         *("clock_version", "host_version", "shift"),
         *("anchor", "drift", "version"),  # of either line; its time has a stream's name
     },
@@ -1417,11 +1426,16 @@ OWN = {
     *(("finish", word) for word in ("wakeups", "longest", "left")),
     *(("append", word) for word in ("write",)),
     *(("audible_frame", word) for word in ("frames",)),
-    *(("render", word) for word in ("frames", "time")),
+    *(("render", word) for word in ("frames",)),
+    *(("follow_time", word) for word in ("time",)),
+    *(("note_rest", word) for word in ("read",)),
     *(("append_block", word) for word in ("commit",)),
     *(("take_in", word) for word in ("frames", "commit", "ended")),
-    *(("wake_voice", word) for word in ("read", "heard")),
-    *(("follow_playhead", word) for word in ("read", "heard")),
+    *(("wake_voice", word) for word in ("read", "heard", "rested")),
+    *(("follow_heard", word) for word in ("read", "heard")),
+    *(("follow_rest", word) for word in ("heard", "rested")),
+    *((f, "lag") for f in ("follow_playhead", "look_up_effects")),
+    *((f, "delay") for f in ("audible_frame", "follow_time")),
     *(("cut", word) for word in ("read", "cut_count")),
     *(
         (function, "read")

@@ -14,7 +14,7 @@ from audiostream.engine.sound import Playback, SoundMemory
 from audiostream.engine.voice import Voice
 from audiostream.pcm import Format
 from audiostream.realtime import callback, output, playhead, shared, wakeup
-from audiostream.realtime.graph import commands, ducking, nodes, plan, ring_source, strip
+from audiostream.realtime.graph import commands, ducking, nodes, plan, ring_source, strip, tails
 from audiostream.realtime.memory.layout import NEVER
 from tests.realtime.rig import PLAIN, Form, Rig, compiled
 
@@ -394,7 +394,8 @@ def test_a_waiter_whose_frames_were_read_long_ago_is_told_so(engine: Engine) -> 
 
 
 AUDIO_THREAD = (
-    *(callback, commands, ducking, nodes, output, plan, playhead, ring_source, strip, wakeup),
+    *(callback, commands, ducking, nodes, output, plan, playhead, ring_source, strip, tails),
+    wakeup,
 )
 
 ATOMICS = (

@@ -123,7 +123,8 @@ def perform(stream: Stream, strip: Strip, command: Command, frame: int, done: in
         store(strip, "late", larger(-frames_until(stream, command, frame), 0))
     frames = command["over"]
     snaps = command["order"] & 1 != 0
-    if snaps and strip["sounding"] == 0 and strip["nodes_now"] == 0:  # else a tail may sound
+    has_tail = strip["nodes_now"] != 0 and strip["asleep"] == 0
+    if snaps and strip["sounding"] == 0 and not has_tail:
         frames = 0
     if opcode == GAIN:
         gain = ramp_of(strip, GAIN_RAMP)

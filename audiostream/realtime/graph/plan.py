@@ -1,6 +1,7 @@
 """The walk over the graph, from the voices through their groups to the mix; audio thread.
 
-The plan is a list in memory, int64: how many groups, then the addresses of their
+The plan is a list in memory, int64: how many groups; the address of the GROUP that all play
+into, 0 if the mix has no effects of its own; then the addresses of the groups'
 :data:`~audiostream.realtime.memory.layout.GROUP` records, in the order in which they are mixed.
 A caller publishes another one by storing its address.  Voices need no order: they are slots,
 and run if they are in use.
@@ -11,6 +12,7 @@ from __future__ import annotations
 from audiostream.realtime.compile.inline import inlined
 from audiostream.realtime.compile.intrinsics import smaller
 from audiostream.realtime.graph.ducking import forget_changes
+from audiostream.realtime.graph.nodes import list_latency
 from audiostream.realtime.graph.strip import clear_groups, run_strip
 from audiostream.realtime.memory.atomics import (
     floats_at,
@@ -26,7 +28,7 @@ from audiostream.realtime.memory.layout import STREAM, VOICE_BYTES, Stream, Stri
 from audiostream.realtime.units.automation import fill_ramp, start_ramp
 from audiostream.realtime.units.gain import clear_block, scale_block
 
-__all__ = ("mix_block",)
+__all__ = ("main_latency", "mix_block")
 
 MASTER = int(STREAM.fields["master"][1])  # type: ignore[index]
 
@@ -40,7 +42,9 @@ def begin_buses(stream: Stream, plan: Words, frames: int) -> None:
     """
     count = frames * stream["channels"]
     clear_block(floats_at(stream["mix"], count), count)
-    for k in range(1, plan[0] + 1):
+    if plan[1] != 0:
+        clear_block(floats_at(group_at(plan[1])["block"], count), count)
+    for k in range(2, plan[0] + 2):
         group = group_at(plan[k])
         clear_block(floats_at(group["block"], count), count)
         forget_changes(group, stream["max_block"])
@@ -62,32 +66,41 @@ def count_sounding(stream: Stream) -> None:
 
 
 @inlined
-def bus_of(stream: Stream, voice: Strip) -> int:
+def bus_of(stream: Stream, voice: Strip, root: int) -> int:
     """Address of the block that a voice plays into; 0: its group is not in this plan yet."""
     if voice["group"] == 0:
-        return stream["mix"]
+        return root
     group = group_at(voice["group"])
     return group["block"] if group["frame"] == load(stream, "frames") else 0
 
 
 @inlined
-def run_voices(stream: Stream, frames: int) -> None:
-    """Add the voices in use to the mix, or to the blocks of their groups."""
+def run_voices(stream: Stream, root: int, frames: int) -> None:
+    """Add the voices in use to the block at `root`, or to the blocks of their groups."""
     address = stream["voices"]
     for _ in range(load_acquire(stream, "voice_end")):
         voice = voice_at(address)
         if load_seq(voice, "active") != 0 and voice["bus"] == 0:
-            bus = bus_of(stream, voice)
+            bus = bus_of(stream, voice, root)
             if bus != 0:
                 run_strip(stream, voice, bus, frames)
         address += VOICE_BYTES
 
 
 @inlined
-def run_groups(stream: Stream, plan: Words, frames: int) -> None:
-    """Add the groups' blocks to the mix."""
-    for k in range(1, plan[0] + 1):
-        run_strip(stream, voice_at(group_at(plan[k])["voice"]), stream["mix"], frames)
+def run_groups(stream: Stream, plan: Words, root: int, frames: int) -> None:
+    """Add the groups' blocks to the one at `root`."""
+    for k in range(2, plan[0] + 2):
+        run_strip(stream, voice_at(group_at(plan[k])["voice"]), root, frames)
+
+
+@inlined
+def main_latency(stream: Stream) -> int:
+    """Frames by which the effects of the whole mix are late."""
+    main = words_at(load_seq(stream, "plan"), 2)[1]
+    if main == 0:
+        return 0
+    return list_latency(load_seq(voice_at(group_at(main)["voice"]), "nodes"))
 
 
 @inlined
@@ -116,10 +129,14 @@ def apply_master(stream: Stream, frames: int) -> None:
 def mix_block(stream: Stream, frames: int) -> int:
     """Mix the next frames of the whole graph, at most `frames`; how many these are."""
     address = load_seq(stream, "plan")  # after the grace period's mark, on every processor
-    plan = words_at(address, words_at(address, 1)[0] + 1)
+    plan = words_at(address, words_at(address, 1)[0] + 2)
     begin_buses(stream, plan, frames)
     count = clear_groups(stream, plan, frames)
-    run_voices(stream, count)
-    run_groups(stream, plan, count)
+    main = plan[1]
+    root = stream["mix"] if main == 0 else group_at(main)["block"]
+    run_voices(stream, root, count)
+    run_groups(stream, plan, root, count)
+    if main != 0:
+        run_strip(stream, voice_at(group_at(main)["voice"]), stream["mix"], count)
     apply_master(stream, count)
     return count

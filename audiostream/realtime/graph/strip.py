@@ -1,8 +1,9 @@
 """Strips: a source, its effects and a fader that plays into a bus; audio thread.
 
-A voice, a one-shot sound, a generator that is played and a group are strips.  The source of the
-first two is a ring, that of a group the block that its voices were added to.  Without effects a
-source is added to its bus straight from where it lies, bit for bit where every level is 1.
+A voice, a one-shot sound, a generator that is played and a group are strips, and so are the mix
+of an output that has effects, and an input.  The source of the first two is a ring, that of a
+group the block that its voices were added to.  Without effects a source is added to its bus
+straight from where it lies, bit for bit where every level is 1.
 """
 
 from __future__ import annotations
@@ -26,14 +27,16 @@ from audiostream.realtime.graph.fader import (
     ramp_of,
     source_end,
 )
-from audiostream.realtime.graph.nodes import run_nodes
+from audiostream.realtime.graph.nodes import list_latency
 from audiostream.realtime.graph.ring_source import cut, play
+from audiostream.realtime.graph.tails import run_effects
 from audiostream.realtime.memory.atomics import (
     floats_at,
     group_at,
     load,
     load_acquire,
     load_seq,
+    store,
     store_release,
     voice_at,
 )
@@ -48,7 +51,7 @@ from audiostream.realtime.units.automation import set_ramp, start_ramp
 from audiostream.realtime.units.gain import clear_block
 from audiostream.realtime.units.meter import begin_spans
 
-__all__ = ("clear_groups", "run_strip")
+__all__ = ("clear_groups", "run_in_place", "run_strip")
 
 
 @inlined
@@ -83,6 +86,42 @@ def add_source(stream: Stream, strip: Strip, target: int, done: int, frames: int
 
 
 @inlined
+def look_up_effects(strip: Strip) -> int:
+    """Take over the strip's list of effects for this block, and their latency; its address.
+
+    What plays into a group is as late as the group's effects, too.
+    """
+    nodes = load_seq(strip, "nodes")
+    lag = list_latency(nodes)
+    if strip["group"] != 0:
+        lag += voice_at(group_at(strip["group"])["voice"])["lag"]
+    strip["nodes_now"] = nodes
+    store(strip, "lag", lag)
+    return nodes
+
+
+@inlined
+def run_in_place(stream: Stream, strip: Strip, block: int, frames: int, frame: int) -> None:
+    """Run the commands and the effects of an input's strip on what was captured.
+
+    Parameters
+    ----------
+    block : int
+        Address of float32 (frames, channels), at most the largest block.
+    frame : int
+        The device's number of the first frame.
+    """
+    nodes = look_up_effects(strip)
+    done = 0
+    while done < frames:
+        until = obey(stream, strip, frame, done, frames)
+        if nodes != 0:
+            part = block + 4 * stream["channels"] * done
+            run_effects(stream, strip, nodes, part, until - done, frame + done)
+        done = until
+
+
+@inlined
 def run_strip(stream: Stream, strip: Strip, bus: int, frames: int) -> None:
     """Add a strip's next frames to its bus, and carry out its commands on their frames.
 
@@ -93,8 +132,7 @@ def run_strip(stream: Stream, strip: Strip, bus: int, frames: int) -> None:
     """
     frame = load(stream, "frames")
     channels = stream["channels"]
-    nodes = load_seq(strip, "nodes")
-    strip["nodes_now"] = nodes
+    nodes = look_up_effects(strip)
     follow_playhead(strip, stream["now_frame"])
     begin_spans(strip["meter"], strip["meter_mask"], frame, frames)
     done = 0
@@ -110,7 +148,7 @@ def run_strip(stream: Stream, strip: Strip, bus: int, frames: int) -> None:
             block = stream["effected"]
             clear_block(floats_at(block, count * channels), count * channels)
             add_source(stream, strip, block, done, count)
-            run_nodes(stream, nodes, block, count, frame + done)
+            run_effects(stream, strip, nodes, block, count, frame + done)
             fade(stream, strip, target, block, count, frame + done, FADER_RAMPS, RAMPS_END)
         done = until
 
@@ -164,6 +202,6 @@ def clear_groups(stream: Stream, plan: Words, frames: int) -> int:
         So many frames, or fewer if a fade ends before: its voices jump between two blocks.
     """
     count = frames
-    for k in range(1, plan[0] + 1):
+    for k in range(2, plan[0] + 2):
         count = clear_group(stream, plan[k], count)
     return count

@@ -145,9 +145,11 @@ VOICE: Final = _record(
     # "skip to this index", fading out over so many frames; the index at which running out is no
     # starvation
     ("address", "ring", "capacity", "active", "write", "skip", "fade", "ended"),
-    # audio, in every block: frames read; the index heard, skipped frames included; address of
-    # the list of effects in this block
-    ("read", "heard", "nodes_now"),
+    # audio, in every block: frames read; the index heard, skipped frames included, and the one
+    # up to which the effects' tail was, too; frames by which its effects and its group's are
+    # late; address of the list of effects in this block; 1 while these sleep; frames for which
+    # they were quiet, and their source was silent (see graph/tails.py)
+    ("read", "heard", "rested", "lag", "nodes_now", "asleep", "quiet", "silent"),
     # caller: number of its wakeup, -1 for none; address of the commands, and how many were
     # given; frames of a ramp where none are asked for; frames that are there before a start, 0
     # for none; 1 if running out waits for as many again; address of the list of effects (see
@@ -168,7 +170,7 @@ VOICE: Final = _record(
     # meter (see units/meter.py): address, spans less one
     ("group", "bus", "group_clear", "group_skip", "meter", "meter_mask"),
     # wake: indices at which to wake, and "there is news of this voice"
-    ("wake_read", "wake_heard", "woken"),
+    ("wake_read", "wake_heard", "wake_rested", "woken"),
     # audio, now and then: what it does (STOPPED and so on); commands up to which all are done;
     # clears and stops carried out; frames of silence for late ones, and the starvations; how
     # many of the stops had a time; frames that the last command was late
@@ -184,7 +186,8 @@ VOICE: Final = _record(
     # audio: 1 while it sounds, after it starved, and while it waits for its prebuffer; the
     # index that the last clear or stop has jumped to; frames left of the declick (the
     # last frame, which dies away after a starvation), and of how many; addresses of the breaks,
-    # of the cuts and of that frame (float32)
+    # of the cuts and of that frame (float32); 1 while the effects' tail is over, from which of
+    # the device's frames on, and up to which index
     (
         "sounding",
         "starving",
@@ -197,6 +200,9 @@ VOICE: Final = _record(
         "history",
         "cuts",
         "declick",
+        "at_rest",
+        "rest_from",
+        "rest_index",
     ),
     # audio: the ramps, in the order in which graph/fader.py knows them
     (
@@ -237,8 +243,9 @@ STREAM: Final = _record(
     # scaled, and one for an effect's dry signal or a generator's frames (max_block, channels);
     # levels, factors and sines of a block's frames; a table of factors (see units/gain.py)
     ("mix", "effected", "scaled", "spare", "levels", "factors", "sines", "table"),
-    # caller: address of the plan (see graph/plan.py)
-    ("plan",),
+    # caller: address of the plan (see graph/plan.py); of an input's own VOICE, whose effects
+    # run on what is captured, 0 for none
+    ("plan", "strip"),
     # config: addresses of the monitors' addresses (STREAM), which get the mix too, and of the
     # times that they get (TIME_INFO); caller: how many there are
     ("monitors", "monitor_times"),
@@ -256,7 +263,8 @@ STREAM: Final = _record(
     # audio: counters and clocks; when frames are audible or captured, and what the host's clock
     # is at instants of the monotonic one (nanoseconds); when the earliest of late callbacks
     # began, less the duration of the frames before it; time of the last callback, by the host's
-    # clock, and what is added to that since it went back (seconds)
+    # clock, and what is added to that since it went back (seconds); frames by which the effects
+    # of an output's whole mix, or of an input, are late
     (
         "callbacks",
         "frames",
@@ -275,6 +283,7 @@ STREAM: Final = _record(
         "early:f8",
         "time:f8",
         "shift:f8",
+        "delay",
         "noted_count",
         *_ramp("master"),
         "master_seen",
