@@ -244,23 +244,25 @@ def another(world: World) -> ManualDevice:
 RECIPES: dict[str, Recipe] = {
     "aio.AudioInput": Recipe(
         lambda world: world.mic,
-        f"callback read readinto receive {STREAM}",
+        f"callback effects read readinto receive {STREAM}",
         {
             "time": of(1.0),
             "frames": of(4),
             "array": lambda world: np.zeros((4, 2), np.int16),
             "callback": of(print),
+            "effects": of(()),
         },
     ),
     "aio.AudioInput()": constructor(aio.AudioInput),
     "aio.AudioOutput": Recipe(
         output,
-        f"add_sample aload group load monitor play remove_sample sample {STREAM}",
+        f"add_sample aload effects group load monitor play remove_sample sample {STREAM}",
         {
             "time": of(1.0),
             "sample": World.blocking,
             "sound": of(np.zeros(4, np.float32)),
             "generator": generator,
+            "effects": of(()),
         },
     ),
     "aio.AudioOutput()": constructor(aio.AudioOutput),

@@ -15,9 +15,9 @@ from audiostream.aio.sample import AudioSample
 from audiostream.aio.sound import Playing, Sound, load
 from audiostream.aio.stream import AudioStream
 from audiostream.aio.wakeup import AsyncWakeups
-from audiostream.checks import shown
+from audiostream.checks import check_flag, shown
 from audiostream.device.base import Device
-from audiostream.engine.effects import Effects
+from audiostream.engine.effects import Effects, check_units
 from audiostream.engine.generator import GeneratorMemory
 from audiostream.engine.monitor import Monitor
 from audiostream.engine.output import Output
@@ -48,6 +48,15 @@ def _checked(sample: Sample) -> Sample:
     return sample
 
 
+def _limiters(wanted: bool) -> list[Unit]:
+    """The limiter of an output, if it is to have one."""
+    if not check_flag(wanted, "limiter"):
+        return []
+    from audiostream.dsp.limiting import limiter
+
+    return [limiter()]
+
+
 class AudioOutput(AudioStream[Output]):
     """An output device and the samples that it mixes.
 
@@ -69,6 +78,11 @@ class AudioOutput(AudioStream[Output]):
         ``"file:PATH.wav"``, ``"loopback:NAME"`` or a ``ManualDevice``.
     voices : int
         Samples that may be attached at a time.
+    effects : iterable of effects
+        What the mix goes through; see :attr:`effects`.
+    limiter : bool
+        True: an :func:`audiostream.dsp.limiter` after these, so that many loud sounds at once
+        do not clip.  It makes all 5 ms later.
 
     Raises
     ------
@@ -85,10 +99,13 @@ class AudioOutput(AudioStream[Output]):
         *,
         device: str | int | Device = "default",
         voices: int = 256,
+        effects: Iterable[Unit] = (),
+        limiter: bool = False,
     ) -> None:
         format = Format(rate, channels, encoding)
         super().__init__(Output(format, buffersize, device, voices, StreamClosedError))
         self._wakeups = AsyncWakeups(self._stream, self._stream.slots.count)
+        self.effects = [*check_units(effects), *(_limiters(limiter))]
 
     # --- samples -----------------------------------------------------------------
 
@@ -355,9 +372,20 @@ def get_output(
     *,
     device: Any = "default",
     voices: int = 256,
+    effects: Iterable[Unit] = (),
+    limiter: bool = False,
 ) -> AudioOutput:
     """Make an output for ``async with`` (or ``await output.open()``).
 
     Any number may be open at a time.  See :class:`AudioOutput` for the arguments.
     """
-    return AudioOutput(rate, channels, encoding, buffersize, device=device, voices=voices)
+    return AudioOutput(
+        rate,
+        channels,
+        encoding,
+        buffersize,
+        device=device,
+        voices=voices,
+        effects=effects,
+        limiter=limiter,
+    )

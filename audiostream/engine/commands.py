@@ -29,7 +29,7 @@ from audiostream.realtime.opcodes import (
 )
 
 if TYPE_CHECKING:
-    from audiostream.engine.output import Output
+    from audiostream.engine.stream import Stream
     from audiostream.engine.strip import Strip
 
 __all__ = ("ALIKE", "CURVES", "Commands")
@@ -75,14 +75,14 @@ class Commands:
 
     Parameters
     ----------
-    output : Output
+    stream : Stream
         Open.
     strip : Strip
         The voice's.
     """
 
-    def __init__(self, output: Output, strip: Strip) -> None:
-        self._output = output
+    def __init__(self, stream: Stream, strip: Strip) -> None:
+        self._stream = stream
         self._strip = strip
         self._table = strip.arrays["commands"]
         self._given = 0
@@ -134,7 +134,7 @@ class Commands:
         AudioException
             If `at` is given, and too many wait for their time.
         """
-        when, late = (0.0, 0.0) if at is None else self._output.when(at)
+        when, late = (0.0, 0.0) if at is None else self._stream.when(at)
         turn, turn_other = _turns(curve, frames, other)
         self._check_waiting(at, 1)
         if hold and at is not None and not late:
@@ -165,7 +165,7 @@ class Commands:
         FormatError, AudioException
             As :meth:`give`.
         """
-        when, late = (0.0, 0.0) if at is None else self._output.when(at)
+        when, late = (0.0, 0.0) if at is None else self._stream.when(at)
         self._check_waiting(at, len(moves))
         commands = [
             (SET, when, value, frames, curve, *_turns(curve, frames, 0.0))
@@ -265,7 +265,7 @@ class Commands:
         number = next(n for n in numbers if self._table[n % COMMANDS]["opcode"] == NOTHING)
         self._put(number, NOTHING, command)
         # If all before it are done by now, a callback under way may have passed it by.
-        self._output.quiet()
+        self._stream.quiet()
         if self._taken() > number and self._swap(number, command[0], NOTHING):
             self._append(command)
 
@@ -274,12 +274,12 @@ class Commands:
         if not self._swap(number, other, WRITTEN):
             return False
         self._table[number % COMMANDS] = (WRITTEN, *command[1:])
-        self._output.kernels.store_word(self._address(number), command[0])
+        self._stream.kernels.store_word(self._address(number), command[0])
         return True
 
     def _swap(self, number: int, kind: int, other: int) -> bool:
         """Have a command be of another kind; False if it is not of `kind` any more."""
-        return bool(self._output.kernels.swap_word(self._address(number), kind, other))
+        return bool(self._stream.kernels.swap_word(self._address(number), kind, other))
 
     def _address(self, number: int) -> int:
         return int(self._table[number % COMMANDS :].ctypes.data)

@@ -6,8 +6,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from audiostream.checks import check_choice, check_flag, check_number
+from audiostream.engine.chain import Chain
 from audiostream.engine.commands import CURVES, Commands
-from audiostream.engine.effects import Chain, Effects
+from audiostream.engine.effects import Effects
 from audiostream.engine.meter import Level
 from audiostream.engine.panning import sides_of
 from audiostream.engine.strip import FADE, Strip
@@ -110,10 +111,10 @@ class Controls:
         if self._effects is not None:
             self._effects.bind(Chain(self, type(self).__name__.lower()))
 
-    def unbind_effects(self) -> None:
-        """It gives its slot back.  Takes no lock."""
+    def unbind_effects(self, *, free: bool = False) -> None:
+        """It gives its slot back; `free`: the audio thread is over.  Takes no lock."""
         if self._effects is not None:
-            self._effects.unbind()
+            self._effects.unbind(free=free)
 
     def sweep_effects(self) -> None:
         """Forget the effects that have faded out."""

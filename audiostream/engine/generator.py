@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from audiostream.checks import shown
-from audiostream.engine.effects import Node, check_free, memory_for, move_parameters
+from audiostream.engine.chain import Node, Owner, memory_for, move_parameters
+from audiostream.engine.effects import check_free
 from audiostream.engine.memory import zeros
 from audiostream.engine.output import Output
 from audiostream.engine.sound import FOREVER, Playback
@@ -59,6 +60,8 @@ class GeneratorMemory:
             hint = "call the kernel, osc(), to make one" if callable(unit) else "try osc()"
             raise FormatError(f"generator={shown(unit)} is none; {hint}")
         check_free(unit)
+        if error := unit.error:
+            raise error
         self.output, self.unit = output, unit
         self.load, self.store = output.kernels.load_word, output.kernels.store_word
         memory = memory_for(unit, output)
@@ -70,12 +73,14 @@ class GeneratorMemory:
             )
         compiled = compiled_for(memory) if self.is_ready else None
         self.samples = zeros((1 + output.max_block) * output.parameters.channels, "float32")
-        self.node = Node(self, unit, memory, compiled, wet=True)
-        self._holder: Playback | None = None
+        this: Owner = weakref.proxy(self)  # it holds the node
+        self.node = Node(this, unit, memory, compiled, wet=True)
+        self._holder: Callable[[], Playback | None] = lambda: None
 
     def started(self, holder: Playback) -> None:
         """Note who plays it."""
-        self._holder = holder
+        self._holder = weakref.ref(holder)
+        holder.strip.arrays["generator"] = self.node  # kept as long as the slot
         self.unit._home = weakref.ref(self)
         self.unit._attach(self.node)
 
@@ -89,16 +94,22 @@ class GeneratorMemory:
         except KernelError as error:
             self.unit._refusal = error
             logging.getLogger("audiostream").error("%s", error)
-            assert self._holder is not None
-            self._holder.abandon()
+            if holder := self._holder():
+                holder.abandon()
             return
         self.is_ready = True
         with contextlib.suppress(AudioException):  # closed meanwhile
             then()
 
+    def ended(self) -> None:
+        """It is over: the unit may be played again, unless it has failed."""
+        self.unit._refusal = self.failure()
+        self.unit._attach(None)
+
     def is_in_use(self) -> bool:
         """True while it plays."""
-        return self._holder is not None and not self._holder.is_over()
+        holder = self._holder()
+        return holder is not None and not holder.is_over()
 
     def failure(self) -> KernelError | None:
         """Why it was refused, or what went wrong on the audio thread."""
@@ -108,9 +119,8 @@ class GeneratorMemory:
 
     def move(self, node: Node, moves: Sequence[Move], curve: int, at: float | None) -> float:
         """Move parameters, all on one frame; by how many seconds that is late."""
-        if self._holder is None:
-            return 0.0
-        return move_parameters(self._holder, node, moves, curve, at)
+        holder = self._holder()
+        return 0.0 if holder is None else move_parameters(holder, node, moves, curve, at)
 
     def restart(self, node: Node) -> None:
         """Nothing to do: what has ended is played again by another play."""

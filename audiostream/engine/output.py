@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audiostream.checks import check_integer, check_number
+from audiostream.checks import check_integer
 from audiostream.device.base import Callback, Device
 from audiostream.device.portaudio.callback_path import CallCompiled
 from audiostream.engine.bus import Bus
@@ -17,7 +16,6 @@ from audiostream.engine.memory import power_of_two, ring, zeros
 from audiostream.engine.meter import Level, Meter, check_window
 from audiostream.engine.slots import MAX_GROUPS, Slots
 from audiostream.engine.stream import Stream, until
-from audiostream.engine.stream_clock import LONGEST
 from audiostream.engine.strip import FADE, Strip
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
@@ -36,9 +34,6 @@ BLOCKS = ("mix", "effected", "scaled", "spare")
 
 ROWS = ("levels", "factors", "sines")
 """Fields of its float32 (max_block,)."""
-
-DAY = 86400.0
-"""Seconds ahead from which on a time is taken for another clock's."""
 
 MAX_VOICES = 4096
 
@@ -210,39 +205,6 @@ class Output(Stream):
         super().look_for_life()
         self.tidy()
 
-    # --- times -------------------------------------------------------------------
-
-    def when(self, at: float) -> tuple[float, float]:
-        """A time of this stream for the audio thread, and by how much it is late already.
-
-        Raises
-        ------
-        FormatError
-            If it is no finite number, or more than a day ahead: a time of another clock.
-        """
-        hint = "seconds on the stream's clock, try stream.time + 0.5"
-        at = check_number(at, "at", -LONGEST, LONGEST, hint)
-        time = at + self.clock.epoch
-        next_heard = self.kernels.heard_at(self.address, self.word("frames")) * 1e-9
-        if next_heard < 0:  # there was no block yet
-            next_heard = self.clock.now() + self.clock.epoch + self.parameters.latency
-        late = next_heard - time
-        if late < -DAY:
-            self._check_clock(float(at))
-        # A nanosecond is forgiven to the clock's floating point; 0 would be "now".
-        return time or -1.0, late if late > 1e-9 else 0.0
-
-    def _check_clock(self, at: float) -> None:
-        """Raise if a time is more than a day ahead; what was heard last may be long ago."""
-        now = self.clock.now()
-        if at - now > DAY:
-            raise FormatError(
-                f"at={at!r} is more than a day ahead: the output's clock (its .time) is at "
-                f"{now:.3f} s, time.time() at {time.time():.3f}, time.monotonic() at "
-                f"{time.monotonic():.3f}; give output.time + seconds, or "
-                "output.from_monotonic(t) for a time of time.monotonic()"
-            )
-
     # --- meters ------------------------------------------------------------------
 
     def level(self, seconds: float) -> Level:
@@ -324,7 +286,7 @@ class Output(Stream):
 
     def _closed(self, gone: bool) -> None:
         for voice in list(self.attached.values()):
-            voice.unbind_effects()
+            voice.unbind_effects(free=gone)
             voice.stream_closed()
         self._cut = [voice.unheard() for voice in self.attached.values()]
         self.attached.clear()  # each of them holds this

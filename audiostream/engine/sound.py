@@ -88,6 +88,9 @@ class SoundMemory:
     def started(self, holder: Playback) -> None:
         """Nothing to do: it is played any number of times."""
 
+    def ended(self) -> None:
+        """Nothing to do."""
+
     def when_ready(self, then: Callable[[], object]) -> None:
         """Call a function: it is ready."""
         then()
@@ -278,6 +281,10 @@ class Playback(Controls):
         """Fade in where a pause has left."""
         return self.tell(RESUME, at, frames=self._ramp)
 
+    def unbind_effects(self, *, free: bool = False) -> None:
+        super().unbind_effects(free=free)
+        self.memory.ended()
+
     def clear_with_group(self, number: int) -> None:
         """Take part in its group's clear of that number, and be over."""
         with self.lock:
@@ -300,8 +307,9 @@ class Playback(Controls):
             return self._heard if self.is_gone else self.strip.word("heard")
 
     def is_over(self) -> bool:
-        """True once its last frame was heard, or it was stopped, or its stream closed."""
-        return self.is_gone or self.heard() >= self.end_index
+        """True once its last frame and its tail were heard, or it or its stream has ended."""
+        with self.lock:
+            return self.is_gone or self.strip.has("rested", self.end_index)
 
     def was_cut(self) -> bool:
         """True if a stop, a clear or the stream's end came before its last frame was heard."""
@@ -317,7 +325,7 @@ class Playback(Controls):
         with self.lock:
             if self.is_gone:
                 return True
-            self.strip.arm("heard", self.end_index)
+            self.strip.arm("rested", self.end_index)
         return self.is_over()
 
     # --- the end -----------------------------------------------------------------

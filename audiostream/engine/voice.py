@@ -404,7 +404,7 @@ class Voice(VoiceFrames):
                     self._is_left = True
             write = self.write_index()
             is_cleared = write in (self.strip.word("skip"), self.strip.word("group_skip"))
-            if not (is_cleared or self.strip.has("heard", write) or self._stands_still()):
+            if not (is_cleared or self.strip.is_drained(write) or self._stands_still()):
                 return
         self.remove()
 

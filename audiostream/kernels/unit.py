@@ -263,6 +263,7 @@ class Unit:
 
     def reset(self) -> None:
         """Begin again with a state of zeros, also after an error."""
+        self._refusal = None
         if self._attachment is not None:
             self._attachment.restart()
 

@@ -503,6 +503,9 @@ async def test_a_generator_has_all_that_a_voice_has() -> None:
         assert device.step(64).max() > 0.1
         bus.clear_nowait()
         device.step(640)
+        np.testing.assert_array_equal(device.step(64), 0)
+        assert not playing.is_finished, "a tail may ring"
+        device.step(4800)
         assert playing.is_finished
 
 

@@ -50,7 +50,7 @@ async def test_what_can_be_set_is_named() -> None:
             "AudioSample has no attribute 'volume' that can be set; "
             "set effects, gain, muted, pan, ramp, or make a subclass for attributes of your own"
         )
-        with pytest.raises(AttributeError, match="set callback, or"):
+        with pytest.raises(AttributeError, match="set callback, effects, or"):
             mic.gain = 0.5  # type: ignore[attr-defined]
         with pytest.raises(AttributeError, match="set; make a subclass"):
             speaker.gain = 0.5  # type: ignore[attr-defined]
