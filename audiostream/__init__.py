@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from audiostream import aio as aio
+    from audiostream import dsp as dsp
     from audiostream.compat import (
         AudioException,
         AudioInput,
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
         get_input_sources,
         get_output,
     )
+    from audiostream.kernels.decorator import kernel as kernel
+    from audiostream.offline import render as render
 
 __all__ = (
     "AudioException",
@@ -27,17 +30,26 @@ __all__ = (
     "AudioOutput",
     "AudioSample",
     "aio",
+    "dsp",
     "get_input",
     "get_input_sources",
     "get_output",
+    "kernel",
+    "render",
 )
+
+
+ELSEWHERE = {"kernel": "audiostream.kernels.decorator", "render": "audiostream.offline"}
+"""Names that are not of the documented API, and the modules that have them."""
 
 
 def __getattr__(name: str) -> Any:
     import importlib
 
-    if name == "aio":
-        return importlib.import_module("audiostream.aio")
+    if name in ("aio", "dsp"):
+        return importlib.import_module(f"audiostream.{name}")
+    if name in ELSEWHERE:
+        return getattr(importlib.import_module(ELSEWHERE[name]), name)
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("audiostream")
     if name in __all__:

@@ -13,6 +13,7 @@ __all__ = (
     "DeviceError",
     "EndOfStream",
     "FormatError",
+    "KernelError",
     "NoDeviceError",
     "NoLibpdError",
     "PatchClosedError",
@@ -30,6 +31,10 @@ class AudioException(Exception):
 
 class FormatError(AudioException, ValueError):
     """A rate, channel count, encoding, buffer size or chunk that cannot be used."""
+
+
+class KernelError(AudioException):
+    """A function that cannot run on the audio thread, or that failed there."""
 
 
 class StreamClosedError(AudioException):

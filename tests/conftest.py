@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.tracing import untraced
+from tests.tracing import TRACING, untraced
 
 GROUPS = {
     "sound servers": (
@@ -85,6 +85,25 @@ def _is_spare(item: pytest.Item, seen: set[object]) -> bool:
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Every async test runs on both event loops."""
     return str(request.param)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _untraced_children() -> Iterator[None]:
+    """Coverage does not measure the processes that tests start, which takes half of their time.
+
+    Most of them run what other tests measure; see `traced_children` for the others.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in TRACING:
+            patch.delenv(name)
+        yield
+
+
+@pytest.fixture
+def traced_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have coverage measure the processes that a test starts."""
+    for name, value in TRACING.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,6 +24,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import audiostream
 from audiostream import AudioException, aio, compat, errors
 from audiostream.aio import sources
 from audiostream.device import portaudio
@@ -190,13 +191,14 @@ def constructor(kind: type, **given: Callable[[World], Any]) -> Recipe:
 THROUGH = PATCHES / "through.pd"
 CHUNK = of(b"\1\0\2\0")
 STREAM = "from_monotonic level open_blocking to_monotonic"
-CONTROLS = "fade gain level muted pan ramp"
+CONTROLS = "effects fade gain level muted pan ramp"
 LOUD = {
     "gain": of(0.5),
     "seconds": of(0.1),
     "muted": of(True),
     "pan": of(0.5),
     "ramp": of(0.01),
+    "effects": of(()),
 }
 WAVE = {"amplitude": of(0.5), "frequency": of(440)}
 PATCH = (
@@ -224,6 +226,17 @@ def output(world: World) -> aio.AudioOutput:
     return world.speaker
 
 
+@audiostream.kernel
+def constant(block):
+    block[:] = 0.25
+
+
+def generator(world: World) -> Any:
+    made = constant()
+    made.prepare(world.speaker)
+    return made
+
+
 def another(world: World) -> ManualDevice:
     return ManualDevice()
 
@@ -231,22 +244,25 @@ def another(world: World) -> ManualDevice:
 RECIPES: dict[str, Recipe] = {
     "aio.AudioInput": Recipe(
         lambda world: world.mic,
-        f"callback read readinto receive {STREAM}",
+        f"callback effects read readinto receive {STREAM}",
         {
             "time": of(1.0),
             "frames": of(4),
             "array": lambda world: np.zeros((4, 2), np.int16),
             "callback": of(print),
+            "effects": of(()),
         },
     ),
     "aio.AudioInput()": constructor(aio.AudioInput),
     "aio.AudioOutput": Recipe(
         output,
-        f"add_sample aload group load monitor remove_sample sample {STREAM}",
+        f"add_sample aload effects group load monitor play remove_sample sample {STREAM}",
         {
             "time": of(1.0),
             "sample": World.blocking,
             "sound": of(np.zeros(4, np.float32)),
+            "generator": generator,
+            "effects": of(()),
         },
     ),
     "aio.AudioOutput()": constructor(aio.AudioOutput),
@@ -269,7 +285,9 @@ RECIPES: dict[str, Recipe] = {
         {"under": of(None), **LOUD},
     ),
     "aio.Playing": Recipe(
-        lambda world: world.sound().play(loop=True), "fade pan pause resume stop", LOUD
+        lambda world: world.sound().play(loop=True),
+        "effects fade gain level muted pan pause resume stop",
+        LOUD,
     ),
     "aio.Sound": Recipe(World.sound, "aprepare play prepare", {"rate": of(1.0)}),
     "aio.Utterance": Recipe(
@@ -344,6 +362,8 @@ HOOKS = (
     *("aio.sources.*.begin", "aio.sources.*.after_cut"),
     *("aio.sources.*.at", "aio.sources.*.render", "aio.sources.*.shape"),  # of waves
     *("*.attach", "*.detach", "*.encoded", "*.play_on"),
+    "audiostream.kernel.kernel",  # see tests/kernels/test_contract.py
+    "audiostream.render.render",  # calls what it is given; see tests/test_offline.py
     *("testing.ManualDevice.lateness", "testing.ManualDevice.open"),
 )
 """Members that the library calls itself, with what it has checked, as patterns of names."""

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.tracing import untraced_environment
-
 ROOT = Path(__file__).resolve().parent.parent
 
 MODULES = (
@@ -55,7 +53,6 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        env=untraced_environment(),
         timeout=100,
         check=False,
     )

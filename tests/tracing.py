@@ -7,6 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+TRACING = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+"""Variables by which coverage measures the processes that this one starts."""
+
 
 @contextmanager
 def untraced() -> Iterator[None]:
@@ -17,8 +20,3 @@ def untraced() -> Iterator[None]:
         yield
     finally:
         sys.settrace(trace)
-
-
-def untraced_environment() -> dict[str, str]:
-    """This process's environment, for a child that is not measured."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from audiostream.aio.sealed import Sealed
 from audiostream.engine.controls import Controls
+from audiostream.engine.effects import Effects
 from audiostream.engine.meter import Level
+from audiostream.kernels.unit import Unit
 
 __all__ = ("Controlled",)
 
@@ -65,6 +69,19 @@ class Controlled(Sealed):
     @ramp.setter
     def ramp(self, seconds: float) -> None:
         self._control.ramp = seconds
+
+    @property
+    def effects(self) -> Effects:
+        """The effects that it goes through, in their order, before its gain and its pan.
+
+        A list: append, insert, remove, assign.  A change never clicks; ``effects[:] = [...]``
+        is one change.  See :mod:`audiostream.dsp` for those that are there.  Any thread.
+        """
+        return self._control.effects
+
+    @effects.setter
+    def effects(self, effects: Iterable[Unit]) -> None:
+        self._control.effects[:] = effects
 
     @property
     def gain(self) -> float:

@@ -8,6 +8,7 @@ import anyio.lowlevel
 
 from audiostream.aio.controls import Controlled
 from audiostream.checks import shown
+from audiostream.engine.effects import Effects
 from audiostream.engine.group import DEFAULT_RELEASE
 from audiostream.engine.group import Group as Engine
 from audiostream.engine.strip import FADE
@@ -29,9 +30,11 @@ class Group(Controlled):
 
     __slots__ = ("engine",)
 
-    def __init__(self, output: AudioOutput, gain: float = 1.0) -> None:
+    def __init__(
+        self, output: AudioOutput, gain: float = 1.0, effects: Effects | None = None
+    ) -> None:
         self._output = output
-        self.engine = self._control = Engine(output.engine, gain)
+        self.engine = self._control = Engine(output.engine, gain, effects)
 
     def duck(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio.abc
@@ -15,8 +15,10 @@ from audiostream.aio.wakeup import AsyncWakeup, AsyncWakeups, on_event_loop, run
 from audiostream.checks import check_callable, check_integer
 from audiostream.device.base import Device
 from audiostream.engine.capture import Capture
+from audiostream.engine.effects import check_units
 from audiostream.engine.monitor import Monitor
 from audiostream.errors import AudioException, FormatError
+from audiostream.kernels.unit import Unit
 from audiostream.pcm import Format
 
 __all__ = ("AudioInput", "get_input")
@@ -45,6 +47,8 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         tells.
     queue : float
         Seconds of audio that may wait to be read.
+    effects : iterable of effects
+        What is captured goes through them before it is read; see :attr:`effects`.
 
     Raises
     ------
@@ -62,6 +66,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         buffersize: int = -1,
         *,
         queue: float = 4.0,
+        effects: Iterable[Unit] = (),
     ) -> None:
         format = Format(rate, channels, encoding)
         super().__init__(
@@ -72,6 +77,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         self._reading = False
         self._is_dropped_at_will = False
         self.callback = callback
+        self.effects = check_units(effects)
 
     # --- start and stop ----------------------------------------------------------
 
@@ -332,9 +338,12 @@ def get_input(
     buffersize: int = -1,
     *,
     queue: float = 4.0,
+    effects: Iterable[Unit] = (),
 ) -> AudioInput:
     """Make an input for ``async with`` (or ``await input.open()``), which starts it.
 
     See :class:`AudioInput` for the arguments.
     """
-    return AudioInput(callback, source, rate, channels, encoding, buffersize, queue=queue)
+    return AudioInput(
+        callback, source, rate, channels, encoding, buffersize, queue=queue, effects=effects
+    )

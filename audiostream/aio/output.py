@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,15 +12,19 @@ from audiostream.aio.errors import StreamClosedError
 from audiostream.aio.group import Group, group_of
 from audiostream.aio.input import AudioInput
 from audiostream.aio.sample import AudioSample
-from audiostream.aio.sound import Sound, load
+from audiostream.aio.sound import Playing, Sound, load
 from audiostream.aio.stream import AudioStream
 from audiostream.aio.wakeup import AsyncWakeups
-from audiostream.checks import shown
+from audiostream.checks import check_flag, shown
 from audiostream.device.base import Device
+from audiostream.engine.effects import Effects, check_units
+from audiostream.engine.generator import GeneratorMemory
 from audiostream.engine.monitor import Monitor
 from audiostream.engine.output import Output
+from audiostream.engine.sound import Playback
 from audiostream.engine.voice import Voice
 from audiostream.errors import FormatError
+from audiostream.kernels.unit import Unit
 from audiostream.pcm import Format
 
 __all__ = ("AudioOutput", "Sample", "get_output")
@@ -43,6 +48,15 @@ def _checked(sample: Sample) -> Sample:
     return sample
 
 
+def _limiters(wanted: bool) -> list[Unit]:
+    """The limiter of an output, if it is to have one."""
+    if not check_flag(wanted, "limiter"):
+        return []
+    from audiostream.dsp.limiting import limiter
+
+    return [limiter()]
+
+
 class AudioOutput(AudioStream[Output]):
     """An output device and the samples that it mixes.
 
@@ -64,6 +78,11 @@ class AudioOutput(AudioStream[Output]):
         ``"file:PATH.wav"``, ``"loopback:NAME"`` or a ``ManualDevice``.
     voices : int
         Samples that may be attached at a time.
+    effects : iterable of effects
+        What the mix goes through; see :attr:`effects`.
+    limiter : bool
+        True: an :func:`audiostream.dsp.limiter` after these, so that many loud sounds at once
+        do not clip.  It makes all 5 ms later.
 
     Raises
     ------
@@ -80,10 +99,13 @@ class AudioOutput(AudioStream[Output]):
         *,
         device: str | int | Device = "default",
         voices: int = 256,
+        effects: Iterable[Unit] = (),
+        limiter: bool = False,
     ) -> None:
         format = Format(rate, channels, encoding)
         super().__init__(Output(format, buffersize, device, voices, StreamClosedError))
         self._wakeups = AsyncWakeups(self._stream, self._stream.slots.count)
+        self.effects = [*check_units(effects), *(_limiters(limiter))]
 
     # --- samples -----------------------------------------------------------------
 
@@ -99,6 +121,7 @@ class AudioOutput(AudioStream[Output]):
         quality: str = "high",
         matrix: Any = None,
         group: Group | None = None,
+        effects: Iterable[Unit] = (),
     ) -> AudioSample:
         """Make an attached, playing sample for coroutines.
 
@@ -125,11 +148,15 @@ class AudioOutput(AudioStream[Output]):
             are their mean, otherwise channel ``i`` goes to ``i % channels``.
         group : Group, optional
             What it plays into; see :meth:`group`.
+        effects : iterable of effects
+            What it goes through, from its first frame on.
 
         Raises
         ------
         FormatError
             For a value that cannot be used.
+        KernelError
+            If an effect cannot run on the audio thread.
         AudioException
             If all voices are in use.
         StreamClosedError
@@ -151,6 +178,7 @@ class AudioOutput(AudioStream[Output]):
             quality=quality,
             matrix=matrix,
             group=group_of(group),
+            effects=self._effects(effects),
         )
         voice.play()
         return AudioSample(self, voice, owner=True)
@@ -200,25 +228,78 @@ class AudioOutput(AudioStream[Output]):
         await loaded._aprepare_plays()
         return loaded
 
-    def group(self, gain: float = 1.0) -> Group:
+    def play(
+        self,
+        generator: Unit,
+        at: float | None = None,
+        *,
+        gain: float = 1.0,
+        pan: float = 0.0,
+        group: Group | None = None,
+        effects: Iterable[Unit] = (),
+    ) -> Playing:
+        """Play a generator, an instance of a kernel that makes sound; any thread.
+
+        It plays until :meth:`Playing.stop`, or until it ends by itself, also when its handle is
+        dropped.  Its parameters move while it plays: ``osc.frequency = 220``.  A kernel that
+        was not used before is compiled first.  On an event loop a thread does that, and it
+        plays when it is ready; await ``osc.ready(speaker)`` before.
+
+        Parameters
+        ----------
+        generator : instance of a kernel
+            Such as ``audiostream.dsp.saw(frequency=440)``; it plays once at a time.
+        at, gain, pan, group, effects
+            As for :meth:`Sound.play`.
+
+        Raises
+        ------
+        FormatError
+            For a value that cannot be used.
+        KernelError
+            If it cannot run on the audio thread.
+        AudioException
+            If it plays already; if all voices of the output are in use; or with `at` on an
+            event loop, if it is not compiled yet.
+        StreamClosedError, DeviceError
+            If the output is closed, or its device is gone.
+        """
+        self._stream.check()
+        into, chain = group_of(group), self._effects(effects)
+        memory = GeneratorMemory(self._stream, generator, at)
+        return Playing(self, Playback(memory, at, gain, pan, False, into, chain))
+
+    def group(self, gain: float = 1.0, *, effects: Iterable[Unit] = ()) -> Group:
         """Make a group (a bus): samples and sounds with a fader, a clear and a meter in common.
 
         Parameters
         ----------
         gain : float
             To begin with, 0 to 1000.
+        effects : iterable of effects
+            What the sum goes through.
 
         Raises
         ------
         FormatError
             If `gain` is out of bounds.
+        KernelError
+            If an effect cannot run on the audio thread.
         AudioException
             If the output has 64 groups already.
         StreamClosedError
             If the output is not open.
         """
         self._stream.check()
-        return Group(self, gain)
+        return Group(self, gain, self._effects(effects))
+
+    def _effects(self, units: Iterable[Unit]) -> Effects | None:
+        """A list of effects, compiled if the caller may wait; None if there are none."""
+        effects = Effects(units, self._stream.may_wait)
+        if not effects:
+            return None
+        effects.prepare(self._stream)
+        return effects
 
     def monitor(
         self,
@@ -291,9 +372,20 @@ def get_output(
     *,
     device: Any = "default",
     voices: int = 256,
+    effects: Iterable[Unit] = (),
+    limiter: bool = False,
 ) -> AudioOutput:
     """Make an output for ``async with`` (or ``await output.open()``).
 
     Any number may be open at a time.  See :class:`AudioOutput` for the arguments.
     """
-    return AudioOutput(rate, channels, encoding, buffersize, device=device, voices=voices)
+    return AudioOutput(
+        rate,
+        channels,
+        encoding,
+        buffersize,
+        device=device,
+        voices=voices,
+        effects=effects,
+        limiter=limiter,
+    )

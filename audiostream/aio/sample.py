@@ -551,7 +551,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             self._voice.set_format(format, quality, matrix)
 
     async def drain(self) -> None:
-        """:meth:`end`, then wait until all that was written before was heard.
+        """:meth:`end`, then wait until all that was written before was heard, and its tail.
 
         Returns when the last frame has left the device, not when the ring is empty; or
         when it was cleared.  On a sample that does not play it waits until it does.
@@ -567,8 +567,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
             self.end()
             index = voice.write_index()
         try:
-            while not voice.strip.has("heard", index):
-                await self._wait(lambda: voice.strip.arm("heard", index))
+            while not voice.strip.is_drained(index):
+                await self._wait(lambda: voice.strip.arm_drained(index))
         except BaseException:
             voice.may_be_cut = True
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 import anyio.lowlevel
@@ -14,7 +14,8 @@ from audiostream.aio.group import Group, group_of
 from audiostream.aio.sealed import Sealed
 from audiostream.aio.sources.file import load_file
 from audiostream.checks import check_flag, check_number, check_times, shown
-from audiostream.engine.meter import peak_of, warn_if_too_loud
+from audiostream.engine.effects import Effects
+from audiostream.engine.meter import Level, peak_of, warn_if_too_loud
 from audiostream.engine.sample_input import (
     Samples,
     as_array,
@@ -28,6 +29,7 @@ from audiostream.engine.sound import Playback, SoundMemory, preparation
 from audiostream.engine.strip import FADE
 from audiostream.errors import AudioException, FormatError
 from audiostream.forks import LOCKS
+from audiostream.kernels.unit import Unit
 from audiostream.pcm import Format
 from audiostream.soundfiles import is_sound_file
 
@@ -84,6 +86,37 @@ class Playing:
         """Move between left (-1) and right (1); any thread."""
         self._playback.set_pan(pan)
 
+    @property
+    def gain(self) -> float:
+        """Factor on it, 0 to 1000; moves as that of a sample.  Any thread."""
+        return self._playback.gain
+
+    @gain.setter
+    def gain(self, gain: float) -> None:
+        self._playback.set_gain(gain)
+
+    @property
+    def muted(self) -> bool:
+        """True while it plays without being heard.  Any thread."""
+        return self._playback.muted
+
+    @muted.setter
+    def muted(self, muted: bool) -> None:
+        self._playback.set_muted(muted)
+
+    @property
+    def effects(self) -> Effects:
+        """The effects that it goes through; see the same list of a sample.  Any thread."""
+        return self._playback.effects
+
+    @effects.setter
+    def effects(self, effects: Iterable[Unit]) -> None:
+        self._playback.effects[:] = effects
+
+    def level(self, seconds: float = 0.1) -> Level:
+        """How loud it was during the last `seconds`; see the same method of a sample."""
+        return self._playback.level(seconds)
+
     def pause(self, at: float | None = None) -> float:
         """Fade out over 5 ms and stand still; any thread."""
         return self._playback.pause(at)
@@ -107,6 +140,8 @@ class Playing:
         ------
         DeviceError
             If the output's device goes meanwhile.
+        KernelError
+            If it is a generator that was refused, or failed.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
         if not self._playback.is_over():
@@ -116,6 +151,8 @@ class Playing:
                 self._output.engine.check_alive()
                 await wakeup.wait(self._playback.slot)
         await anyio.lowlevel.cancel_shielded_checkpoint()
+        if error := self._playback.memory.failure():
+            raise error
         return not self._playback.was_cut()
 
 
@@ -257,6 +294,7 @@ class Sound(Sealed):
         loop: bool | int = False,
         rate: float = 1.0,
         group: Group | None = None,
+        effects: Iterable[Unit] = (),
     ) -> Playing:
         """Play it once more, beside what plays of it already; any thread.
 
@@ -279,6 +317,8 @@ class Sound(Sealed):
             :meth:`prepare`, which blocks) beforehand.
         group : Group, optional
             What it plays into; see :meth:`AudioOutput.group`.
+        effects : iterable of effects
+            What it goes through.  Each is in one place at a time: ``fx.copy()`` for another.
 
         Raises
         ------
@@ -292,7 +332,8 @@ class Sound(Sealed):
         """
         into = group_of(group)
         memory = self._ready(rate, check_times(loop, "loop") != 1)
-        return Playing(self._output, Playback(memory, at, gain, pan, loop, into))
+        chain = self._output._effects(effects)
+        return Playing(self._output, Playback(memory, at, gain, pan, loop, into, chain))
 
 
 def _next(steps: Generator[None, None, SoundMemory]) -> SoundMemory | None:

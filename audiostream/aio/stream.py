@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,13 +12,15 @@ import anyio
 import anyio.to_thread
 
 from audiostream.aio.sealed import Sealed
-from audiostream.aio.wakeup import setter
+from audiostream.aio.wakeup import on_event_loop, setter
 from audiostream.checks import check_flag, check_number
+from audiostream.engine.effects import Effects
 from audiostream.engine.meter import Level
 from audiostream.engine.stats import Stats
 from audiostream.engine.stream import Stream
 from audiostream.engine.stream_clock import LONGEST
 from audiostream.engine.watchdog import WATCHDOG, in_background
+from audiostream.kernels.unit import Unit
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,13 +30,34 @@ __all__ = ("AudioStream",)
 S = TypeVar("S", bound=Stream)
 
 
+def _may_wait() -> bool:
+    """False where the caller runs an event loop."""
+    return not on_event_loop()
+
+
 class AudioStream(Sealed, Generic[S]):
     """A device's stream from open to closed, and what it tells about itself."""
 
     def __init__(self, stream: S) -> None:
         self._stream = stream
+        stream.may_wait = _may_wait
         self._async = False
         self._closing: Future[None] | None = None
+
+    # --- effects -----------------------------------------------------------------
+
+    @property
+    def effects(self) -> Effects:
+        """The effects that all of it goes through: an output's mix, an input's chunks.
+
+        They run at :attr:`device_rate` with :attr:`device_channels`, an input's before the
+        conversion to its own.  A list; a change never clicks.  Any thread.
+        """
+        return self._stream.effects
+
+    @effects.setter
+    def effects(self, effects: Iterable[Unit]) -> None:
+        self._stream.effects[:] = effects
 
     # --- from open to closed -----------------------------------------------------
 
@@ -110,6 +133,10 @@ class AudioStream(Sealed, Generic[S]):
 
         in_background(close, "close")
         return closing
+
+    async def _in_worker(self, function: Callable[..., None], *args: Any) -> None:
+        """Run a function in a worker thread; for the instances of kernels."""
+        await anyio.to_thread.run_sync(function, *args)
 
     async def _wait(self, closing: Future[None]) -> None:
         closed = anyio.Event()
@@ -235,7 +262,10 @@ class AudioStream(Sealed, Generic[S]):
     @property
     def latency(self) -> float:
         """Seconds between a callback and the air, as the device declares."""
-        return self._stream.parameters.latency if self._stream.is_open else 0.0
+        stream = self._stream
+        if not stream.is_open:
+            return 0.0
+        return stream.parameters.latency + stream.effects.latency() / stream.parameters.rate
 
     def level(self, seconds: float = 0.1) -> Level:
         """How loud an output's mix was, or what an input has heard; any thread.

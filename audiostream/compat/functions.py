@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from audiostream.aio.input import AudioInput
@@ -13,6 +13,7 @@ from audiostream.device import names
 from audiostream.device.base import Device
 from audiostream.errors import AudioException
 from audiostream.forks import LOCKS
+from audiostream.kernels.unit import Unit
 
 __all__ = ("get_input", "get_input_sources", "get_output")
 
@@ -60,6 +61,8 @@ def get_output(
     *,
     device: str | int | Device = "default",
     voices: int = 256,
+    effects: Iterable[Unit] = (),
+    limiter: bool = False,
 ) -> AudioOutput:
     """Open the engine and the output device.  Blocks, seconds the very first time.
 
@@ -75,7 +78,7 @@ def get_output(
         8 (signed 8-bit), 16 (signed 16-bit) or 32 (float).
     buffersize : int
         Frames of a block; 0: sized by the system.
-    device, voices
+    device, voices, effects, limiter
         See :class:`audiostream.aio.AudioOutput`.
 
     Raises
@@ -87,7 +90,16 @@ def get_output(
     """
     return ONCE.open(
         _unsealed(
-            AudioOutput(rate, channels, encoding, buffersize, device=device, voices=voices)
+            AudioOutput(
+                rate,
+                channels,
+                encoding,
+                buffersize,
+                device=device,
+                voices=voices,
+                effects=effects,
+                limiter=limiter,
+            )
         )
     )
 
@@ -99,6 +111,8 @@ def get_input(
     channels: int = 1,
     encoding: int = 16,
     buffersize: int = -1,
+    *,
+    effects: Iterable[Unit] = (),
 ) -> AudioInput:
     """Open an input device; ``start()`` starts it.  Blocks.
 
@@ -112,13 +126,17 @@ def get_input(
         As for :func:`get_output`.
     buffersize : int
         Frames of one buffer; 0 or less: sized by the system.
+    effects : iterable of effects
+        See :class:`audiostream.aio.AudioInput`.
 
     Raises
     ------
     FormatError, NoDeviceError, DeviceError
         For bad values, and where no such device can be opened.
     """
-    microphone = _unsealed(AudioInput(callback, source, rate, channels, encoding, buffersize))
+    microphone = _unsealed(
+        AudioInput(callback, source, rate, channels, encoding, buffersize, effects=effects)
+    )
     return microphone.open_blocking(start=False)
 
 

@@ -6,14 +6,17 @@ import contextlib
 import select
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from audiostream.aio.wakeup import on_event_loop
+from audiostream.engine.effects import Effects
 from audiostream.engine.sample_input import sliceable
 from audiostream.engine.voice import Voice
 from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import AudioException, StreamClosedError
 from audiostream.forks import LOCKS
+from audiostream.kernels.unit import Unit
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -50,6 +53,31 @@ class Shadowed(Generic[T]):
         return self if instance is None else self._compute(instance)
 
 
+class OwnEffects:
+    """The list of effects, which a subclass may set an attribute of its own over.
+
+    Assigning effects replaces those in the list; anything else becomes an attribute of a
+    subclass that was written without knowing of this one.
+    """
+
+    def __init__(self) -> None:
+        self.__doc__ = "The effects that it goes through, a list; see the same one in aio."
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        own = vars(instance).get("effects", self)
+        return instance._list_of_effects() if own is self else own
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        items = list(value) if isinstance(value, Iterable) else []
+        is_known = type(instance).__module__.startswith("audiostream.")
+        if is_known or (items and all(isinstance(item, Unit) for item in items)):
+            instance._list_of_effects()[:] = value
+        else:
+            vars(instance)["effects"] = value
+
+
 class AudioSample:
     """A stream of bytes for an output, in that output's rate, channels and encoding.
 
@@ -66,6 +94,9 @@ class AudioSample:
     _voice: Voice | None
     _writing: threading.Lock
     _give_back: weakref.finalize[..., AudioSample] | None
+    _effects: Effects | None
+
+    effects = OwnEffects()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Make it whole before ``__init__``, which the original's subclasses need not call."""
@@ -74,6 +105,7 @@ class AudioSample:
         sample._output = None
         sample._voice = None
         sample._give_back = None
+        sample._effects = None
         sample._writing = threading.Lock()
         LOCKS.add(sample, _writing=threading.Lock)
         return sample
@@ -175,6 +207,12 @@ class AudioSample:
             )
         return voice
 
+    def _list_of_effects(self) -> Effects:
+        """The effects that it goes through; they stay its own while it is on no output."""
+        if self._effects is None:
+            self._effects = Effects(may_wait=lambda: not on_event_loop())
+        return self._effects
+
     # What an output does to its samples.
 
     def attach(self, output: AudioOutput) -> None:
@@ -187,10 +225,16 @@ class AudioSample:
             )
         stream = output.engine
         stream.check()
+        self._list_of_effects().prepare(stream)
         format = stream.format
         frames = max(RING_BYTES // format.frame_bytes, 2 * output.buffersize)
         self._voice = Voice(
-            stream, format, frames / format.rate, least=2 * stream.period, declick=False
+            stream,
+            format,
+            frames / format.rate,
+            least=2 * stream.period,
+            declick=False,
+            effects=self._list_of_effects(),
         )
         self._output = output
         # Dropping it is no mistake: what is queued is heard, then its voice is given back.

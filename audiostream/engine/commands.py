@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from audiostream.realtime.opcodes import (
 )
 
 if TYPE_CHECKING:
-    from audiostream.engine.output import Output
+    from audiostream.engine.stream import Stream
     from audiostream.engine.strip import Strip
 
 __all__ = ("ALIKE", "CURVES", "Commands")
@@ -60,19 +60,29 @@ CROWD = COMMANDS // 4
 one that it makes void.  So those for now are never more than this and a few."""
 
 
+def _turns(curve: int, frames: int, other: float) -> tuple[float, float]:
+    """What turns a curve by a frame; `other` where it is no curve."""
+    if frames > 0 and curve == EXPONENTIAL:
+        return math.exp(STEEPNESS / frames), math.exp(STEEPNESS)
+    if frames > 0 and curve == EQUAL_POWER:
+        angle = math.pi / 2 / frames
+        return math.cos(angle), math.sin(angle)
+    return other, 0.0
+
+
 class Commands:
     """A voice's commands, from when they are given until they are carried out.
 
     Parameters
     ----------
-    output : Output
+    stream : Stream
         Open.
     strip : Strip
         The voice's.
     """
 
-    def __init__(self, output: Output, strip: Strip) -> None:
-        self._output = output
+    def __init__(self, stream: Stream, strip: Strip) -> None:
+        self._stream = stream
         self._strip = strip
         self._table = strip.arrays["commands"]
         self._given = 0
@@ -124,23 +134,74 @@ class Commands:
         AudioException
             If `at` is given, and too many wait for their time.
         """
-        when, late = (0.0, 0.0) if at is None else self._output.when(at)
-        turn, turn_other = other, 0.0
-        if frames > 0 and curve == EXPONENTIAL:
-            turn, turn_other = math.exp(STEEPNESS / frames), math.exp(STEEPNESS)
-        elif frames > 0 and curve == EQUAL_POWER:
-            angle = math.pi / 2 / frames
-            turn, turn_other = math.cos(angle), math.sin(angle)
-        if at is not None and self._waiting() >= TIMED:
-            raise AudioException(
-                f"{TIMED} commands wait here for their time; give it some of them later, or "
-                "cancel() them"
-            )
+        when, late = (0.0, 0.0) if at is None else self._stream.when(at)
+        turn, turn_other = _turns(curve, frames, other)
+        self._check_waiting(at, 1)
         if hold and at is not None and not late:
             self._place((HOLD, 0.0, 0.0, 0, LINEAR, 0.0, 0.0), False, (0, 0))
         command = (kind, when, value, frames, curve, turn, turn_other)
         self._place(command, snap, (node, parameter))
         return late
+
+    def give_parameters(
+        self, node: int, moves: Sequence[tuple[int, float, int]], curve: int, at: float | None
+    ) -> float:
+        """Move parameters of an effect, all on one frame.
+
+        Parameters
+        ----------
+        node : int
+            The effect's serial number.
+        moves : sequence
+            Of each its number, its new value, and the frames on the way there.
+
+        Returns
+        -------
+        float
+            Seconds by which it is late already.
+
+        Raises
+        ------
+        FormatError, AudioException
+            As :meth:`give`.
+        """
+        when, late = (0.0, 0.0) if at is None else self._stream.when(at)
+        self._check_waiting(at, len(moves))
+        commands = [
+            (SET, when, value, frames, curve, *_turns(curve, frames, 0.0))
+            for _, value, frames in moves
+        ]
+        targets = [(node, number) for number, *_ in moves]
+        if self._given - self._taken() + len(moves) < CROWD:
+            self._append_all(commands, targets)
+        else:
+            for command, target in zip(commands, targets, strict=True):
+                self._place(command, False, target)
+        return late
+
+    def take_back_node(self, node: int) -> None:
+        """Take back what waits for an effect."""
+        for number in range(self._taken(), self._given):
+            command = self._table[number % COMMANDS]
+            if int(command["opcode"]) == SET and int(command["node"]) == node:
+                self._swap(number, SET, NOTHING)
+
+    def _check_waiting(self, at: float | None, more: int) -> None:
+        if at is not None and self._waiting() + more > TIMED:
+            raise AudioException(
+                f"{TIMED} commands wait here for their time; give it some of them later, or "
+                "cancel() them"
+            )
+
+    def _append_all(
+        self, commands: list[tuple[Any, ...]], targets: list[tuple[int, int]]
+    ) -> None:
+        """Append commands, which the audio thread sees in one step; there is room."""
+        for command, target in zip(commands, targets, strict=True):
+            self._table[self._given % COMMANDS] = (*command, 2 * self._orders, *target)
+            self._given += 1
+            self._orders += 1
+        self._strip.set_word("command_count", self._given)
 
     def _waiting(self) -> int:
         """How many wait for their time."""
@@ -204,7 +265,7 @@ class Commands:
         number = next(n for n in numbers if self._table[n % COMMANDS]["opcode"] == NOTHING)
         self._put(number, NOTHING, command)
         # If all before it are done by now, a callback under way may have passed it by.
-        self._output.quiet()
+        self._stream.quiet()
         if self._taken() > number and self._swap(number, command[0], NOTHING):
             self._append(command)
 
@@ -213,12 +274,12 @@ class Commands:
         if not self._swap(number, other, WRITTEN):
             return False
         self._table[number % COMMANDS] = (WRITTEN, *command[1:])
-        self._output.kernels.store_word(self._address(number), command[0])
+        self._stream.kernels.store_word(self._address(number), command[0])
         return True
 
     def _swap(self, number: int, kind: int, other: int) -> bool:
         """Have a command be of another kind; False if it is not of `kind` any more."""
-        return bool(self._output.kernels.swap_word(self._address(number), kind, other))
+        return bool(self._stream.kernels.swap_word(self._address(number), kind, other))
 
     def _address(self, number: int) -> int:
         return int(self._table[number % COMMANDS :].ctypes.data)

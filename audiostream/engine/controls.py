@@ -6,7 +6,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from audiostream.checks import check_choice, check_flag, check_number
+from audiostream.engine.chain import Chain
 from audiostream.engine.commands import CURVES, Commands
+from audiostream.engine.effects import Effects
 from audiostream.engine.meter import Level
 from audiostream.engine.panning import sides_of
 from audiostream.engine.strip import FADE, Strip
@@ -34,6 +36,8 @@ class Controls:
     ----------
     output : Output
         Open.
+    effects : Effects, optional
+        The list of its effects; it makes one of its own when that is asked for.
     """
 
     # Set by the output when it attaches it.
@@ -44,8 +48,9 @@ class Controls:
     is_dropped = False
     is_gone = False  # its slot may be given to others; of a voice, or its stream is closed
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, effects: Effects | None = None) -> None:
         self.output = output
+        self._effects = effects
         self.lock = threading.RLock()
         LOCKS.add(self, lock=threading.RLock)
         self._ramp = round(FADE * output.parameters.rate)
@@ -86,6 +91,41 @@ class Controls:
         """Take back all that waits for its time; how much that was."""
         with self.lock:
             return self.commands.take_back() if self._may_tell(ending=True) else 0
+
+    # --- effects -----------------------------------------------------------------
+
+    @property
+    def effects(self) -> Effects:
+        """The list of its effects."""
+        if self._effects is None:
+            with self.lock:
+                if self._effects is None:
+                    effects = Effects(may_wait=self.output.may_wait)
+                    if not (self.is_gone or self.output.is_closed):
+                        effects.bind(Chain(self, type(self).__name__.lower()))
+                    self._effects = effects
+        return self._effects
+
+    def bind_effects(self) -> None:
+        """It has its slot: have its effects run there."""
+        if self._effects is not None:
+            self._effects.bind(Chain(self, type(self).__name__.lower()))
+
+    def unbind_effects(self, *, free: bool = False) -> None:
+        """It gives its slot back; `free`: the audio thread is over.  Takes no lock."""
+        if self._effects is not None:
+            self._effects.unbind(free=free)
+
+    def sweep_effects(self) -> None:
+        """Forget the effects that have faded out."""
+        if self._effects is not None:
+            self._effects.sweep()
+
+    def take_back_parameters(self, node: int) -> None:
+        """Take back what waits for an effect that leaves."""
+        with self.lock:
+            if not self.is_gone and not self.output.is_closed:
+                self.commands.take_back_node(node)
 
     # --- wake-ups ----------------------------------------------------------------
 

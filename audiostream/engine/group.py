@@ -11,6 +11,7 @@ from typing import Any
 
 from audiostream.checks import check_number
 from audiostream.engine.controls import MAX_GAIN, Controls
+from audiostream.engine.effects import Effects
 from audiostream.engine.meter import Level
 from audiostream.engine.output import Output
 from audiostream.engine.strip import FADE
@@ -31,6 +32,8 @@ class Group(Controls):
         Open.
     gain : float
         To begin with.
+    effects : Effects, optional
+        The list of its effects.
 
     Raises
     ------
@@ -44,9 +47,11 @@ class Group(Controls):
     record: Any  # of dtype GROUP
     record_address: int
 
-    def __init__(self, output: Output, gain: float = 1.0) -> None:
+    def __init__(
+        self, output: Output, gain: float = 1.0, effects: Effects | None = None
+    ) -> None:
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
-        super().__init__(output)
+        super().__init__(output, effects)
         self.is_closed = False
         output.attach_group(self, gain)
         self._gain = gain

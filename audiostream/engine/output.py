@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from audiostream.checks import check_integer, check_number
+from audiostream.checks import check_integer
 from audiostream.device.base import Callback, Device
 from audiostream.device.portaudio.callback_path import CallCompiled
 from audiostream.engine.bus import Bus
@@ -17,13 +16,13 @@ from audiostream.engine.memory import power_of_two, ring, zeros
 from audiostream.engine.meter import Level, Meter, check_window
 from audiostream.engine.slots import MAX_GROUPS, Slots
 from audiostream.engine.stream import Stream, until
-from audiostream.engine.stream_clock import LONGEST
 from audiostream.engine.strip import FADE, Strip
 from audiostream.errors import AudioException, FormatError, StreamClosedError
 from audiostream.pcm import Format
 from audiostream.realtime.memory.layout import TABLE, TIME_INFO
 
 if TYPE_CHECKING:
+    from audiostream.engine.generator import GeneratorMemory
     from audiostream.engine.group import Group
     from audiostream.engine.sound import Playback, SoundMemory
     from audiostream.engine.voice import Voice
@@ -35,9 +34,6 @@ BLOCKS = ("mix", "effected", "scaled", "spare")
 
 ROWS = ("levels", "factors", "sines")
 """Fields of its float32 (max_block,)."""
-
-DAY = 86400.0
-"""Seconds ahead from which on a time is taken for another clock's."""
 
 MAX_VOICES = 4096
 
@@ -114,7 +110,7 @@ class Output(Stream):
         self,
         voice: Voice | Playback,
         frames: int = 0,
-        memory: SoundMemory | None = None,
+        memory: SoundMemory | GeneratorMemory | None = None,
         group: Group | None = None,
     ) -> None:
         """Give a voice its slot, and a ring of at least `frames` frames, or a sound's memory.
@@ -145,6 +141,9 @@ class Output(Stream):
                 capacity, samples = memory.capacity, memory.samples
             arrays = {"ring": samples, "declick": zeros(channels, np.float32)}
             words = {"capacity": capacity, "filling": 1}
+            node = getattr(memory, "node", None)
+            if node is not None:
+                words["generator"] = node.address
             if group is not None:
                 words["group"] = group.record_address
             self.slots.occupy(slot, voice, arrays, words, group)
@@ -198,45 +197,13 @@ class Output(Stream):
     def tidy(self) -> None:
         """Take off what was dropped and is heard to its end.  Takes the voices' locks."""
         for one in list(self.attached.values()):
+            one.sweep_effects()
             if one.is_dropped:
                 one.let_go()
 
     def look_for_life(self) -> None:
         super().look_for_life()
         self.tidy()
-
-    # --- times -------------------------------------------------------------------
-
-    def when(self, at: float) -> tuple[float, float]:
-        """A time of this stream for the audio thread, and by how much it is late already.
-
-        Raises
-        ------
-        FormatError
-            If it is no finite number, or more than a day ahead: a time of another clock.
-        """
-        hint = "seconds on the stream's clock, try stream.time + 0.5"
-        at = check_number(at, "at", -LONGEST, LONGEST, hint)
-        time = at + self.clock.epoch
-        next_heard = self.kernels.heard_at(self.address, self.word("frames")) * 1e-9
-        if next_heard < 0:  # there was no block yet
-            next_heard = self.clock.now() + self.clock.epoch + self.parameters.latency
-        late = next_heard - time
-        if late < -DAY:
-            self._check_clock(float(at))
-        # A nanosecond is forgiven to the clock's floating point; 0 would be "now".
-        return time or -1.0, late if late > 1e-9 else 0.0
-
-    def _check_clock(self, at: float) -> None:
-        """Raise if a time is more than a day ahead; what was heard last may be long ago."""
-        now = self.clock.now()
-        if at - now > DAY:
-            raise FormatError(
-                f"at={at!r} is more than a day ahead: the output's clock (its .time) is at "
-                f"{now:.3f} s, time.time() at {time.time():.3f}, time.monotonic() at "
-                f"{time.monotonic():.3f}; give output.time + seconds, or "
-                "output.from_monotonic(t) for a time of time.monotonic()"
-            )
 
     # --- meters ------------------------------------------------------------------
 
@@ -319,6 +286,7 @@ class Output(Stream):
 
     def _closed(self, gone: bool) -> None:
         for voice in list(self.attached.values()):
+            voice.unbind_effects(free=gone)
             voice.stream_closed()
         self._cut = [voice.unheard() for voice in self.attached.values()]
         self.attached.clear()  # each of them holds this

@@ -125,6 +125,7 @@ class Slots:
         holder.commands = Commands(self._output, strip)
         self._strips[slot] = strip
         self.held[slot] = holder
+        holder.bind_effects()
         strip.set_word("active", 1)
         if slot >= self._output.word("voice_end"):
             self._output.kernels.store_word(self._output.address_of("voice_end"), slot + 1)
@@ -134,7 +135,9 @@ class Slots:
 
     def release(self, slot: int) -> None:
         """Free a slot once its voice's fade is through."""
-        if self.held.pop(slot, None) is not None:
+        holder = self.held.pop(slot, None)
+        if holder is not None:
+            holder.unbind_effects()
             self.retiring[slot] = self._strips[slot].word("skip")
             self.sweep()
 
@@ -146,6 +149,7 @@ class Slots:
         for slot, holder in list(self.held.items()):
             if holder.is_over():
                 self.held.pop(slot, None)
+                holder.unbind_effects()
                 holder.give_back()
                 self.retiring[slot] = OVER
         over = []

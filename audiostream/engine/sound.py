@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from audiostream.checks import check_number, check_times
 from audiostream.engine.controls import MAX_GAIN, Controls
 from audiostream.engine.memory import ring
+from audiostream.engine.meter import Level
 from audiostream.engine.output import Output
 from audiostream.engine.panning import sides_of
 from audiostream.engine.resampler import resampler
@@ -23,6 +25,8 @@ from audiostream.engine.strip import FADE
 from audiostream.realtime.opcodes import END, PAUSE, PLAY, RESUME
 
 if TYPE_CHECKING:
+    from audiostream.engine.effects import Effects
+    from audiostream.engine.generator import GeneratorMemory
     from audiostream.engine.group import Group
 
 __all__ = ("Playback", "SoundMemory", "preparation")
@@ -51,6 +55,8 @@ class SoundMemory:
         silence, and infinity full scale.
     """
 
+    is_ready = True
+
     def __init__(self, output: Output, *parts: np.ndarray) -> None:
         self.output = output
         self.frames = sum(map(len, parts))
@@ -78,6 +84,19 @@ class SoundMemory:
             count = min(filled, total - filled)
             memory[filled : filled + count] = memory[:count]
             filled += count
+
+    def started(self, holder: Playback) -> None:
+        """Nothing to do: it is played any number of times."""
+
+    def ended(self) -> None:
+        """Nothing to do."""
+
+    def when_ready(self, then: Callable[[], object]) -> None:
+        """Call a function: it is ready."""
+        then()
+
+    def failure(self) -> None:
+        """None: nothing can go wrong in it."""
 
 
 def preparation(
@@ -168,7 +187,7 @@ class Playback(Controls):
 
     Parameters
     ----------
-    memory : SoundMemory
+    memory : SoundMemory or GeneratorMemory
     at : float, optional
         Seconds on the stream's clock; in the next block if not given.
     gain : float
@@ -179,6 +198,8 @@ class Playback(Controls):
         True: until it is stopped; a number: so many times in all.
     group : Group, optional
         What it plays into.
+    effects : Effects, optional
+        The list of its effects.
 
     Raises
     ------
@@ -190,19 +211,20 @@ class Playback(Controls):
 
     def __init__(
         self,
-        memory: SoundMemory,
+        memory: SoundMemory | GeneratorMemory,
         at: float | None = None,
         gain: float = 1.0,
         pan: float = 0.0,
         loop: bool | int = False,
         group: Group | None = None,
+        effects: Effects | None = None,
     ) -> None:
         output = memory.output
         gain = check_number(gain, "gain", 0, MAX_GAIN, "try 1.0")
         left, right = sides_of(pan, output.parameters.channels)
         endless = FOREVER // memory.frames
         times = min(check_times(loop, "loop") or endless, endless)
-        super().__init__(output)
+        super().__init__(output, effects)
         self._gain, self._pan = gain, float(pan)
         self.memory = memory
         self.end_index = times * memory.frames
@@ -213,12 +235,18 @@ class Playback(Controls):
         if at is not None:
             output.when(at)  # refused before a slot is taken
         output.attach(self, memory=memory, group=group)
+        memory.started(self)
         record = self.strip.record
         record["write"] = record["ended"] = self.end_index
         record["gain"] = record["gain_goal"] = gain
         record["left"] = record["left_goal"] = left
         record["right"] = record["right_goal"] = right
-        self.late = self.tell(PLAY, at, frames=self._ramp)
+        play = partial(self.tell, PLAY, at, frames=self._ramp)
+        if memory.is_ready:
+            self.late = play()
+        else:
+            self.late = 0.0
+            memory.when_ready(play)
 
     def _may_tell(self, *, ending: bool = False) -> bool:
         return not self.is_gone and not self.output.is_closed
@@ -229,13 +257,21 @@ class Playback(Controls):
         """Fade out and be over; before its time has come it never starts."""
         frames = self._frames(fade, "fade", 10)
         with self.lock:
+            if not self.memory.is_ready:
+                self.abandon()
+                return 0.0
             begins_later = self._at is not None and (at is None or at <= self._at)
             if begins_later and self._may_tell() and self.commands.take_back((PLAY,)):
                 late = 0.0 if at is None else self.output.when(at)[1]
-                self._was_cut = self.is_gone = True
-                self.news()
+                self.abandon()
                 return late
             return self.tell(END, at, frames=frames)
+
+    def abandon(self) -> None:
+        """Be over before it has begun."""
+        with self.lock:
+            self._was_cut = self.is_gone = True
+        self.news()
 
     def pause(self, at: float | None = None) -> float:
         """Fade out and stand still."""
@@ -245,12 +281,23 @@ class Playback(Controls):
         """Fade in where a pause has left."""
         return self.tell(RESUME, at, frames=self._ramp)
 
+    def unbind_effects(self, *, free: bool = False) -> None:
+        super().unbind_effects(free=free)
+        self.memory.ended()
+
     def clear_with_group(self, number: int) -> None:
         """Take part in its group's clear of that number, and be over."""
         with self.lock:
             if self._may_tell():
                 self.strip.set_word("group_clear", number)
                 self.strip.set_word("group_skip", self.end_index)
+
+    def level(self, seconds: float) -> Level:
+        """How loud it was during the last `seconds` that were heard; see meter.py."""
+        with self.lock:
+            if self.is_gone or self.output.is_closed:
+                return Level(0.0, 0.0)
+            return self.output.level_of(self.strip.meter, seconds)
 
     # --- how far it is -----------------------------------------------------------
 
@@ -260,8 +307,9 @@ class Playback(Controls):
             return self._heard if self.is_gone else self.strip.word("heard")
 
     def is_over(self) -> bool:
-        """True once its last frame was heard, or it was stopped, or its stream closed."""
-        return self.is_gone or self.heard() >= self.end_index
+        """True once its last frame and its tail were heard, or it or its stream has ended."""
+        with self.lock:
+            return self.is_gone or self.strip.has("rested", self.end_index)
 
     def was_cut(self) -> bool:
         """True if a stop, a clear or the stream's end came before its last frame was heard."""
@@ -277,7 +325,7 @@ class Playback(Controls):
         with self.lock:
             if self.is_gone:
                 return True
-            self.strip.arm("heard", self.end_index)
+            self.strip.arm("rested", self.end_index)
         return self.is_over()
 
     # --- the end -----------------------------------------------------------------

@@ -7,17 +7,21 @@ import math
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from audiostream.device.base import Callback, Device, DeviceStream, Parameters, Request
 from audiostream.device.names import check_name, find
+from audiostream.engine.chain import Chain, StreamHolder
+from audiostream.engine.effects import Effects
 from audiostream.engine.heartbeat import Heartbeat
 from audiostream.engine.memory import field_offsets, records
 from audiostream.engine.meter import WINDOW, Level, Meter
 from audiostream.engine.stats import Stats
 from audiostream.engine.stream_clock import StreamClock
+from audiostream.engine.strip import Strip
 from audiostream.engine.wakeup import Wakeups
 from audiostream.engine.watchdog import WATCHDOG, close_later, in_background
 from audiostream.errors import AudioException, DeviceError, StreamClosedError
@@ -88,6 +92,10 @@ class Stream:
         self.is_open = False
         self.is_closed = False
         self.clock = StreamClock()
+        # False: the caller runs an event loop.
+        self.may_wait: Callable[[], bool] = lambda: True
+        this: Stream = weakref.proxy(self)  # else it would hold itself
+        self.effects = Effects((), lambda: this.may_wait(), lambda: this._find_chain())
         self.is_instant = True  # starting and stopping take no time: no hardware, no thread
         self.failure: AudioException | None = None
         self.orphaned: AudioException | None = None
@@ -142,6 +150,21 @@ class Stream:
             self.clock.open(self.kernels, stream, self.record)
             self.is_open = True
             WATCHDOG.add(self)
+            self.effects.begin()
+
+    def _find_chain(self) -> Chain | None:
+        """What runs its effects; None while it is not open."""
+        if not self.is_open or self.is_closed:
+            return None
+        return Chain(StreamHolder(self), self.direction)
+
+    def when(self, at: float) -> tuple[float, float]:
+        """A time for the audio thread, and by how much it is late; see the clock's method."""
+        return self.clock.when(at)
+
+    def main_strip(self) -> Strip:
+        """The strip that all goes through, for its effects; made when first asked for."""
+        raise NotImplementedError
 
     def _entry(self) -> int:
         """Address of the compiled callback."""
@@ -245,6 +268,7 @@ class Stream:
 
     def _closed(self, gone: bool) -> None:
         """Settle what is left once the device is closed; `gone`: no callback runs again."""
+        self.effects.unbind(free=gone)
         self.wakeups.finish(gone=gone)
 
     def later(self, function: Callable[[], None]) -> None:

@@ -10,8 +10,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from audiostream.checks import check_number
 from audiostream.device.base import DeviceStream
-from audiostream.realtime.memory.layout import NEVER
+from audiostream.engine.memory import field_offsets
+from audiostream.errors import FormatError
+from audiostream.realtime.memory.layout import NEVER, STREAM
 
 if TYPE_CHECKING:
     from audiostream.realtime.compile.kernels import Kernels
@@ -20,6 +23,12 @@ __all__ = ("LONGEST", "StreamClock")
 
 LONGEST = 4e9
 """Seconds, either way, that fit into a word of nanoseconds, and so into a clock's times."""
+
+
+DAY = 86400.0
+"""Seconds ahead from which on a time is taken for another clock's."""
+
+FRAMES = field_offsets(STREAM)["frames"]
 
 
 class StreamClock:
@@ -105,6 +114,38 @@ class StreamClock:
         """When a frame of the device's is heard, or was captured; now if that is unknown."""
         when = self._kernels.heard_at(self._address, frame)
         return self.now() if when < 0 else when * 1e-9 - self.epoch
+
+    def when(self, at: float) -> tuple[float, float]:
+        """A time for the audio thread, and by how much it is late already.
+
+        Raises
+        ------
+        FormatError
+            If it is no finite number, or more than a day ahead: a time of another clock.
+        """
+        hint = "seconds on the stream's clock, try stream.time + 0.5"
+        at = check_number(at, "at", -LONGEST, LONGEST, hint)
+        when = at + self.epoch
+        frames = self._kernels.load_word(self._address + FRAMES)
+        next_heard = self._kernels.heard_at(self._address, frames) * 1e-9
+        if next_heard < 0:  # there was no block yet
+            next_heard = self.now() + self.epoch + float(self._record["latency"])
+        late = next_heard - when
+        if late < -DAY:
+            self._check_clock(at)
+        # A nanosecond is forgiven to the clock's floating point; 0 would be "now".
+        return when or -1.0, late if late > 1e-9 else 0.0
+
+    def _check_clock(self, at: float) -> None:
+        """Raise if a time is more than a day ahead; what was heard last may be long ago."""
+        now = self.now()
+        if at - now > DAY:
+            raise FormatError(
+                f"at={at!r} is more than a day ahead: the stream's clock (its .time) is at "
+                f"{now:.3f} s, time.time() at {time.time():.3f}, time.monotonic() at "
+                f"{time.monotonic():.3f}; give stream.time + seconds, or "
+                "stream.from_monotonic(t) for a time of time.monotonic()"
+            )
 
     # --- the monotonic clock -----------------------------------------------------
 

@@ -136,6 +136,15 @@ class Strip:
         """True if the ring was ``read`` or ``heard`` up to `index`, or has ``rested`` there."""
         return self.word(field) >= index
 
+    def is_drained(self, index: int) -> bool:
+        """True if all up to an index was heard, and its tail, or something after it."""
+        return self.has("rested", index) or self.has("heard", index + 1)
+
+    def arm_drained(self, index: int) -> bool:
+        """Signal the wake-up when it is drained up to an index; True if it is."""
+        rested = self.arm("rested", index)
+        return self.arm("heard", index + 1) or rested
+
     # --- what the audio thread has told ------------------------------------------
 
     def cut(self, number: int) -> tuple[int, int]:

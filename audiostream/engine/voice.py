@@ -30,6 +30,7 @@ from audiostream.pcm import Format
 from audiostream.realtime.opcodes import END, PAUSE, PLAY, PLAYING, RESUME, STOP
 
 if TYPE_CHECKING:
+    from audiostream.engine.effects import Effects
     from audiostream.engine.group import Group
 
 __all__ = ("MAX_BUFFER", "Voice")
@@ -67,6 +68,8 @@ class Voice(VoiceFrames):
         "silence", or "rebuffer" to wait for the prebuffer again where it has starved.
     group : Group, optional
         What it plays into.
+    effects : Effects, optional
+        The list of its effects.
     declick : bool
         False: where it starves there is silence at once, as the blocking API is documented.
 
@@ -96,13 +99,14 @@ class Voice(VoiceFrames):
         quality: str = "high",
         matrix: Any = None,
         group: Group | None = None,
+        effects: Effects | None = None,
     ) -> None:
         rate = output.parameters.rate
         buffer = check_number(buffer, "buffer", 1e-6, MAX_BUFFER, "seconds, try 0.25")
         check_choice(on_starve, "on_starve", STARVE)
         self._prebuffer = Prebuffer(prebuffer, buffer, rate)
         conversion = self._conversion_of(output, format, quality, matrix)
-        super().__init__(output, conversion.ratio)
+        super().__init__(output, conversion.ratio, effects)
         limit = max(math.ceil(buffer * rate), least, 1)
         self.may_be_cut = False
         self._declick = declick
@@ -400,7 +404,7 @@ class Voice(VoiceFrames):
                     self._is_left = True
             write = self.write_index()
             is_cleared = write in (self.strip.word("skip"), self.strip.word("group_skip"))
-            if not (is_cleared or self.strip.has("heard", write) or self._stands_still()):
+            if not (is_cleared or self.strip.is_drained(write) or self._stands_still()):
                 return
         self.remove()
 

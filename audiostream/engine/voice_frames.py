@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from audiostream.engine.controls import Controls
+from audiostream.engine.effects import Effects
 from audiostream.engine.frame_accounting import Counts, FrameAccounting
 from audiostream.engine.marks import Mark, Marks, Waiting
 from audiostream.engine.output import Output
@@ -36,8 +37,8 @@ class VoiceFrames(Controls):
 
     writer: RingWriter
 
-    def __init__(self, output: Output, ratio: float) -> None:
-        super().__init__(output)
+    def __init__(self, output: Output, ratio: float, effects: Effects | None = None) -> None:
+        super().__init__(output, effects)
         self.accounting = FrameAccounting(ratio)
         self.epoch = 0
         self._marks = Marks()

@@ -48,9 +48,9 @@ async def test_what_can_be_set_is_named() -> None:
             voice.volume = 0.5  # type: ignore[attr-defined]
         assert str(caught.value) == (
             "AudioSample has no attribute 'volume' that can be set; "
-            "set gain, muted, pan, ramp, or make a subclass for attributes of your own"
+            "set effects, gain, muted, pan, ramp, or make a subclass for attributes of your own"
         )
-        with pytest.raises(AttributeError, match="set callback, or"):
+        with pytest.raises(AttributeError, match="set callback, effects, or"):
             mic.gain = 0.5  # type: ignore[attr-defined]
         with pytest.raises(AttributeError, match="set; make a subclass"):
             speaker.gain = 0.5  # type: ignore[attr-defined]

@@ -54,6 +54,7 @@ def test_arguments_and_defaults_are_those_documented() -> None:
         ("channels", 1),
         ("encoding", 16),
         ("buffersize", -1),
+        ("effects", ()),  # our addition
     ]
     assert all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters.values())
 

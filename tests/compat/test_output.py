@@ -55,9 +55,11 @@ def test_arguments_and_defaults_are_those_documented() -> None:
         "buffersize": 1024,
         "device": "default",
         "voices": 256,
+        "effects": (),
+        "limiter": False,
     }
     by_keyword = [n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY]
-    assert by_keyword == ["device", "voices"]
+    assert by_keyword == ["device", "voices", "effects", "limiter"]
 
 
 def test_attributes_tell_what_was_asked_for(output: OpenOutput) -> None:

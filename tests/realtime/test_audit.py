@@ -18,8 +18,6 @@ from typing import Any
 
 import pytest
 
-from tests.tracing import untraced_environment
-
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
@@ -48,7 +46,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     result = folder / "found.json"
     done = subprocess.run(
         [sys.executable, str(HERE / "audit_main.py"), str(library), str(result)],
-        env={**untraced_environment(), "LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": str(ROOT)},
         cwd=folder,
         capture_output=True,
         text=True,

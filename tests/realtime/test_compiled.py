@@ -36,7 +36,6 @@ from audiostream.errors import AudioException
 from audiostream.realtime.compile import cache as cache_module
 from audiostream.realtime.compile import kernels as compiled
 from audiostream.realtime.compile.cache import make
-from tests.tracing import untraced_environment
 
 PACKAGE = Path(audiostream.__file__).parent
 
@@ -94,7 +93,7 @@ class Copy:
         done = subprocess.run(
             [sys.executable, "-B", "-W", "error", "-c", PROGRAM + program],
             # Not measured: it is only a copy.
-            env={**untraced_environment(), **own, **environment},
+            env={**os.environ, **own, **environment},
             cwd=self.folder,
             capture_output=True,
             text=True,

@@ -27,8 +27,11 @@ WAIT = 10.0
 POLL = 0.05
 """Seconds between two tries to be the one that compiles."""
 
+FAMILY = "kernels-*.o"
+"""Names of the files with the library's own kernels."""
+
 KEPT = 8
-"""Files of other versions and processors that are left in the folder."""
+"""Files of a family that are left in the folder, beside the newest."""
 
 # A link is not followed, and the other end of a FIFO not waited for; Windows has neither.
 READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -87,8 +90,10 @@ def read_own(path: Path) -> bytes:
         os.close(handle)
 
 
-def write_own(path: Path, content: bytes) -> None:
+def write_own(path: Path, content: bytes, family: str = FAMILY, kept: int = KEPT) -> None:
     """Leave a file in a folder that is made already; whole, or not at all.
+
+    Of the files whose names match `family` the newest ones stay.
 
     Raises
     ------
@@ -104,8 +109,8 @@ def write_own(path: Path, content: bytes) -> None:
         Path(name).unlink()
         raise
     with contextlib.suppress(OSError):  # another process may do the same now
-        others = sorted(path.parent.glob("kernels-*.o"), key=lambda p: p.lstat().st_mtime)
-        for old in others[: -KEPT - 1]:
+        others = sorted(path.parent.glob(family), key=lambda p: p.lstat().st_mtime)
+        for old in others[: -kept - 1]:
             old.unlink()
 
 

@@ -1,0 +1,1 @@
+"""Users' own DSP: plain functions that run, compiled, on the audio thread."""

@@ -1,0 +1,58 @@
+"""Makes a kernel's machine code callable; caller thread.
+
+The C library's functions that a kernel may call are the mathematical ones and those that LLVM
+itself calls to copy memory.  Each is made known before the code is loaded: one that is missing
+would crash at the first call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import functools
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from audiostream.realtime.compile.kernels import load
+
+__all__ = ("ALLOWED", "ENTRY", "load_kernel")
+
+ENTRY = "kernel"
+"""The name of the function in the machine code."""
+
+_MATHS = """
+sin cos tan asin acos atan atan2 sinh cosh tanh asinh acosh atanh sincos
+exp exp2 exp10 expm1 log log2 log10 log1p pow sqrt cbrt hypot erf erfc lgamma tgamma
+fabs floor ceil trunc rint nearbyint round fmod copysign fma ldexp
+"""
+
+ALLOWED = frozenset(
+    [
+        *_MATHS.split(),
+        *(name + "f" for name in _MATHS.split()),
+        "memcpy",
+        "memset",
+        "memmove",
+        "bzero",
+    ]
+)
+"""What machine code may call."""
+
+
+@functools.lru_cache(maxsize=1)
+def _register() -> None:
+    """Tell LLVM where the functions are, once."""
+    libraries = [ctypes.CDLL(None), ctypes.CDLL(ctypes.util.find_library("m"))]
+    for name in ALLOWED:
+        for library in libraries:
+            function: Any = getattr(library, name, None)
+            if function is not None:
+                llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
+                break
+
+
+def load_kernel(code: bytes) -> int:
+    """Load an object file; the address of its kernel."""
+    _register()
+    return load(code, (ENTRY,))[ENTRY]

@@ -1,0 +1,302 @@
+"""Why a kernel is refused: its line, the reason, and what to write instead; caller thread."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import linecache
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+from audiostream.errors import KernelError
+from audiostream.kernels.contract import Contract, Place
+
+__all__ = ("Refused", "check_forms", "globals_of", "helpers_of", "refusal")
+
+
+class Refused(Exception):
+    """A kernel cannot be compiled.
+
+    Parameters
+    ----------
+    why, instead : str
+    line : int, optional
+        Of the file.
+    symbol : str, optional
+        The function that it must not call.
+    """
+
+    def __init__(
+        self, why: str, instead: str, line: int | None = None, symbol: str | None = None
+    ) -> None:
+        super().__init__(why)
+        self.why, self.instead, self.line, self.symbol = why, instead, line, symbol
+
+
+# --- what a kernel refers to -------------------------------------------------------
+
+
+def globals_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The global and closure variables that a function and those in it name."""
+    found: dict[str, Any] = {}
+    closure = inspect.getclosurevars(function)
+    for name in _names(function.__code__):
+        for place in (closure.nonlocals, function.__globals__, vars(builtins)):
+            if name in place:
+                found[name] = place[name]
+                break
+    return found
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    yield from code.co_freevars
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def helpers_of(function: Callable[..., Any]) -> list[FunctionType]:
+    """The plain functions that a function calls, those that they call first."""
+    found: dict[FunctionType, None] = {}
+
+    def visit(one: Callable[..., Any]) -> None:
+        for value in globals_of(one).values():
+            if isinstance(value, FunctionType) and value not in found and value is not one:
+                if value.__module__.partition(".")[0] in ("numpy", "numba"):
+                    continue
+                found[value] = None
+                visit(value)
+
+    visit(function)
+    return list(reversed(found))
+
+
+# --- forms that the source shows ---------------------------------------------------
+
+LOOP = "write the loop over frames and channels"
+ALLOCATES = "it allocates memory"
+
+NUMPY = {
+    "zeros": (ALLOCATES, "declare it: state= for a few numbers, buffers= for more"),
+    "empty": (ALLOCATES, "declare it: state= for a few numbers, buffers= for more"),
+    "ones": (ALLOCATES, "declare it in state= or buffers=, and fill it in init="),
+    "full": (ALLOCATES, "declare it in state= or buffers=, and fill it in init="),
+    "array": (ALLOCATES, "declare it in buffers= and fill it in init=, or use a tuple"),
+    "arange": (ALLOCATES, "write for i in range(n)"),
+    "linspace": (ALLOCATES, "compute each value in the loop"),
+    "concatenate": (ALLOCATES, "copy value by value in a loop"),
+    "sum": ("its loop is not made for the audio thread", "add up in a loop"),
+    "mean": ("its loop is not made for the audio thread", "add up in a loop, and divide"),
+    "clip": (ALLOCATES, "write min(max(x, low), high) of each value"),
+    "dot": ("it calls a library for matrices", "add up the products in a loop"),
+    "copy": (ALLOCATES, "declare a buffer in buffers= and copy value by value"),
+}
+"""Functions of numpy, why not, and what instead."""
+
+CALLS = {
+    "print": ("it writes to the terminal", "use outputs= to read a value outside"),
+    "open": ("it waits for a disk", "load it before, and hand it to init="),
+    "list": (ALLOCATES, "use a tuple, or declare a buffer"),
+    "dict": (ALLOCATES, "use state= and buffers="),
+    "set": (ALLOCATES, "use state= and buffers="),
+    "str": (ALLOCATES, "leave texts to the code outside"),
+    "input": ("it waits for a person", "use a parameter"),
+    "eval": ("it needs the interpreter", "write the expression"),
+    "exec": ("it needs the interpreter", "write the statements"),
+}
+"""Built-in functions, why not, and what instead."""
+
+NODES: dict[type[ast.AST], tuple[str, str]] = {
+    ast.List: (ALLOCATES, "use a tuple, or declare a buffer in buffers="),
+    ast.ListComp: (ALLOCATES, "write a loop over what is there"),
+    ast.GeneratorExp: ("it needs the interpreter", "write a loop"),
+    ast.Dict: (ALLOCATES, "use state= and buffers="),
+    ast.DictComp: (ALLOCATES, "use state= and buffers="),
+    ast.Set: (ALLOCATES, "use state= and buffers="),
+    ast.SetComp: (ALLOCATES, "use state= and buffers="),
+    ast.JoinedStr: (ALLOCATES, "raise with a constant text"),
+    ast.Try: ("an exception cannot be caught there", "test before, with if"),
+    ast.With: ("there is nothing to enter or to leave", "write what is to be done"),
+    ast.Await: ("the audio thread has no event loop", "do it outside, and set a parameter"),
+    ast.Global: ("it would change a variable of Python", "use state="),
+    ast.Nonlocal: ("it would change a variable of Python", "use state="),
+    ast.Import: ("it needs the interpreter", "import at the top of the file"),
+    ast.ImportFrom: ("it needs the interpreter", "import at the top of the file"),
+    ast.ClassDef: ("it needs the interpreter", "use state="),
+}
+"""Statements and expressions, why not, and what instead."""
+
+
+class _Forms(ast.NodeVisitor):
+    """Raises Refused at the first form that cannot be."""
+
+    def __init__(self, contract: Contract, first: int, known: dict[str, Any]) -> None:
+        self.contract, self.first, self.known = contract, first, known
+
+    def refuse(self, node: Any, why: str, instead: str) -> None:
+        raise Refused(why, instead, self.first + node.lineno - 1)
+
+    def visit(self, node: ast.AST) -> None:
+        if type(node) in NODES:
+            self.refuse(node, *NODES[type(node)])
+        super().visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        function = node.func
+        if isinstance(function, ast.Attribute):
+            self._check_method(node, function)
+        elif isinstance(function, ast.Name) and self._is_builtin(function.id):
+            why, instead = CALLS[function.id]
+            self.refuse(node, f"{function.id}() cannot run there: {why}", instead)
+        self.generic_visit(node)
+
+    def _is_builtin(self, name: str) -> bool:
+        return name in CALLS and self.known.get(name) is getattr(builtins, name)
+
+    def _check_method(self, node: ast.Call, function: ast.Attribute) -> None:
+        name = function.attr
+        owner = ast.unparse(function.value)
+        if getattr(self.known.get(owner.partition(".")[0]), "__name__", "") == "numpy":
+            if owner.endswith(".random"):
+                self.refuse(
+                    node,
+                    "numpy's random numbers share a state with other threads",
+                    "use audiostream.dsp.noise, or its generator in your own state",
+                )
+            if name in NUMPY:
+                why, instead = NUMPY[name]
+                self.refuse(node, f"{owner}.{name} cannot run there: {why}", instead)
+        elif name in ("reshape", "copy", "sum", "mean", "astype", "flatten", "tolist"):
+            why = "a reshaped view is not known to numba's types" if name == "reshape" else ""
+            why = why or (NUMPY[name][0] if name in NUMPY else ALLOCATES)
+            self.refuse(node, f".{name}() cannot run there: {why}", LOOP)
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        fields = self.contract.state
+        is_state = isinstance(node.value, ast.Name) and node.value.id == "state"
+        if is_state and fields and node.attr not in fields:
+            self.refuse(
+                node,
+                f"the state has no field {node.attr!r}; it has {', '.join(fields)}",
+                f'declare it: state={{..., {node.attr!r}: "f8"}}',
+            )
+        self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        target = node.targets[0]
+        if isinstance(target, ast.Subscript) and _is_slice(target) and _is_slice(node.value):
+            self.refuse(
+                node, "numba copies a slice in case the two overlap, and that allocates", LOOP
+            )
+        self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        for statement in node.body:
+            self.visit(statement)
+
+
+def _is_slice(node: ast.AST) -> bool:
+    """True for ``x[:, 0]`` and the like."""
+    if not isinstance(node, ast.Subscript):
+        return False
+    parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    return any(isinstance(part, ast.Slice) for part in parts)
+
+
+def check_forms(contract: Contract) -> None:
+    """Look for what cannot be in a kernel's source, if that can be read.
+
+    Raises
+    ------
+    Refused
+    """
+    try:
+        lines, first = inspect.getsourcelines(contract.function)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+    except (OSError, SyntaxError):  # typed into an interpreter: numba still looks at it
+        return
+    (function,) = tree.body
+    if isinstance(function, ast.FunctionDef):
+        _Forms(contract, first, globals_of(contract.function)).visit(function)
+
+
+# --- what numba says ---------------------------------------------------------------
+
+HINTS = (
+    (
+        r"enable_nrt|NRT required|Requires NRT|memory allocat",
+        "it makes an array, and that allocates memory",
+        f"{LOOP}, or name where the result goes, np.tanh(block, block)",
+    ),
+    (
+        r"Untyped global name ['\"](\w+)",
+        "numba does not know {0}",
+        "use numbers, tuples, arrays, functions of math, and your own plain functions",
+    ),
+    (
+        r"Cannot modify readonly array|readonly",
+        "a parameter is written to, and it is read-only",
+        "compute into a variable",
+    ),
+    (
+        r"Cannot unify (.+?) and (.+?) for",
+        "a variable is now {0}, now {1}",
+        "give it one type: begin with 0.0 for a float, 0 for a whole number",
+    ),
+    (
+        r"(?:variable|Variable) '?(\w+)'? (?:is not defined|referenced before assignment)",
+        "{0} has no value there",
+        "assign it on all paths",
+    ),
+    (
+        r"Unknown attribute '(\w+)'",
+        "there is no {0}",
+        "see the page on what a kernel may do for the forms that work",
+    ),
+)
+"""Patterns of numba's messages, what they mean, and what to do."""
+
+
+def line_of(error: BaseException, file: str) -> int | None:
+    """The line in the user's file that an error of numba's names, the last one of them."""
+    location = getattr(error, "loc", None)
+    named = [
+        int(line)
+        for name, line in re.findall(r'File "([^"]+)", line (\d+)', str(error))
+        if file.endswith(name.lstrip("."))
+    ]
+    if named:
+        return named[-1]
+    lowered = re.findall(r"at (.+?) \((\d+)\)", str(error))
+    if places := [int(line) for name, line in lowered if name == file]:
+        return places[-1]
+    if location is not None and getattr(location, "filename", file) == file:
+        return int(location.line)
+    return None
+
+
+def refusal(place: Place, error: BaseException) -> KernelError:
+    """The error that a user sees."""
+    if isinstance(error, Refused):
+        why, instead, line = error.why, error.instead, error.line
+    else:
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        line = line_of(error, place.file)
+        why = " ".join(text.split())[:300]
+        instead = "see the page on what a kernel may do for the forms that work"
+        for pattern, meaning, hint in HINTS:
+            if found := re.search(pattern, text):
+                why, instead = meaning.format(*found.groups()), hint
+                break
+    line = place.line if line is None else line
+    source = linecache.getline(place.file, line).strip()
+    shown = f"\n    {source}\n" if source else " "
+    return KernelError(
+        f"kernel {place.name} cannot run on the audio thread ({place.file}:{line}):{shown}"
+        f"{why}; {instead}"
+    )

@@ -1,0 +1,396 @@
+"""Turns a kernel into machine code with numba and LLVM; caller thread, on the first use only.
+
+The kernel is typed and lowered by numba's own compiler, without numba's runtime, so that
+nothing in it can allocate.  An entry of plain integers is put around it, which builds the
+arrays; the number of channels is a constant there, so that LLVM unrolls the loops over it.
+"""
+
+from __future__ import annotations
+
+import copy
+import struct
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, compiler
+from numba.core.callconv import CPUCallConv
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import register_pass
+from numba.core.cpu import CPUContext
+from numba.core.cpu_options import FastMathOptions
+from numba.core.lowering import Lower
+from numba.core.registry import cpu_target
+from numba.core.typed_passes import BaseNativeLowering, NativeLowering
+from numba.extending import register_jitable
+from numba.np.arrayobj import make_array, populate_array
+
+from audiostream.kernels.contract import Contract
+from audiostream.kernels.loading import ALLOWED, ENTRY
+from audiostream.kernels.refusals import Refused, helpers_of
+from audiostream.realtime.compile.inline import Module
+from audiostream.realtime.compile.kernels import optimise, target_machine
+
+__all__ = ("BAD_COUNT", "FIRST_PLACE", "IN_HELPER", "Translated", "translate")
+
+BAD_COUNT, IN_HELPER, FIRST_PLACE = -2, -3, -4
+"""What the entry returns if the kernel fails: it returned a number of frames that cannot be;
+it raised in a helper; or it raised in the place of that number, counted downwards."""
+
+INT64 = ir.IntType(64)
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A kernel's machine code, and what is known of it.
+
+    Attributes
+    ----------
+    counts : bool
+        True if it returns how many frames it has filled.
+    places : tuple
+        Of each place in which it may raise: the exception's name, its message, the line counted
+        from the function's first.
+    """
+
+    code: bytes
+    counts: bool
+    places: tuple[tuple[str, str, int], ...]
+
+
+class _Places:
+    """Where a kernel may raise, collected while it is lowered."""
+
+    def __init__(self, first: int) -> None:
+        self.first = self.line = first  # the line that is being lowered
+        self.found: list[tuple[str, str, int]] = []
+
+    def add(self, kind: Any, args: Any, line: int) -> int:
+        """The number of a place, counted from 1."""
+        name = "StopIteration" if kind is None else kind.__name__
+        text = " ".join(str(arg) for arg in args or ())
+        self.found.append((name, text, line - self.first))
+        return len(self.found)
+
+
+class _CallConv(CPUCallConv):  # type: ignore[misc]
+    """numba's calling convention, but that an exception is the number of its place."""
+
+    def set_static_user_exc(
+        self,
+        builder: Any,
+        exc: Any,
+        exc_args: Any = None,
+        loc: Any = None,
+        func_name: Any = None,
+    ) -> None:
+        line = loc.line if loc is not None else self.context.places.line
+        number = self.context.places.add(exc, exc_args, line)
+        slot = self._get_excinfo_argument(builder.function)
+        builder.store(builder.inttoptr(INT64(number), slot.type.pointee), slot)
+
+    def set_dynamic_user_exc(
+        self,
+        builder: Any,
+        exc: Any,
+        exc_args: Any,
+        nb_types: Any,
+        loc: Any = None,
+        func_name: Any = None,
+    ) -> None:
+        raise Refused(
+            "an exception with a value that is computed needs memory",
+            'raise it with a constant text, raise ValueError("too long")',
+            loc.line if loc is not None else None,
+        )
+
+
+class _Context(CPUContext):  # type: ignore[misc]
+    """numba's context for this processor, with the calling convention above."""
+
+    places: _Places
+
+    @property
+    def call_conv(self) -> Any:
+        return _CallConv(self)
+
+
+class _Lower(Lower):  # type: ignore[misc]
+    """numba's last step, but that it says which line it is at."""
+
+    def lower_inst(self, inst: Any) -> None:
+        self.context.places.line = inst.loc.line
+        super().lower_inst(inst)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Lowering(BaseNativeLowering):  # type: ignore[misc]
+    _name = "audiostream_lowering"
+
+    @property
+    def lowering_class(self) -> Any:
+        return _Lower
+
+
+class _Compiler(compiler.CompilerBase):  # type: ignore[misc]
+    """numba's compiler, with the last step above."""
+
+    def define_pipelines(self) -> list[Any]:
+        pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline.passes = [
+            (_Lowering if step is NativeLowering else step, text)
+            for step, text in pipeline.passes
+        ]
+        pipeline.finalize()
+        return [pipeline]
+
+
+class _Module(Module):
+    """One LLVM module for the kernel, and the libraries of the functions that it calls."""
+
+    def __init__(self, codegen: Any, name: str) -> None:
+        super().__init__(codegen, name)
+        self.libraries: dict[int, Any] = {}
+
+    def add_linking_library(self, library: Any) -> None:
+        if library.name != "nrt_rtsys" and library is not numba.core.runtime.rtsys.library:
+            self.libraries[id(library)] = library
+
+
+def translate(
+    contract: Contract, channels: int, dtype: Any, ndims: tuple[int, ...]
+) -> Translated:
+    """Compile a kernel for one number of channels.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Of its state.
+    ndims : tuple of int
+        Dimensions of its buffers.
+
+    Raises
+    ------
+    KernelError
+        If the kernel does what cannot be done on the audio thread.
+    """
+    first = contract.place.line
+    _register(contract.function)
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
+    context = copy.copy(cpu_target.target_context)
+    context.__class__ = _Context
+    context.enable_nrt = False
+    context.places = _Places(first)
+    arguments = _arguments(contract, dtype, ndims)
+    library = _Module(context.codegen(), "audiostream_kernel")
+    with global_compiler_lock:
+        result = compiler.compile_extra(
+            cpu_target.typing_context,
+            context,
+            contract.function,
+            tuple(arguments.values()),
+            None,
+            _flags(),
+            {},
+            library=library,
+            pipeline_class=_Compiler,
+        )
+        returns = result.signature.return_type
+        if returns not in (types.none, types.int64):
+            raise Refused(
+                f"it returns {returns}",
+                "return nothing; or, from a generator, on all paths how many frames it has "
+                "filled: return n, and return block.shape[0] at the end",
+            )
+        _add_entry(context, library, contract, result.fndesc, channels, arguments)
+        module = _linked(library)
+    machine = target_machine()
+    optimise(module, machine)
+    _check_symbols(name for name in _declared(module))
+    code = bytes(target_machine().emit_object(module))
+    _check_symbols(_undefined(code))
+    return Translated(code, returns is types.int64, tuple(context.places.found))
+
+
+def _flags() -> Any:
+    flags = compiler.Flags()
+    flags.nrt = False
+    flags.no_compile = True
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.error_model = "numpy"  # a division by zero gives infinity, or 0
+    flags.boundscheck = True
+    flags.noalias = True
+    # Contraction only: gcc's default.  Without NaN and infinity no check of them would hold.
+    flags.fastmath = FastMathOptions({"contract"})
+    return flags
+
+
+def _register(function: Callable[..., Any]) -> None:
+    """Let numba compile the plain functions that a kernel calls."""
+    for helper in helpers_of(function):
+        if helper not in _registered:
+            register_jitable(boundscheck=True, error_model="numpy")(helper)
+            _registered.add(helper)
+
+
+_registered: set[Callable[..., Any]] = set()
+
+
+def _arguments(contract: Contract, dtype: Any, ndims: tuple[int, ...]) -> dict[str, Any]:
+    """The kernel's arguments and numba's types of them."""
+    made: dict[str, Any] = {"block": types.Array(types.float32, 2, "C", aligned=True)}
+    if contract.state:
+        made["state"] = numba.from_dtype(dtype)
+    for name, ndim in zip(contract.buffers, ndims, strict=True):
+        made[name] = types.Array(types.float32, ndim, "C", aligned=True)
+    for parameter in contract.parameters.values():
+        array = types.Array(types.float32, 1, "C", readonly=True, aligned=True)
+        made[parameter.name] = types.float64 if parameter.kind == "scalar" else array
+    if contract.takes_rate:
+        made["rate"] = types.float64
+    return made
+
+
+# --- the entry ---------------------------------------------------------------------
+
+
+def _add_entry(
+    context: Any,
+    library: _Module,
+    contract: Contract,
+    descriptor: Any,
+    channels: int,
+    arguments: dict[str, Any],
+) -> None:
+    """Add the C function of integers that the audio thread calls; see ``call_node``."""
+    entry = ir.Function(library.module, ir.FunctionType(INT64, [INT64] * 7), ENTRY)
+    builder = ir.IRBuilder(entry.append_basic_block())
+    block, frames, _, state, buffers, params, rate = entry.args
+    word = _Words(builder)
+    values = []
+    buffer_at = param_at = 0
+    for name, kind in arguments.items():
+        if name == "block":
+            shape = [frames, INT64(channels)]
+            value = _array(context, builder, kind, block, shape)
+        elif name == "state":
+            value = builder.inttoptr(state, context.get_value_type(kind))
+        elif name in contract.buffers:
+            address, *shape = (word(buffers, buffer_at + k) for k in range(kind.ndim + 1))
+            buffer_at += kind.ndim + 1
+            value = _array(context, builder, kind, address, shape)
+        elif name == "rate":
+            value = builder.sitofp(rate, ir.DoubleType())
+        else:
+            address = word(params, param_at)
+            param_at += 1
+            if kind is types.float64:
+                value = builder.load(builder.inttoptr(address, ir.DoubleType().as_pointer()))
+            else:
+                value = _array(context, builder, kind, address, [frames])
+        values.append(value)
+    inner = context.declare_function(library.module, descriptor)
+    inner.attributes.add("alwaysinline")
+    status, result = context.call_conv.call_function(
+        builder, inner, descriptor.restype, descriptor.argtypes, values
+    )
+    with builder.if_then(status.is_error, likely=False):
+        place = builder.ptrtoint(status.excinfoptr, INT64)
+        known = builder.icmp_unsigned("<=", place, INT64(len(context.places.found)))
+        number = builder.sub(INT64(FIRST_PLACE + 1), place)
+        builder.ret(builder.select(known, number, INT64(IN_HELPER)))
+    if descriptor.restype is types.none:
+        builder.ret(frames)
+    else:
+        fits = builder.icmp_unsigned("<=", result, frames)
+        builder.ret(builder.select(fits, result, INT64(BAD_COUNT)))
+
+
+class _Words:
+    """Loads 64-bit words."""
+
+    def __init__(self, builder: Any) -> None:
+        self.builder = builder
+
+    def __call__(self, address: Any, index: int) -> Any:
+        at = self.builder.add(address, INT64(8 * index))
+        return self.builder.load(self.builder.inttoptr(at, INT64.as_pointer()))
+
+
+def _array(context: Any, builder: Any, kind: Any, address: Any, shape: list[Any]) -> Any:
+    """numba's C-contiguous array of float32 at an address."""
+    array = make_array(kind)(context, builder)
+    strides = [INT64(4)]
+    for size in reversed(shape[1:]):
+        strides.insert(0, builder.mul(strides[0], size))
+    populate_array(
+        array,
+        data=builder.inttoptr(address, array.data.type),
+        shape=shape,
+        strides=strides,
+        itemsize=INT64(4),
+        meminfo=None,
+    )
+    return array._getvalue()
+
+
+def _linked(library: _Module) -> Any:
+    """The module with what it calls, of which only the entry is seen from outside."""
+    module = llvm.parse_assembly(cgutils.normalize_ir_text(str(library.module)))
+    for other in library.libraries.values():
+        module.link_in(other._get_module_for_linking(), preserve=True)
+    for thing in (*module.functions, *module.global_variables):
+        if not thing.is_declaration and thing.name != ENTRY:
+            thing.linkage = "internal"
+    module.verify()
+    return module
+
+
+# --- what it calls -----------------------------------------------------------------
+
+
+def _declared(module: Any) -> Iterator[str]:
+    """Functions that a module calls and that are not in it."""
+    for function in module.functions:
+        if function.is_declaration and not function.name.startswith("llvm."):
+            yield str(function.name)
+
+
+def _check_symbols(names: Iterator[str]) -> None:
+    for name in names:
+        if name.lstrip("_") not in ALLOWED and name not in ALLOWED:
+            raise Refused(
+                f"it calls {name}, which cannot run on the audio thread",
+                "write the loop out, with scalars and functions of math",
+                symbol=name,
+            )
+
+
+def _undefined(code: bytes) -> Iterator[str]:
+    """The symbols that an ELF object file of 64 bits needs; some come with the last step.
+
+    See the System V ABI, "Symbol Table".  Other formats are not looked into.
+    """
+    if code[:5] != b"\x7fELF\x02" or sys.byteorder != "little":
+        return
+    table, size, count = (
+        *struct.unpack_from("<Q", code, 0x28),
+        *struct.unpack_from("<HH", code, 0x3A),
+    )
+    sections = [struct.unpack_from("<IIQQQQIIQQ", code, table + size * n) for n in range(count)]
+    for _, kind, _, _, offset, length, link, _, _, entry in sections:
+        if kind != 2:  # SHT_SYMTAB
+            continue
+        names = sections[link][4]
+        for at in range(offset + entry, offset + length, entry):
+            name, _, _, section = struct.unpack_from("<IBBH", code, at)
+            if section == 0 and name:
+                text = code[names + name : code.index(b"\0", names + name)].decode()
+                yield text

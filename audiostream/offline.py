@@ -1,0 +1,133 @@
+"""Renders what would be played, faster than real time, to an array or a file; caller thread."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from audiostream.aio.output import AudioOutput
+from audiostream.checks import check_callable, check_integer, check_number, check_path, shown
+from audiostream.device.manual import ManualDevice
+from audiostream.errors import AudioException, FormatError
+
+__all__ = ("render",)
+
+LONGEST = 86400.0
+"""Seconds: a day."""
+
+
+def render(
+    make: Callable[[AudioOutput], object],
+    seconds: float,
+    rate: int = 48000,
+    channels: int = 2,
+    *,
+    blocks: int = 256,
+    to: Any = None,
+    subtype: str | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> Any:
+    """Render what a function schedules, through the same graph as a live output; blocks.
+
+    The output's clock starts at 0, with the first frame.  The result is bit for bit that of a
+    :class:`~audiostream.testing.ManualDevice` stepped in blocks of the same size.
+
+    Parameters
+    ----------
+    make : function
+        Plain, of an open :class:`~audiostream.aio.AudioOutput`: it loads, plays and schedules,
+        with ``at=`` seconds.  It runs once, before the first frame.
+    seconds : float
+        How much to render, up to a day.
+    rate, channels : int
+        Of the result.
+    blocks : int
+        Frames that are rendered at a time.
+    to : str or PathLike, optional
+        Write to this file, of any format that soundfile writes, named by its suffix; this needs
+        ``pip install audiostream[files]``.
+    subtype : str, optional
+        soundfile's name of the file's encoding, such as "PCM_24".
+    progress : function, optional
+        Called with the share that is done, 0.0 to 1.0, about a hundred times.
+
+    Returns
+    -------
+    ndarray or int
+        Float32 (frames, channels), not limited to -1 to 1; with `to`, the frames written.
+
+    Raises
+    ------
+    FormatError
+        For a value that cannot be used.
+    AudioException
+        If the file cannot be written.
+    """
+    if inspect.iscoroutinefunction(make):
+        raise FormatError(
+            f"make={shown(make)} is a coroutine function, and no time passes in it; write a "
+            "plain def that schedules with at="
+        )
+    check_callable(make, "make", "of an output, def make(speaker): ...")
+    seconds = check_number(seconds, "seconds", 0, LONGEST, "try 10.0")
+    blocks = check_integer(blocks, "blocks", "frames", least=1, most=65536, hint="256")
+    if progress is not None:
+        check_callable(progress, "progress", "of the share that is done")
+    parts = _parts(make, seconds, rate, channels, blocks, progress)
+    if to is None:
+        if subtype is not None:
+            raise FormatError(f"subtype={shown(subtype)} is for a file; give to= as well")
+        made = list(parts)
+        return np.concatenate(made) if made else np.zeros((0, channels), np.float32)
+    return _write(parts, check_path(to, "to", '"song.flac"'), rate, channels, subtype)
+
+
+def _parts(
+    make: Callable[[AudioOutput], object],
+    seconds: float,
+    rate: int,
+    channels: int,
+    blocks: int,
+    progress: Callable[[float], object] | None,
+) -> Iterator[np.ndarray]:
+    """What is rendered, about a hundredth at a time."""
+    device = ManualDevice(buffersize=blocks)
+    speaker = AudioOutput(rate, channels, 32, blocks, device=device)
+    total = round(seconds * rate)
+    at_a_time = max(math.ceil(total / 100 / blocks), 1) * blocks
+    with speaker:
+        make(speaker)
+        for done in range(0, total, at_a_time):
+            yield device.step(min(at_a_time, total - done))
+            if progress is not None:
+                progress(min((done + at_a_time) / total, 1.0))
+
+
+def _write(
+    parts: Iterator[np.ndarray], path: str, rate: int, channels: int, subtype: str | None
+) -> int:
+    try:
+        import soundfile
+    except ImportError:
+        raise AudioException(
+            "writing sound files needs soundfile; try: pip install audiostream[files]"
+        ) from None
+    try:
+        file = soundfile.SoundFile(path, "w", rate, channels, subtype=subtype)
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise AudioException(
+            f"{path} cannot be written: {error}; try a name such as song.wav or song.flac"
+        ) from None
+    frames = 0
+    with file:
+        for part in parts:
+            try:
+                file.write(part)
+            except (soundfile.SoundFileError, OSError) as error:
+                raise AudioException(f"{path} cannot be written: {error}") from None
+            frames += len(part)
+    return frames

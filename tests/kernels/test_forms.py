@@ -1,0 +1,40 @@
+"""What a kernel may do works as in Python; what it may not is refused with its line."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audiostream import kernel
+from audiostream.errors import KernelError
+from tests.kernels.forms import REFUSED, WORK
+
+NOISE = np.random.default_rng(3).uniform(-0.9, 0.9, (37, 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("function", WORK, ids=lambda f: f.__name__)
+def test_this_works_as_in_python(function: Callable[..., Any]) -> None:
+    fx = kernel(function)()
+    compiled = fx.process(NOISE, 48000, blocks=16)
+    if function.__name__ == "division_by_zero":  # Python raises; compiled it is 0
+        assert compiled[0, 0] == 0
+        return
+    plain = fx.process(NOISE, 48000, blocks=16, plain=True)
+    assert np.any(compiled != NOISE)
+    np.testing.assert_allclose(compiled, plain, rtol=2e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("function", REFUSED, ids=lambda f: f.__name__)
+def test_this_is_refused_with_its_line(function: Callable[..., Any]) -> None:
+    lines, first = inspect.getsourcelines(function)
+    line = first + next(k for k, text in enumerate(lines) if "# <-" in text)
+    with pytest.raises(KernelError) as caught:
+        kernel(function)().process(NOISE, 48000)
+    message = str(caught.value)
+    assert f"forms.py:{line}" in message, message
+    assert lines[line - first].strip() in message
+    assert "; " in message.splitlines()[-1], "what to write instead"

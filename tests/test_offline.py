@@ -1,0 +1,132 @@
+"""Rendering without a device: the same graph, faster, to an array or a file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+import audiostream
+from audiostream import aio, render
+from audiostream.errors import AudioException, FormatError
+from audiostream.testing import ManualDevice
+
+CLICK = np.array([0.5, 0.25], np.float32)
+
+
+def clicks(speaker: Any) -> None:
+    sound = speaker.load(CLICK)
+    for number in range(5):
+        sound.play(at=0.01 * number)
+
+
+@pytest.mark.parametrize("blocks", [1, 64, 256, 1000])
+def test_what_is_scheduled_lands_on_its_frame(blocks: int) -> None:
+    made = render(clicks, 0.05, 48000, 1, blocks=blocks)
+    wanted = np.zeros((2400, 1), np.float32)
+    for number in range(5):
+        wanted[480 * number : 480 * number + 2, 0] = CLICK
+    assert made.dtype == np.float32
+    np.testing.assert_array_equal(made, wanted)
+
+
+def test_it_is_what_a_manual_device_plays() -> None:
+    random = np.random.default_rng(7)
+    noise = random.uniform(-0.5, 0.5, (3000, 2)).astype(np.float32)
+    score = [
+        (float(at), float(gain), float(pan), float(rate))
+        for at, gain, pan, rate in zip(
+            random.uniform(0, 0.4, 200),
+            random.uniform(0, 1, 200),
+            random.uniform(-1, 1, 200),
+            random.choice([0.5, 1.0, 1.5], 200),
+            strict=True,
+        )
+    ]
+
+    def make(speaker: Any) -> None:
+        bus = speaker.group(0.5)
+        sound = speaker.load(noise)
+        for at, gain, pan, rate in sorted(score):
+            played = sound.play(at, gain=gain, pan=pan, rate=rate, group=bus)
+            played.fade(0.0, 0.02, "exponential", at + 0.01)
+
+    made = render(make, 0.5)
+    device = ManualDevice(buffersize=256)
+    with aio.AudioOutput(48000, 2, 32, 256, device=device) as speaker:
+        make(speaker)
+        live = np.concatenate([device.step(256) for _ in range(94)])[:24000]
+    np.testing.assert_array_equal(made, live)
+    assert np.abs(made).max() > 0.3
+    np.testing.assert_allclose(render(make, 0.5, blocks=77), made, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "subtype"), [("a.wav", "FLOAT"), ("a.flac", "PCM_24")])
+def test_to_a_file(tmp_path: Path, name: str, subtype: str) -> None:
+    path = tmp_path / name
+    shares: list[float] = []
+    frames = render(clicks, 0.05, 44100, to=path, subtype=subtype, progress=shares.append)
+    assert frames == 2205
+    data, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    assert rate == 44100
+    np.testing.assert_allclose(data, render(clicks, 0.05, 44100), atol=1e-6)
+    assert soundfile.info(path).subtype == subtype
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_nothing_to_render() -> None:
+    assert render(clicks, 0).shape == (0, 2)
+    assert render(lambda speaker: None, 0.1).shape == (4800, 2)
+
+
+def test_what_goes_wrong_in_it_goes_through(tmp_path: Path) -> None:
+    def fails(speaker: Any) -> None:
+        raise ValueError("my own")
+
+    with pytest.raises(ValueError, match="my own"):
+        render(fails, 1)
+    with pytest.raises(ValueError, match="my own"):
+        render(fails, 1, to=tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seconds": -1}, "seconds=-1"),
+        ({"seconds": math.inf}, "seconds=inf"),
+        ({"rate": 10}, "rate"),
+        ({"channels": 0}, "channels"),
+        ({"blocks": 0}, "blocks"),
+        ({"to": ""}, "to="),
+        ({"subtype": "PCM_24"}, "give to="),
+        ({"progress": 5}, "progress=5"),
+        ({"make": 5}, "make=5"),
+    ],
+)
+def test_what_it_cannot_take(values: Any, message: str) -> None:
+    with pytest.raises(FormatError, match=message):
+        render(**{"make": clicks, "seconds": 1, **values})
+
+
+def test_a_coroutine_function_is_refused() -> None:
+    async def later(speaker: Any) -> None:
+        pass
+
+    with pytest.raises(FormatError, match="coroutine"):
+        render(later, 1)
+
+
+@pytest.mark.parametrize("name", ["a.nosuch", "none/a.wav"])
+def test_a_file_that_cannot_be_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(AudioException, match="cannot be written"):
+        render(clicks, 0.1, to=tmp_path / name)
+
+
+def test_the_name_is_handed_on() -> None:
+    assert audiostream.render is render
+    assert "render" in dir(audiostream)
