@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import audiostream
-from audiostream import aio, render
+from audiostream import aio, dsp, render
 from audiostream.errors import AudioException, FormatError
 from audiostream.testing import ManualDevice
 
@@ -63,6 +63,44 @@ def test_it_is_what_a_manual_device_plays() -> None:
     np.testing.assert_array_equal(made, live)
     assert np.abs(made).max() > 0.3
     np.testing.assert_allclose(render(make, 0.5, blocks=77), made, atol=1e-6)
+
+
+def test_effects_and_generators_are_the_same_live() -> None:
+    """A random score of 200 events: notes, filters, parameters, a group and a limiter."""
+    random = np.random.default_rng(11)
+    notes = [
+        (float(at), float(pitch), float(pan))
+        for at, pitch, pan in zip(
+            np.sort(random.uniform(0, 0.4, 40)),
+            random.uniform(100, 2000, 40),
+            random.uniform(-1, 1, 40),
+            strict=True,
+        )
+    ]
+
+    def make(speaker: Any) -> None:
+        delay = dsp.delay(seconds=0.05, feedback=0.3)
+        bus = speaker.group(0.5, effects=[delay])
+        for at, pitch, pan in notes:
+            osc, envelope = dsp.saw(frequency=pitch), dsp.adsr(gate=1.0, release=0.03)
+            cutoff = dsp.lowpass(frequency=800.0)
+            playing = speaker.play(osc, at, pan=pan, group=bus, effects=[cutoff, envelope])
+            osc.set(frequency=pitch * 1.5, over=0.02, at=at + 0.01)
+            cutoff.set(frequency=3000.0, q=2.0, over=0.03, curve="exponential", at=at + 0.02)
+            envelope.set(gate=0.0, at=at + 0.06)
+            playing.stop(at=at + 0.1)
+        delay.set(seconds=0.03, over=0.1, at=0.2)
+
+    made = render(make, 0.5)
+    device = ManualDevice(buffersize=256)
+    with aio.AudioOutput(48000, 2, 32, 256, device=device) as speaker:
+        make(speaker)
+        live = np.concatenate([device.step(256) for _ in range(94)])[:24000]
+    np.testing.assert_array_equal(made, live)
+    assert np.abs(made).max() > 0.1
+    np.testing.assert_array_equal(render(make, 0.5), made, "again")
+    # Scalars move by steps of 32 frames of the device, in any blocks.
+    np.testing.assert_allclose(render(make, 0.5, blocks=96), made, atol=2e-5)
 
 
 @pytest.mark.parametrize(("name", "subtype"), [("a.wav", "FLOAT"), ("a.flac", "PCM_24")])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import anyio.lowlevel
 
 from audiostream.aio.controls import Controlled
-from audiostream.checks import shown
+from audiostream.checks import check_flag, shown
 from audiostream.engine.effects import Effects
 from audiostream.engine.group import DEFAULT_RELEASE
 from audiostream.engine.group import Group as Engine
@@ -68,7 +68,7 @@ class Group(Controlled):
         """
         self.engine.duck(group_of(under, "under"), gain, attack, hold, release)
 
-    async def clear(self, fade: float = FADE) -> None:
+    async def clear(self, fade: float = FADE, *, tails: bool = True) -> None:
         """Drop all that is queued in the group and not heard yet, fading out as one.
 
         All its samples and sounds are cut on the same frame, and every write that waits on one
@@ -78,18 +78,21 @@ class Group(Controlled):
         ----------
         fade : float
             Seconds of the fade, 0 to 10.
+        tails : bool
+            False: what the effects of the group and in it still hold fades out over 5 ms, too.
 
         Raises
         ------
         FormatError
-            If `fade` is out of bounds.
+            If `fade` is out of bounds, or `tails` is no bool.
         StreamClosedError, DeviceError
             If the output is closed, or closes, or its device is gone.
         """
+        check_flag(tails, "tails")
         await anyio.lowlevel.checkpoint_if_cancelled()
         group = self.engine
         group.check()
-        number = group.clear(fade)
+        number = group.clear(fade, tails)
         wakeup = self._output._wakeups.here()
         group.use_wakeup(wakeup.wakeup)
         while not group.arm_cleared(number):
@@ -98,12 +101,12 @@ class Group(Controlled):
         group.output.check()
         await anyio.lowlevel.cancel_shielded_checkpoint()
 
-    def clear_nowait(self, fade: float = FADE) -> None:
+    def clear_nowait(self, fade: float = FADE, *, tails: bool = True) -> None:
         """Only ask for a :meth:`clear`; it happens within a block.  Any thread.
 
         Does not raise because the device is gone.
         """
-        self.engine.clear(fade)
+        self.engine.clear(fade, check_flag(tails, "tails"))
 
     def close(self) -> None:
         """Take its samples and sounds off, fading out, and be gone; twice is harmless."""

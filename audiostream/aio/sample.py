@@ -24,7 +24,7 @@ from audiostream.aio.sources.file import file
 from audiostream.aio.sources.source import MAX_AHEAD, Source, block_for
 from audiostream.aio.utterance import Utterance
 from audiostream.aio.wakeup import AsyncWakeup, running_loop
-from audiostream.checks import check_integer, check_number
+from audiostream.checks import check_flag, check_integer, check_number
 from audiostream.engine.marks import Mark
 from audiostream.engine.output import warn_of_unheard
 from audiostream.engine.sample_input import sliceable
@@ -576,7 +576,7 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
 
     # --- cutting -----------------------------------------------------------------
 
-    async def clear(self, fade: float = FADE) -> int:
+    async def clear(self, fade: float = FADE, *, tails: bool = True) -> int:
         """Drop all that is not heard yet, fading out, and release every waiting write.
 
         Frames that the device already has cannot be taken back; they count as heard.
@@ -585,6 +585,8 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         ----------
         fade : float
             Seconds of the fade, 0 to 10.
+        tails : bool
+            False: what its effects still hold fades out over 5 ms, too.
 
         Returns
         -------
@@ -594,25 +596,31 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
         Raises
         ------
         FormatError
-            If `fade` is out of bounds.
+            If `fade` is out of bounds, or `tails` is no bool.
         StreamClosedError, DeviceError
             If the output is closed, or closes, or its device is gone.
         """
+        check_flag(tails, "tails")
         await anyio.lowlevel.checkpoint_if_cancelled()
         voice = self._voice
         voice.check()
         index = voice.clear(fade)
+        if not tails:
+            voice.cut_tails(fade)
         while not voice.strip.has("read", index):
             await self._wait(lambda: voice.strip.arm("read", index))
         await anyio.lowlevel.cancel_shielded_checkpoint()
         return voice.cleared_to(index)
 
-    def clear_nowait(self, fade: float = FADE) -> None:
+    def clear_nowait(self, fade: float = FADE, *, tails: bool = True) -> None:
         """Only ask for a :meth:`clear`; it happens within a block.  Any thread.
 
         Does not raise because the device is gone.
         """
+        check_flag(tails, "tails")
         self._voice.clear(fade)
+        if not tails:
+            self._voice.cut_tails(fade)
 
     # --- control -----------------------------------------------------------------
 

@@ -39,6 +39,9 @@ OFFSETS = field_offsets(NODE)
 
 RAMPS = ("enter", "leave", "wet", "dry")
 
+LOOKS = 100
+"""How often a field is read again because a callback was under way."""
+
 _serials = itertools.count(1)
 
 
@@ -93,6 +96,7 @@ class Owner(Protocol):
     """What a node belongs to."""
 
     name: str
+    stream: Stream
     load: Callable[[int], int]
     store: Callable[[int, int], int]
 
@@ -181,7 +185,13 @@ class Node:
 
     def output(self, name: str) -> float:
         """A field of the state, as the last block has left it."""
-        return float(self.memory.state[name][0])
+        stream = self.owner.stream
+        for _ in range(LOOKS):
+            before = stream.word("left")
+            value = float(self.memory.state[name][0])
+            if stream.word("entered") == before:  # no callback was under way
+                break
+        return value
 
     def failure(self) -> KernelError | None:
         """What went wrong on the audio thread; None if nothing did."""
@@ -222,6 +232,7 @@ class Chain:
     def __init__(self, holder: Holder, name: str) -> None:
         self.holder, self.name = holder, name
         output = holder.output
+        self.stream: Stream = output
         self.load, self.store = output.kernels.load_word, output.kernels.store_word
         self.lock = holder.lock
         self._published: list[Node] = []  # as the audio thread has them, leaving ones too
@@ -291,6 +302,19 @@ class Chain:
                 wanted[wanted.index(node)] = other
                 self._rearrange(wanted)
                 node.unit._attach(other)
+
+    def restart_all(self, wait: int) -> None:
+        """Put nodes with new memory in the place of all: what rings on fades out.
+
+        `wait`: frames for which the new ones hear nothing yet.
+        """
+        with self.lock:
+            wanted = [self.node(node.unit, wet=False) for node in self.nodes()]
+            for node in wanted:
+                node.table[0]["enter_remaining"] = wait  # a ramp that stays at 0
+            self._rearrange(wanted)
+            for node in wanted:
+                node.unit._attach(node)
 
     def _rearrange(self, wanted: list[Node]) -> None:
         """Publish nodes in the order that is wanted, among them those that fade out."""

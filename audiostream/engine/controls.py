@@ -116,6 +116,17 @@ class Controls:
         if self._effects is not None:
             self._effects.unbind(free=free)
 
+    def cut_tails(self, fade: float) -> None:
+        """Let what its effects hold fade out over 5 ms, while a clear's fade goes on."""
+        if self._effects is not None:
+            wait = self._frames(fade, "fade", 10) + self.output.max_block
+            self._effects.restart(wait)
+
+    def fade_for_good(self) -> None:
+        """It leaves: fade out after its effects, too, so that no tail is cut off."""
+        if self._effects:
+            self.commands.give(SILENCE, frames=self._ramp)
+
     def sweep_effects(self) -> None:
         """Forget the effects that have faded out."""
         if self._effects is not None:

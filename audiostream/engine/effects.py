@@ -124,6 +124,12 @@ class Effects(MutableSequence[Unit]):
         chain = self._chain
         return 0 if chain is None else sum(node.latency for node in chain.nodes())
 
+    def restart(self, wait: int) -> None:
+        """Let what rings on fade out; `wait` frames later, begin with memory of zeros."""
+        chain = self._chain
+        if chain is not None:
+            chain.restart_all(wait)
+
     def is_in_use(self) -> bool:
         """True: what is in the list is nowhere else."""
         return True

@@ -7,6 +7,7 @@ import logging
 import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from audiostream.checks import shown
 from audiostream.engine.chain import Node, Owner, memory_for, move_parameters
@@ -18,6 +19,9 @@ from audiostream.engine.watchdog import in_background
 from audiostream.errors import AudioException, FormatError, KernelError
 from audiostream.kernels.compiled import compiled_for, is_loaded
 from audiostream.kernels.unit import Move, Unit
+
+if TYPE_CHECKING:
+    from audiostream.engine.stream import Stream
 
 __all__ = ("GeneratorMemory",)
 
@@ -63,6 +67,7 @@ class GeneratorMemory:
         if error := unit.error:
             raise error
         self.output, self.unit = output, unit
+        self.stream: Stream = output
         self.load, self.store = output.kernels.load_word, output.kernels.store_word
         memory = memory_for(unit, output)
         self.is_ready = output.may_wait() or is_loaded(memory)

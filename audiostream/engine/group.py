@@ -72,7 +72,7 @@ class Group(Controls):
 
     # --- clears ------------------------------------------------------------------
 
-    def clear(self, fade: float = FADE) -> int:
+    def clear(self, fade: float = FADE, tails: bool = True) -> int:
         """Have all that its voices have queued dropped, fading out as one.
 
         Returns
@@ -90,6 +90,9 @@ class Group(Controls):
             # Now that all of them know; the audio thread begins when it sees this.
             offset = self.record.dtype.fields["clear_count"][1]
             self.output.kernels.store_word(self.record_address + offset, number)
+        if not tails:
+            for one in (self, *self.output.voices_of(self)):
+                one.cut_tails(fade)
         return number
 
     def has_cleared(self, number: int) -> bool:
@@ -155,6 +158,7 @@ class Group(Controls):
             if self.is_closed or self.output.is_closed:
                 return
             self.is_closed = True
+            self.fade_for_good()
         self.output.close_group(self)
 
     def let_go(self) -> None:

@@ -33,7 +33,7 @@ __all__ = ("MAX_GROUPS", "Slots")
 
 MAX_GROUPS = 64
 
-AT_REST = {"transport": STOPPED, "declick_left": 0}
+AT_REST = {"transport": STOPPED, "declick_left": 0, "mute_remaining": 0}
 """Words of a voice that has faded out."""
 
 OVER = -1

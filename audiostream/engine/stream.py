@@ -350,6 +350,7 @@ class Stream:
         """
         if not self._started or self.is_closed:
             return
+        self.effects.sweep()
         if not self._stream().alive():
             if self.failure is None:
                 self.fail(

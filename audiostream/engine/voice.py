@@ -377,6 +377,7 @@ class Voice(VoiceFrames):
                 return
             self._note_unheard()
             with contextlib.suppress(AudioException):  # closed by another thread just now
+                self.fade_for_good()
                 self._stop(self.ramp, ALIKE)
             self._finish()
             self.output.retire(self.slot)  # under the lock: who finds it gone may have its slot

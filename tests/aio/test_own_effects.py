@@ -264,3 +264,84 @@ async def test_what_is_no_effect(effects: Any) -> None:
 
 def test_an_infinite_response_is_none() -> None:
     assert math.isfinite(abs(dsp.lowpass().response([1000.0], RATE)[0]))
+
+
+# --- tails at an end ---------------------------------------------------------------
+
+
+@kernel(state={"z": "f8"}, tail=10.0)
+def holds(block, state):
+    """Keeps the loudest value that it has seen."""
+    for i in range(block.shape[0]):
+        for c in range(block.shape[1]):
+            state.z = max(state.z, abs(block[i, c]))
+            block[i, c] = state.z
+
+
+def is_a_fade(played: np.ndarray, frames: int = 240) -> bool:
+    """True if it goes to zero without an edge, in so many frames and a block."""
+    steps = np.abs(np.diff(played))
+    return bool(steps.max() < 1.5 / frames and not played[frames + 128 :].any())
+
+
+@pytest.mark.parametrize("tails", [True, False])
+async def test_a_clear_leaves_tails_or_not(tails: bool) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        await holds().ready(speaker)
+        bus = speaker.group(effects=[holds()])
+        for clear in ("sample", "group"):
+            voice = speaker.sample(group=bus if clear == "group" else None, effects=[holds()])
+            voice.write_nowait(np.full(4800, 0.5, np.float32))
+            device.step(640)
+            (voice if clear == "sample" else bus).clear_nowait(tails=tails)
+            played = np.concatenate([device.step(64) for _ in range(20)])[:, 0]
+            if tails:
+                np.testing.assert_array_equal(played, 0.5)
+                bus.clear_nowait(tails=False)
+                voice.clear_nowait(tails=False)
+                device.step(960)
+            else:
+                assert is_a_fade(played)
+            voice.write_nowait(np.full(640, 0.25, np.float32))
+            device.step(480)
+            np.testing.assert_array_equal(device.step(64), 0.25, "it plays again")
+            await voice.aclose()
+            device.step(960)
+
+
+@pytest.mark.parametrize("what", ["sample", "group"])
+async def test_what_leaves_fades_out_after_its_effects(what: str) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        await holds().ready(speaker)
+        bus = speaker.group(effects=[holds()] if what == "group" else ())
+        voice = speaker.sample(group=bus, effects=[holds()] if what == "sample" else ())
+        voice.write_nowait(np.full(640, 0.5, np.float32))
+        voice.end()
+        device.step(1280)
+        np.testing.assert_array_equal(device.step(64), 0.5, "a tail")
+        if what == "sample":
+            await voice.aclose()
+        else:
+            bus.close()
+        played = np.concatenate([device.step(64) for _ in range(20)])[:, 0]
+        assert is_a_fade(played)
+
+
+async def test_outputs_are_of_a_whole_block() -> None:
+    @kernel(state={"a": "f8", "b": "i8"}, outputs=("a", "b"))
+    def counts(block, state):
+        state.a += 0.5
+        state.b += block.shape[0]
+
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        fx = counts()
+        assert (fx.a, fx.b) == (0.0, 0.0)
+        await fx.ready(speaker)
+        speaker.effects.append(fx)
+        device.step(256)
+        assert (fx.a, fx.b) == (2.0, 256.0)
+        with pytest.raises(AttributeError):
+            fx.a = 1.0

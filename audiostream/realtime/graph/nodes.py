@@ -239,7 +239,8 @@ def move_to(address: int, goal: float, frames: int) -> None:
 def aim(address: int, wanted: int, frames: int) -> None:
     """Have the levels of the node at an address move where its caller wants them."""
     node = node_at(address)
-    move_to(address + ENTER, 1.0, frames)
+    if ramp_at(address + ENTER)["remaining"] == 0:  # else its caller has it wait, at 0
+        move_to(address + ENTER, 1.0, frames)
     move_to(address + LEAVE, 1.0 if wanted != 0 else 0.0, frames)
     if node["failed"] != 0:
         move_to(address + DRY, 1.0, frames)
