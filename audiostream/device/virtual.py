@@ -57,7 +57,8 @@ class Clock:
     def __init__(self, parameters: Parameters, source: np.ndarray | None = None) -> None:
         import numpy as np
 
-        from audiostream.realtime.memory.layout import CLOCK, TIME_INFO
+        from audiostream.realtime.memory.layout import TIME_INFO
+        from audiostream.realtime.memory.unit_layout import CLOCK
 
         self.parameters = parameters
         frame_bytes = parameters.channels * parameters.encoding // 8

@@ -30,7 +30,7 @@ from audiostream.engine.low_latency_fir import AHEAD, short_filter
 from audiostream.engine.memory import records, zeros
 from audiostream.errors import FormatError
 from audiostream.realtime.compile.kernels import Kernels
-from audiostream.realtime.memory.layout import RESAMPLER
+from audiostream.realtime.memory.unit_layout import RESAMPLER
 
 __all__ = (
     "HIGH",

@@ -26,7 +26,7 @@ from audiostream.engine.sample_input import Encoded, Samples, address_of, of_byt
 from audiostream.engine.strip import Strip
 from audiostream.errors import FormatError
 from audiostream.pcm import Format
-from audiostream.realtime.memory.layout import PRODUCER
+from audiostream.realtime.memory.unit_layout import PRODUCER
 
 __all__ = ("RingWriter",)
 

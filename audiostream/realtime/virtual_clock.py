@@ -25,7 +25,7 @@ from audiostream.realtime.memory.atomics import (
     times_at,
     words_at,
 )
-from audiostream.realtime.memory.layout import CLOCK, Clock
+from audiostream.realtime.memory.unit_layout import CLOCK, Clock
 
 __all__ = ("run_clock", "tick")
 

@@ -16,7 +16,8 @@ import pytest
 from audiostream.engine import memory
 from audiostream.engine.memory import field_offsets, power_of_two, records, zeros
 from audiostream.engine.wakeup import Wakeup
-from audiostream.realtime.memory.layout import CACHE_LINE, CLOCK, STREAM, VOICE, WAKEUP
+from audiostream.realtime.memory.layout import CACHE_LINE, STREAM, VOICE, WAKEUP
+from audiostream.realtime.memory.unit_layout import CLOCK
 
 RECORDS = {"WAKEUP": WAKEUP, "VOICE": VOICE, "STREAM": STREAM, "CLOCK": CLOCK}
 

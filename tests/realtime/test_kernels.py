@@ -26,7 +26,6 @@ from audiostream.realtime.compile.kernels import kernels, optimise, target_machi
 from audiostream.realtime.compile.module import translate
 from audiostream.realtime.memory import atomics, layout
 from audiostream.realtime.memory.layout import (
-    CLOCK,
     CLOCK_SYNC,
     COMMAND,
     CUTS,
@@ -35,11 +34,11 @@ from audiostream.realtime.memory.layout import (
     NEVER,
     NODE,
     POINT,
-    PRODUCER,
     STREAM,
     VOICE,
     WAKEUP,
 )
+from audiostream.realtime.memory.unit_layout import CLOCK, PRODUCER
 from tests.realtime.model import Model, ModelVoice
 from tests.realtime.rig import (
     PLAIN,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from audiostream.engine.memory import records
-from audiostream.realtime.memory.layout import SINE
+from audiostream.realtime.memory.unit_layout import SINE
 from tests.realtime.rig import PLAIN, Form, Guarded, compiled
 
 

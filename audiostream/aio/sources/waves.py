@@ -18,7 +18,7 @@ from audiostream.checks import check_integer, check_number
 from audiostream.engine.memory import records
 from audiostream.pcm import Format
 from audiostream.realtime.compile.kernels import Kernels
-from audiostream.realtime.memory.layout import SINE
+from audiostream.realtime.memory.unit_layout import SINE
 
 __all__ = (
     "Noise",

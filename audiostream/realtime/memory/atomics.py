@@ -28,23 +28,20 @@ from numba.core import cgutils
 from numba.core.typing.templates import infer, infer_global, make_intrinsic_template
 
 from audiostream.realtime.memory.layout import (
-    CLOCK,
     CLOCK_SYNC,
     COMMAND,
     GROUP,
     NODE,
     PARAMETER,
     POINT,
-    PRODUCER,
     RAMP,
-    RESAMPLER,
-    SINE,
     STREAM,
     TIME_INFO,
     VOICE,
     WAKEUP,
     WORD,
 )
+from audiostream.realtime.memory.unit_layout import CLOCK, PRODUCER, RESAMPLER, SINE
 
 __all__ = (
     "clock_at",

@@ -5,7 +5,7 @@ two writers share a line.  The comment on each line names the writer first: ``co
 written before the stream starts and only read then, ``caller`` and ``control`` by
 caller threads (one at a time), ``audio`` by the audio thread, ``wake`` by both sides
 by compare-and-swap.  Indices count frames, only grow, and never wrap (64 bits last
-6 million years at 48 kHz).
+6 million years at 48 kHz).  The records that the mixer does not know are in unit_layout.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 
 __all__ = (
     "CACHE_LINE",
-    "CLOCK",
     "CLOCK_SYNC",
     "COMMAND",
     "COMMANDS",
@@ -29,10 +28,7 @@ __all__ = (
     "PARAMETER",
     "PARAMETER_BYTES",
     "POINT",
-    "PRODUCER",
     "RAMP",
-    "RESAMPLER",
-    "SINE",
     "SPAN",
     "STREAM",
     "TABLE",
@@ -42,7 +38,6 @@ __all__ = (
     "WAKEUP",
     "WAKEUP_BYTES",
     "WORD",
-    "Clock",
     "Command",
     "Float32",
     "Floats",
@@ -52,6 +47,7 @@ __all__ = (
     "Stream",
     "Strip",
     "Words",
+    "record",
 )
 
 CACHE_LINE: Final = 64
@@ -106,7 +102,7 @@ def _clock_sync(name: str) -> tuple[str, ...]:
     return (f"{name}_version", f"{name}_blocks", *point, *other)
 
 
-def _record(*lines: tuple[str, ...]) -> np.dtype[Any]:
+def record(*lines: tuple[str, ...]) -> np.dtype[Any]:
     """Lay out fields, ``"name"`` (int64) or ``"name:f8"``, each tuple on lines of its own."""
     names: list[str] = []
     formats: list[str] = []
@@ -131,7 +127,7 @@ TIME_INFO: Final = np.dtype([("adc", "f8"), ("now", "f8"), ("dac", "f8")], align
 WORD: Final = np.dtype([("value", "i8")], align=True)
 """A word by itself, for callers that have its address."""
 
-WAKEUP: Final = _record(
+WAKEUP: Final = record(
     # fd: written once by the caller that makes it; -1 while there is none
     ("fd",),
     # audio: already noted in this callback
@@ -139,7 +135,7 @@ WAKEUP: Final = _record(
 )
 """A descriptor that wakes a thread or an event loop when something is written to it."""
 
-VOICE: Final = _record(
+VOICE: Final = record(
     # caller, looked at in every block: the record's own address; address of the ring (float32)
     # and its capacity in frames, a power of two; 1 while the slot is in use; frames written;
     # "skip to this index", fading out over so many frames; the index at which running out is no
@@ -218,7 +214,7 @@ VOICE: Final = _record(
 )
 """A strip: what a voice, a one-shot sound or a group is to the audio thread."""
 
-STREAM: Final = _record(
+STREAM: Final = record(
     # config: the record's own address; what the device runs at; the most frames of a
     # block; by how much the host's clock was ahead of the monotonic one before the start
     # (seconds)
@@ -306,7 +302,7 @@ it is based.  Two points follow it; at an odd version the second one is current.
 POINT: Final = np.dtype([("anchor", "i8"), ("time", "f8"), ("drift", "f8")], align=True)
 """A position, its time (seconds), and by how much more time passes than the positions say."""
 
-COMMAND: Final = _record(
+COMMAND: Final = record(
     # caller, before it is published; then the thread that sets its opcode to 0 by
     # compare-and-swap has it.  When, on the stream's clock, 0 for now; where to, over how many
     # frames, on what curve; what turns the curve by a frame; twice its number, which is the
@@ -332,7 +328,7 @@ one float64."""
 
 PARAMETER_BYTES: Final = PARAMETER.itemsize
 
-NODE: Final = _record(
+NODE: Final = record(
     # config: address of the compiled function (see syscalls.call_node); a number that no other
     # node has; addresses of its state, of its buffers' addresses, of its PARAMETERs, and of the
     # addresses of their arrays (int64); how many parameters there are; its latency in frames,
@@ -369,7 +365,7 @@ NODE: Final = _record(
 )
 """An effect of a strip, or a generator."""
 
-GROUP: Final = _record(
+GROUP: Final = record(
     # config: address of the VOICE that is its strip; of its block, float32 (max_block,
     # channels); of the changes of how many voices sound, at each of a block's frames (int64
     # (max_block + 1,))
@@ -385,79 +381,11 @@ GROUP: Final = _record(
 )
 """Voices that play through one fader; its strip's ``read`` counts the clears done."""
 
-RESAMPLER: Final = _record(
-    # config: address of the filter, float32 (phases, taps); by how many input frames and phases
-    # each output is after the one before; address of the input's frames, float32 (channels,
-    # capacity)
-    ("filter", "taps", "phases", "whole", "part", "channels", "buffers", "capacity"),
-    # caller: frames in the buffers; where the next output's window begins, and its phase
-    ("filled", "index", "phase"),
-)
-"""One resampler; only ever used by one thread at a time."""
-
-SINE: Final = _record(
-    # caller: sine and cosine of the first frame's phase, and of the angle from one to the
-    # next; amplitude, where it goes to, in how many frames, by how much in each; channels
-    (
-        "sine:f8",
-        "cosine:f8",
-        "turn_sine:f8",
-        "turn_cosine:f8",
-        "level:f8",
-        "goal:f8",
-        "ramp_left",
-        "step:f8",
-        "channels",
-    ),
-)
-"""One sine wave; only ever used by one thread at a time."""
-
-PRODUCER: Final = _record(
-    # caller: addresses of the stream and of the voice; frames that the ring may hold;
-    # encoding and channels of what is written
-    ("stream", "voice", "limit", "encoding", "channels"),
-)
-"""What does not change from one write to a voice to the next."""
-
-CLOCK: Final = _record(
-    # config: a virtual device's period; where its blocks come from and go to
-    (
-        "rate",
-        "period",
-        "frame_bytes",
-        "render",
-        "render_user",
-        "captures",
-        "capture_count",
-        "block",
-        "silence",
-        "source",
-        "source_frames",
-        "sink",
-        "time_info",
-    ),
-    # control
-    ("stop",),
-    # audio: where the source stands; 1 when it has ended; bytes the sink took, errors
-    (
-        "position",
-        "frames",
-        "origin",
-        "due",
-        "ended",
-        "sink_bytes",
-        "sink_failed",
-        "seconds",
-        "nanoseconds",
-    ),
-)
-
 
 # --- names for signatures ----------------------------------------------------------
 
 # In plain Python these are numpy's records, in compiled code their addresses.
 
-Clock = Any
 Command = Any
 Group = Any
 Node = Any
