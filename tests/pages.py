@@ -13,20 +13,23 @@ __all__ = ("DOCS", "run_page")
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-def run_page(page: str, folder: Path) -> dict[str, Any]:
+def run_page(page: str, folder: Path, only: str = "") -> dict[str, Any]:
     """Run a page's blocks; the names that they leave.
 
     Parameters
     ----------
     folder : Path
         Where the file is written.  Its lines have the numbers that they have on the page.
+    only : str
+        A word that the blocks have which are run.
     """
     text = (DOCS / page).read_text(encoding="utf-8")
     lines = [""] * len(text.splitlines())
     for block in re.finditer(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         first = text[: block.start(1)].count("\n")
         code = block[1].splitlines()
-        lines[first : first + len(code)] = code
+        if only in block[1]:
+            lines[first : first + len(code)] = code
     path = folder / f"page_{Path(page).stem.replace('-', '_')}.py"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     module = ModuleType(path.stem)

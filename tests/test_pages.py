@@ -155,3 +155,11 @@ def test_kernels_page_lists_the_names_that_are_taken() -> None:
     text = (DOCS / "kernels.md").read_text(encoding="utf-8")
     (section,) = re.findall(r"### Names that are taken\n(.*?)\n## ", text, re.DOTALL)
     assert set(re.findall(r"`(\w\w+)`", section)) == RESERVED
+
+
+def test_readme(on_files: Path) -> None:
+    run_page("../README.md", on_files, only="kernel(")
+    written, rate = soundfile.read(on_files / "drone.wav")
+    assert (len(written), rate) == (96000, 48000)
+    assert np.abs(written).max() == pytest.approx(0.5, abs=1e-4)
+    assert np.mean(np.abs(written[:, 0]) > 0.49) > 0.8, "it is clipped"
