@@ -36,14 +36,13 @@ def figure(columns: int = 1, height: float = 2.4) -> Any:
     return made, *axes[0]
 
 
-def save(made: Any, name: str) -> None:
+def save(made: Any, name: str, folder: Path) -> None:
     """Write a picture, with 64 colours."""
-    path = PICTURES / f"{name}.png"
+    path = folder / f"{name}.png"
     drawn = BytesIO()
     made.savefig(drawn, dpi=100)
     plt.close(made)
     Image.open(drawn).convert("RGB").quantize(64).save(path, optimize=True)
-    print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
 
 
 def decibels(values: Any, floor: float = -120.0) -> np.ndarray:
@@ -70,24 +69,24 @@ def octaves(axes: Any) -> None:
     axes.set_ylabel("gain (dB)")
 
 
-def sine(page: Any) -> None:
+def sine(page: Any) -> Any:
     made, axes = figure(height=2.0)
     axes.plot(milliseconds(page.wave), page.wave[:, 0], color=BLUE)
     axes.set(xlabel="time (ms)", ylabel="value", ylim=(-0.6, 0.6), xlim=(0, 10))
-    save(made, "sine")
+    return made
 
 
-def moves(page: Any) -> None:
+def moves(page: Any) -> Any:
     made, axes = figure()
     axes.plot(milliseconds(page.moves), page.moves[:, 0], color=BLUE, linewidth=1.0)
     for at, text in ((20, "20 ms ramp"), (60, "step"), (80, "exponential, 30 ms")):
         axes.axvline(at, color=ORANGE, linewidth=1.0)
         axes.text(at + 1, 0.95, text, color=ORANGE, fontsize=9)
     axes.set(xlabel="time (ms)", ylabel="value", ylim=(-1.1, 1.15), xlim=(0, 120))
-    save(made, "moves")
+    return made
 
 
-def lowpass(page: Any) -> None:
+def lowpass(page: Any) -> Any:
     hertz, gain = response_of(page.impulse_response[:, 0], RATE)
     made, axes = figure()
     axes.plot(hertz[1:], gain[1:], color=BLUE)
@@ -95,17 +94,17 @@ def lowpass(page: Any) -> None:
     axes.axvline(1000, color=GREY, linewidth=0.8, linestyle="--")
     octaves(axes)
     axes.set_ylim(-30, 3)
-    save(made, "lowpass")
+    return made
 
 
-def echo(page: Any) -> None:
+def echo(page: Any) -> Any:
     made, axes = figure(height=2.0)
     axes.plot(milliseconds(page.echoes) / 1000, page.echoes[:, 0], color=BLUE)
     axes.set(xlabel="time (s)", ylabel="value", xlim=(-0.02, 1.0), ylim=(0, 1.05))
-    save(made, "echo")
+    return made
 
 
-def envelope(page: Any) -> None:
+def envelope(page: Any) -> Any:
     made, axes = figure()
     time = milliseconds(page.note) / 1000
     axes.plot(time, page.note[:, 0], color=BLUE, linewidth=0.4)
@@ -114,10 +113,10 @@ def envelope(page: Any) -> None:
     axes.plot([], [], color=BLUE, label="sound")
     axes.legend(frameon=False, loc="upper right")
     axes.set(xlabel="time (s)", ylabel="value", xlim=(0, 1), ylim=(-1.1, 1.15))
-    save(made, "envelope")
+    return made
 
 
-def saw(page: Any) -> None:
+def saw(page: Any) -> Any:
     """The saw of the page without its filter, beside one without PolyBLEP."""
     hertz, frames = 2930.0, RATE
     phase = (hertz / RATE * np.arange(frames)) % 1.0
@@ -135,10 +134,10 @@ def saw(page: Any) -> None:
             ylim=(-80, 3),
             title=title,
         )
-    save(made, "saw")
+    return made
 
 
-def synthesizer(page: Any) -> None:
+def synthesizer(page: Any) -> Any:
     song = page.song[:, 0]
     made, left, right = figure(2)
     left.plot(milliseconds(song) / 1000, song, color=BLUE, linewidth=0.3)
@@ -148,10 +147,10 @@ def synthesizer(page: Any) -> None:
     )
     right.grid(visible=False)
     right.set(xlabel="time (s)", ylabel="frequency (Hz)", xlim=(0, 2.2), ylim=(0, 4000))
-    save(made, "synthesizer")
+    return made
 
 
-def microphone(page: Any) -> None:
+def microphone(page: Any) -> Any:
     import soundfile
 
     speech = soundfile.read(SPEECH, dtype="float32")[0][: len(page.heard)]
@@ -169,20 +168,24 @@ def microphone(page: Any) -> None:
         right.plot(np.arange(len(levels)) / 100, levels, color=color, label=label)
     right.legend(frameon=False, loc="lower right", fontsize=9)
     right.set(xlabel="time (s)", ylabel="level of 10 ms (dB)", xlim=(0, 1), ylim=(-95, 0))
-    save(made, "microphone")
+    return made
+
+
+def draw_all(page: Any, folder: Path) -> None:
+    """Draw all pictures, of the names that the page's code leaves, into a folder."""
+    for draw in (sine, moves, lowpass, echo, envelope, saw, synthesizer, microphone):
+        save(draw(page), draw.__name__, folder)
 
 
 def main() -> None:
     sys.path.insert(0, str(ROOT))
     from tests.pages import run_page
 
-    PICTURES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         os.environ["AUDIOSTREAM_INPUT"] = f"file:{SPEECH}"
         os.environ["AUDIOSTREAM_OUTPUT"] = "null"
         page = SimpleNamespace(**run_page("own-dsp.md", Path(folder)))
-    for make in (sine, moves, lowpass, echo, envelope, saw, synthesizer, microphone):
-        make(page)
+    draw_all(page, PICTURES)
 
 
 if __name__ == "__main__":
