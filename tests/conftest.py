@@ -91,6 +91,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
     """Coverage measures the first case of each test: it would double the time of the others."""
     test = request.node.path, getattr(request.node, "originalname", request.node.name)
+    if request.node.path.name in ON_BOTH_LOOPS:
+        test = (*test, request.node.name.partition("[")[2].partition("-")[0])
     if test in TRACED:
         with untraced():
             yield
@@ -99,8 +101,11 @@ def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-TRACED: set[tuple[Path, str]] = set()
+TRACED: set[tuple[Any, ...]] = set()
 """The tests of which a case was measured."""
+
+ON_BOTH_LOOPS = ("test_input.py", "test_sample.py", "test_stream.py")
+"""Files of which the first case on each event loop is measured."""
 
 
 @pytest.fixture(scope="session", autouse=True)
