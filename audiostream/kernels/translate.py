@@ -31,16 +31,13 @@ from numba.extending import register_jitable
 from numba.np.arrayobj import make_array, populate_array
 
 from audiostream.kernels.contract import Contract
+from audiostream.kernels.failures import BAD_COUNT, FIRST_PLACE, IN_HELPER
 from audiostream.kernels.loading import ALLOWED, ENTRY
 from audiostream.kernels.refusals import Refused, helpers_of
 from audiostream.realtime.compile.inline import Module
 from audiostream.realtime.compile.kernels import optimise, target_machine
 
-__all__ = ("BAD_COUNT", "FIRST_PLACE", "IN_HELPER", "Translated", "translate")
-
-BAD_COUNT, IN_HELPER, FIRST_PLACE = -2, -3, -4
-"""What the entry returns if the kernel fails: it returned a number of frames that cannot be;
-it raised in a helper; or it raised in the place of that number, counted downwards."""
+__all__ = ("Translated", "translate")
 
 INT64 = ir.IntType(64)
 
