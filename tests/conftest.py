@@ -24,6 +24,7 @@ GROUPS = {
     "real time": (
         "tests/device/test_virtual.py",
         "tests/test_cli.py",
+        "tests/test_pages.py",
     ),
     "machine code": (
         "tests/realtime/test_clean.py",

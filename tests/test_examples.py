@@ -7,6 +7,7 @@ import sys
 import textwrap
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -359,3 +360,89 @@ def test_echo_cancel(tmp_path: Path) -> None:
     assert all(-40 < float(line[1]) < -15 for line in lines), "it heard the agent"
     assert float(lines[-1][3]) > 30, "dB"
     assert -20 < int(lines[-1][4]) < 0
+
+
+PHRASE = (110.0, 110.0, 220.0, 164.81, 196.0, 130.81, 146.83, 164.81, 110.0)  # Hz
+
+
+def is_the_phrase(path: Path, tempo: int) -> None:
+    """Each note has its pitch in the middle of its beat, counted from the end; the first may
+    have come late on a machine that stood still.
+    """
+    played, rate = heard(path)
+    beat = rate * 60 / tempo
+    end = np.flatnonzero(played)[-1] + 1
+    found = []
+    for beats in (6.0, 5.5, 5.0, 4.5, 4.0, 3.5, 3.0, 2.5, 2.0):
+        start = round(end - (beats - 0.15) * beat)
+        hertz, magnitudes = spectrum(played[start : start + round(0.2 * beat)], rate)
+        peaks = np.flatnonzero(
+            (magnitudes[1:-1] > magnitudes[:-2])
+            & (magnitudes[1:-1] > magnitudes[2:])
+            & (magnitudes[1:-1] > 0.3 * magnitudes.max())
+        )
+        found.append(float(hertz[1 + peaks[0]]))  # the lowest of the loud partials
+    assert found[1:] == pytest.approx(PHRASE[1:], rel=0.05)
+    assert 0.1 < np.abs(played).max() < 1.0
+
+
+def test_synthesizer_renders_its_phrase(tmp_path: Path) -> None:
+    said = example("synthesizer.py", "--render", "heard.wav", cwd=tmp_path)
+    assert said == "heard.wav: 3.27 s\n"
+    is_the_phrase(tmp_path / "heard.wav", 110)
+    played, rate = heard(tmp_path / "heard.wav")
+    assert np.abs(played[-rate // 50 :]).max() < 0.05, "the last note was released"
+
+
+def test_synthesizer_plays_its_phrase(tmp_path: Path) -> None:
+    example("synthesizer.py", "--tempo=150", cwd=tmp_path, AUDIOSTREAM_OUTPUT="file:heard.wav")
+    is_the_phrase(tmp_path / "heard.wav", 150)
+
+
+def test_microphone_equaliser(tmp_path: Path) -> None:
+    """Speech passes, louder at 3 kHz; a quiet hiss after it is turned down."""
+    hiss = np.random.default_rng(1).uniform(-0.001, 0.001, 48000)  # -65 dB
+    said = np.concatenate([speech_at(48000, 1.2), hiss])
+    soundfile.write(tmp_path / "said.wav", said, 48000, subtype="PCM_24")
+    printed = example(
+        "microphone_equaliser.py",
+        "--seconds=2.1",
+        cwd=tmp_path,
+        AUDIOSTREAM_INPUT="file:said.wav",
+        AUDIOSTREAM_OUTPUT="file:heard.wav",
+    )
+    lines = re.findall(r" *(-\d+\.\d) dB, peak +(-?\d+\.\d) dB, gate (open|closed)\n", printed)
+    assert len(lines) == len(printed.splitlines()) == 8
+    states = [line[2] for line in lines]
+    assert states == sorted(states, reverse=True), "open, then closed"
+    assert states[-1] == "closed"
+    assert float(lines[-1][0]) < -90, "-71 dB RMS, 40 dB less"
+    played, rate = heard(tmp_path / "heard.wav")
+    assert rate == 48000
+    assert np.abs(played).max() > 0.2
+
+
+def test_own_effect_on_a_saw(tmp_path: Path) -> None:
+    """A partial f becomes f - 300 and f + 300; nothing is left of f."""
+    example("own_effect.py", "--hertz=300", cwd=tmp_path, AUDIOSTREAM_OUTPUT="file:heard.wav")
+    said = example("own_effect.py", "--hertz=300", "--render", "made.wav", cwd=tmp_path)
+    assert said == "made.wav: 2.00 s\n"
+    for path in ("made.wav", "heard.wav"):
+        played, rate = heard(tmp_path / path)
+        hertz, magnitudes = spectrum(played[: rate // 2], rate)
+
+        def level(f: float, hertz: Any = hertz, magnitudes: Any = magnitudes) -> float:
+            return float(magnitudes[np.abs(hertz - f) < 5].max())
+
+        assert level(520) > 30 * level(220)
+        assert level(80) > 30 * level(220)
+        assert level(520) == pytest.approx(level(80), rel=0.1)
+
+
+def test_own_effect_on_a_file(tmp_path: Path) -> None:
+    said = speech_at(48000, 0.5)
+    soundfile.write(tmp_path / "said.wav", said, 48000, subtype="FLOAT")
+    example("own_effect.py", "said.wav", "--hertz=100", "--render", "made.flac", cwd=tmp_path)
+    played, _ = heard(tmp_path / "made.flac")
+    wanted = said * np.sin(2 * np.pi * 100 / 48000 * np.arange(len(said)))
+    np.testing.assert_allclose(played, wanted, atol=1e-3)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -241,12 +240,24 @@ class Playback(Controls):
         record["gain"] = record["gain_goal"] = gain
         record["left"] = record["left_goal"] = left
         record["right"] = record["right_goal"] = right
-        play = partial(self.tell, PLAY, at, frames=self._ramp)
-        if memory.is_ready:
-            self.late = play()
+        self._waits = not memory.is_ready
+        self._stop: tuple[float, int] | None = None  # time and fade, asked for meanwhile
+        self.late = 0.0
+        if self._waits:
+            memory.when_ready(self._begin)
         else:
-            self.late = 0.0
-            memory.when_ready(play)
+            self.late = self.tell(PLAY, at, frames=self._ramp)
+
+    def _begin(self) -> None:
+        """It is ready: play, unless the time to stop has passed."""
+        with self.lock:
+            self._waits = False
+            if self._stop is not None and self.output.when(self._stop[0])[1] > 0:
+                self.abandon()
+                return
+            self.tell(PLAY, frames=self._ramp)
+            if self._stop is not None:
+                self.tell(END, self._stop[0], frames=self._stop[1])
 
     def _may_tell(self, *, ending: bool = False) -> bool:
         return not self.is_gone and not self.output.is_closed
@@ -257,9 +268,13 @@ class Playback(Controls):
         """Fade out and be over; before its time has come it never starts."""
         frames = self._frames(fade, "fade", 10)
         with self.lock:
-            if not self.memory.is_ready:
-                self.abandon()
-                return 0.0
+            if self._waits:
+                late = 0.0 if at is None else self.output.when(at)[1]
+                if at is None or late > 0:
+                    self.abandon()
+                else:
+                    self._stop = at, frames
+                return late
             begins_later = self._at is not None and (at is None or at <= self._at)
             if begins_later and self._may_tell() and self.commands.take_back((PLAY,)):
                 late = 0.0 if at is None else self.output.when(at)[1]

@@ -16,7 +16,7 @@ from audiostream.errors import KernelError
 from audiostream.kernels.contract import KINDS, Contract
 from audiostream.realtime.memory.layout import PARAMETER
 
-__all__ = ("Memory", "state_dtype")
+__all__ = ("Fields", "Memory", "state_dtype")
 
 LARGEST = 1 << 28
 """Values of a buffer: a gigabyte."""
@@ -29,6 +29,31 @@ def state_dtype(contract: Contract, channels: int) -> np.dtype[Any]:
         sizes = tuple(channels if n == "channels" else int(n) for n in shape)
         fields.append((name, KINDS[kind], sizes) if sizes else (name, KINDS[kind]))
     return np.dtype(fields, align=True)
+
+
+class Fields:
+    """A state's fields as attributes, one that has the name of a method of numpy's, too: sum.
+
+    Parameters
+    ----------
+    record : numpy.record
+        What the state holds.
+    """
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: Any) -> None:
+        object.__setattr__(self, "_record", record)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self._record.dtype.names:
+            raise AttributeError(f"the state has no field {name!r}")
+        return self._record[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._record.dtype.names:
+            raise AttributeError(f"the state has no field {name!r}")
+        self._record[name] = value
 
 
 class Memory:
@@ -90,7 +115,7 @@ class Memory:
         )
         if contract.init is not None:
             own = contract.arguments(contract.init, 0, keywords)
-            state = [self.state[0]] if contract.state else []
+            state = [Fields(self.state[0])] if contract.state else []
             contract.init(*state, *self.buffers, rate, channels, **own)
 
     def _shape(self, name: str, shape: Any, keywords: Mapping[str, Any]) -> tuple[int, ...]:

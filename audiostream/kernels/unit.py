@@ -12,7 +12,7 @@ from audiostream.checks import check_choice, check_flag, check_integer, check_nu
 from audiostream.errors import AudioException, FormatError, KernelError
 from audiostream.kernels.compiled import Compiled, compiled_for
 from audiostream.kernels.contract import Contract
-from audiostream.kernels.memory import Memory
+from audiostream.kernels.memory import Fields, Memory
 
 __all__ = ("CURVES", "Attachment", "Move", "Unit")
 
@@ -439,7 +439,7 @@ def _compiled_call(memory: Memory) -> Any:
 
 def _plain_call(memory: Memory) -> Any:
     contract = memory.contract
-    fixed = [memory.state[0]] if contract.state else []
+    fixed: list[Any] = [Fields(memory.state[0])] if contract.state else []
     fixed += memory.buffers
     keywords: Mapping[str, float] = {"rate": float(memory.rate)} if contract.takes_rate else {}
 

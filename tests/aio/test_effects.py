@@ -558,3 +558,31 @@ async def test_a_handle_that_is_dropped_lets_it_play_on() -> None:
         device.step(64)
         speaker.engine.tidy()
         assert device.step(640).any()
+
+
+@pytest.mark.parametrize("passed", [False, True])
+async def test_a_generator_that_is_not_compiled_stops_at_its_time(passed: bool) -> None:
+    number = next(numbers)
+
+    @kernel
+    def fresh(block):
+        for i in range(block.shape[0]):
+            for c in range(block.shape[1]):
+                block[i, c] = 0.5 + 0 * number
+
+    device = ManualDevice(latency=0.0)
+    async with speaker_on(device, encoding=32) as speaker:
+        osc = fresh()
+        playing = speaker.play(osc)
+        playing.stop(at=640 / RATE, fade=0)
+        assert not playing.is_finished, "its time has not come"
+        if passed:
+            device.step(704)
+        await osc.ready(speaker)
+        with anyio.fail_after(20):
+            while playing._playback._waits:
+                await anyio.sleep(0.01)
+        played = device.step(1280)[:, 0]
+        assert np.count_nonzero(played) == (0 if passed else 640)
+        with anyio.fail_after(20):
+            assert not await playing.finished()

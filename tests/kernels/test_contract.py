@@ -236,6 +236,36 @@ def test_channels_that_it_does_not_run_with() -> None:
         narrow().process(np.zeros((8, 6)), 48000)
 
 
+@pytest.mark.parametrize("name", ["sum", "max", "size", "data", "dtype"])
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_field_may_have_the_name_of_a_method_of_numpys(name: str, plain: bool) -> None:
+    names: dict[str, Any] = {"__name__": __name__}
+    code = (
+        "def begin(state, rate, channels):\n"
+        f"    state.{name} = state.{name} + 2.0\n"
+        "def f(block, state):\n"
+        f"    state.{name} += block[0, 0]\n"
+        f"    block[0, 0] = state.{name}\n"
+    )
+    exec(code, names)
+    fx = kernel(state={name: "f8"}, init=names["begin"])(names["f"])()
+    assert fx.process([[0.5]], 48000, plain=plain) == 2.5
+
+
+def test_an_unknown_field_is_an_error_in_python_too() -> None:
+    @kernel(state={"n": "f8"})
+    def writes(block, state):
+        state.m = 1.0
+
+    @kernel(state={"n": "f8"})
+    def reads(block, state):
+        block[0, 0] = state.m
+
+    for made in (reads, writes):
+        with pytest.raises(AttributeError, match="no field 'm'"):
+            made().process([[0.5]], 48000, plain=True)
+
+
 def test_init_fills_state_and_buffers() -> None:
     def fill(state: Any, table: Any, rate: int, channels: int, level: float = 0.25) -> None:
         state.z[:] = channels
