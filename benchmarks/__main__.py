@@ -20,6 +20,7 @@ NAMES = (
     "resampling",
     "sources",
     "memory",
+    "kernels",
 )
 """Each is a module of this package with ``run(quick: bool) -> Report``."""
 
