@@ -130,15 +130,18 @@ int64_t svf(ARGUMENTS(struct filter))
             g = tan(PI * least(known / rate, 0.49));
         }
         double k = 2.0 - 2.0 * resonance[i];
-        double a = 1.0 / (1.0 + g * (g + k));
+        double a1 = 1.0 / (1.0 + g * (g + k));
+        double a2 = g * a1, a3 = g * a2;
+        double m1 = ((double)band[i] - high[i]) * k, m2 = (double)low[i] - high[i];
         for (int c = 0; c < CHANNELS; c++) {
             double *z = state->z[c];
             double x = block[i * CHANNELS + c];
-            double v1 = a * (z[0] + g * (x - z[1]));
-            double v2 = z[1] + g * v1;
+            double v3 = x - z[1];
+            double v1 = a1 * z[0] + a2 * v3;
+            double v2 = z[1] + a2 * z[0] + a3 * v3;
             z[0] = 2.0 * v1 - z[0];
             z[1] = 2.0 * v2 - z[1];
-            block[i * CHANNELS + c] = low[i] * v2 + band[i] * k * v1 + high[i] * (x - k * v1 - v2);
+            block[i * CHANNELS + c] = high[i] * x + m1 * v1 + m2 * v2;
         }
     }
     return frames;
