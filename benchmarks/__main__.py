@@ -21,6 +21,7 @@ NAMES = (
     "sources",
     "memory",
     "kernels",
+    "synth",
 )
 """Each is a module of this package with ``run(quick: bool) -> Report``."""
 
