@@ -22,6 +22,7 @@ NAMES = (
     "memory",
     "kernels",
     "synth",
+    "effects",
 )
 """Each is a module of this package with ``run(quick: bool) -> Report``."""
 
