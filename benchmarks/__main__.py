@@ -20,6 +20,9 @@ NAMES = (
     "resampling",
     "sources",
     "memory",
+    "kernels",
+    "synth",
+    "effects",
 )
 """Each is a module of this package with ``run(quick: bool) -> Report``."""
 

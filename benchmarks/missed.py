@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from benchmarks import standin
 from benchmarks.harness import LOADS, in_process, interleaved, load
 from benchmarks.report import Report, Table, peer
-from benchmarks.standin.players import CHANNELS, LEVEL, NATIVE, PYTHON, RATE, WAYS
+from benchmarks.standin.players import CHANNELS, LEVEL, NATIVE, PYTHON, RATE, WAYS, Play
 
 FRAMES = (64, 128, 256)
 TARGETS = (64, 128)
@@ -29,12 +31,17 @@ Cell = tuple[str, int, str]
 # --- one cell, in a process of its own ----------------------------------------------
 
 
-def measure(way: str, frames: int, load_name: str, periods: int) -> dict[str, int]:
-    """Play for so many periods and tell what became of them, and of the control's."""
+def play_beside_control(
+    play: Play, frames: int, load_name: str, periods: int
+) -> tuple[standin.Counts, standin.Counts, np.ndarray]:
+    """Play for so many periods; what was counted, the control's counts, and what was played.
+
+    What was played is of shape (blocks, frames * CHANNELS); of a missed period it is silence.
+    """
     device = standin.Standin()
     seconds = periods * frames / RATE + 10
     with contextlib.ExitStack() as stack:
-        tend = stack.enter_context(WAYS[way].play(frames, seconds))
+        tend = stack.enter_context(play(frames, seconds))
         measured = standin.Standin().newest()
         control = stack.enter_context(device.control(frames, CHANNELS, RATE))
         tend()
@@ -46,9 +53,20 @@ def measure(way: str, frames: int, load_name: str, periods: int) -> dict[str, in
             tend()
         found, beside = measured.counts(), control.counts()
         blocks = measured.recording(CHANNELS)
-    # Of a missed period silence is recorded; the other blocks must be full.
     whole = blocks[: len(blocks) // frames * frames].reshape(-1, frames * CHANNELS)
-    short = int((whole.min(axis=1) < 0.99 * LEVEL).sum())
+    return found, beside, whole
+
+
+def measure(way: str, frames: int, load_name: str, periods: int) -> dict[str, int]:
+    """Play for so many periods and tell what became of them, and of the control's."""
+    found, beside, blocks = play_beside_control(WAYS[way].play, frames, load_name, periods)
+    # Of a missed period silence is recorded; the other blocks must be full.
+    short = int((blocks.min(axis=1) < 0.99 * LEVEL).sum())
+    return told(found, beside, short)
+
+
+def told(found: standin.Counts, beside: standin.Counts, short: int) -> dict[str, int]:
+    """Both counts as numbers by name; `short`: the blocks that lack sound."""
     return {
         "judged": found.judged,
         "missed": found.missed,

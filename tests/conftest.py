@@ -88,6 +88,27 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(autouse=True)
+def _traced_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Coverage measures the first case of each test: it would double the time of the others."""
+    test = request.node.path, getattr(request.node, "originalname", request.node.name)
+    if request.node.path.name in ON_BOTH_LOOPS:
+        test = (*test, request.node.name.partition("[")[2].partition("-")[0])
+    if test in TRACED:
+        with untraced():
+            yield
+    else:
+        TRACED.add(test)
+        yield
+
+
+TRACED: set[tuple[Any, ...]] = set()
+"""The tests of which a case was measured."""
+
+ON_BOTH_LOOPS = ("test_input.py", "test_sample.py", "test_stream.py")
+"""Files of which the first case on each event loop is measured."""
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _untraced_children() -> Iterator[None]:
     """Coverage does not measure the processes that tests start, which takes half of their time.

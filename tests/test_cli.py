@@ -21,6 +21,8 @@ from typer.testing import CliRunner
 import audiostream
 from audiostream.cli import app
 
+pytestmark = pytest.mark.usefixtures("traced_children")
+
 ROOT = Path(audiostream.__file__).parent.parent
 SPEECH = ROOT / "audiostream" / "data" / "speech.wav"
 LIMIT = 90  # seconds

@@ -156,6 +156,17 @@ def test_pure_data_is_an_extra_of_its_own() -> None:
     assert not [line for line in requirements if re.match(r"audiostream\[.*puredata", line)]
 
 
+def test_pedalboard_is_for_the_benchmarks_alone() -> None:
+    """It is GPL."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    bench = re.search(r"^bench = \[(.*?)^\]", text, re.DOTALL | re.MULTILINE)
+    assert bench is not None
+    assert '"pedalboard' in bench[1]
+    assert text.count('"pedalboard') == 1
+    users = [line.strip() for line in text.splitlines() if re.search(r"\[.*\bbench\]", line)]
+    assert [line.partition(",")[0] for line in users] == ['"audiostream[all']  # for `test`
+
+
 def test_the_lowest_versions_that_tox_installs_are_those_declared() -> None:
     lines = [Requirement(line) for line in importlib.metadata.requires("audiostream") or []]
     runs = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,10 +14,12 @@ TRACING = {name: value for name, value in os.environ.items() if name.startswith(
 
 @contextmanager
 def untraced() -> Iterator[None]:
-    """No trace function in this thread meanwhile."""
-    trace = sys.gettrace()
+    """No trace function in this thread, and in those that it starts, meanwhile."""
+    trace, of_threads = sys.gettrace(), threading.gettrace()
     sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]
     try:
         yield
     finally:
         sys.settrace(trace)
+        threading.settrace(of_threads)  # type: ignore[arg-type]

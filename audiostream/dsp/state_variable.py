@@ -74,11 +74,17 @@ def svf(block, state, cutoff=1000.0, resonance=0.3, low=1.0, band=0.0, high=0.0,
             known = cutoff[i]
             g = math.tan(math.pi * min(float(known) / rate, 0.49))
         k = 2.0 - 2.0 * float(resonance[i])
-        a = 1.0 / (1.0 + g * (g + k))
+        a1 = 1.0 / (1.0 + g * (g + k))
+        a2 = g * a1
+        a3 = g * a2
+        # low * v2 + band * k * v1 + high * (x - k * v1 - v2), in fewer steps
+        m1 = (float(band[i]) - float(high[i])) * k
+        m2 = float(low[i]) - float(high[i])
         for c in range(block.shape[1]):
             x = float(block[i, c])
-            v1 = a * (z[c, 0] + g * (x - z[c, 1]))
-            v2 = z[c, 1] + g * v1
+            v3 = x - z[c, 1]
+            v1 = a1 * z[c, 0] + a2 * v3
+            v2 = z[c, 1] + a2 * z[c, 0] + a3 * v3
             z[c, 0] = 2.0 * v1 - z[c, 0]
             z[c, 1] = 2.0 * v2 - z[c, 1]
-            block[i, c] = low[i] * v2 + band[i] * k * v1 + high[i] * (x - k * v1 - v2)
+            block[i, c] = high[i] * x + m1 * v1 + m2 * v2

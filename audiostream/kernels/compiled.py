@@ -24,6 +24,7 @@ import numpy as np
 from audiostream.errors import KernelError
 from audiostream.forks import LOCKS
 from audiostream.kernels.contract import Contract
+from audiostream.kernels.failures import NOT_FINITE, failure_text
 from audiostream.kernels.loading import load_kernel
 from audiostream.kernels.memory import Memory
 from audiostream.kernels.refusals import check_forms, globals_of, refusal
@@ -31,22 +32,9 @@ from audiostream.realtime.compile.cache import folder, make, read_own, write_own
 from audiostream.realtime.compile.cpu import processor
 from audiostream.realtime.compile.kernels import installed
 
-__all__ = (
-    "BAD_COUNT",
-    "FIRST_PLACE",
-    "IN_HELPER",
-    "NOT_FINITE",
-    "Compiled",
-    "compiled_for",
-    "is_loaded",
-)
+__all__ = ("Compiled", "compiled_for", "is_loaded")
 
 log = logging.getLogger("audiostream")
-
-NOT_FINITE, BAD_COUNT, IN_HELPER, FIRST_PLACE = -1, -2, -3, -4
-"""What a call gives if it fails: the audio thread found a NaN or an infinity; the kernel gave
-a number of frames that cannot be; it raised in a function that it calls; or it raised in the
-place of that number, counted downwards."""
 
 KEPT = 256
 """Kernels that are kept on disk."""
@@ -79,22 +67,7 @@ class Compiled:
 
     def failure(self, status: int) -> KernelError:
         """The error of a call that gave a negative number."""
-        return KernelError(_failure(self.contract, self.places, status))
-
-
-def _failure(contract: Contract, places: Any, status: int) -> str:
-    place = contract.place
-    number = FIRST_PLACE - status
-    if status == NOT_FINITE:
-        what = "its block has a NaN or an infinity; look at divisions, logarithms and feedback"
-    elif status == BAD_COUNT:
-        what = "it returned a number of frames below 0 or above block.shape[0]"
-    elif 0 <= number < len(places):
-        kind, text, line = places[number]
-        what = f"{kind}{': ' if text else ''}{text} in line {place.line + line}"
-    else:
-        what = "it raised in a function that it calls; try process(..., plain=True)"
-    return f"kernel {place} failed: {what}"
+        return KernelError(failure_text(self.contract.place, self.places, status))
 
 
 _lock = threading.Lock()
@@ -190,11 +163,11 @@ def _try(contract: Contract, memory: Memory, places: Any, code: bytes) -> float:
         )
     result = json.loads(done.stdout)
     if "status" in result:
-        text = _failure(contract, places, result["status"])
+        text = failure_text(contract.place, places, result["status"])
         raise KernelError(f"{text} (in its trial, with {_shown(result)})")
     if "not_finite" in result:
         result["values"] = result["not_finite"]
-        text = _failure(contract, places, NOT_FINITE)
+        text = failure_text(contract.place, places, NOT_FINITE)
         raise KernelError(f"{text} (in its trial, with {_shown(result)})")
     nanoseconds = float(result["nanoseconds"])
     share = nanoseconds * memory.rate * 1e-9

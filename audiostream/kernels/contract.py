@@ -15,8 +15,10 @@ __all__ = ("Contract", "Parameter", "Place", "contract_of", "place_of")
 
 RESERVED = frozenset(
     {
+        "array",
         "at",
         "block",
+        "blocks",
         "bypass",
         "channels",
         "copy",

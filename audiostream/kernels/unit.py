@@ -21,6 +21,9 @@ CURVES = ("linear", "exponential", "equal_power")
 OWN = ("smooth", "bypass", "_home", "_refusal")
 """Attributes that are set as those of any object."""
 
+GRID = 32
+"""Frames of a call while a scalar parameter moves."""
+
 LONGEST = 86400.0
 """Seconds of a ramp: a day."""
 
@@ -305,7 +308,7 @@ class Unit:
     # --- without a device --------------------------------------------------------
 
     def process(
-        self, array: Any, rate: int, *, plain: bool = False, blocks: int = 256
+        self, array: Any, rate: int, *, plain: bool = False, blocks: int = 256, **moving: Any
     ) -> np.ndarray:
         """Run it over an array, from a state of zeros, without a device; caller thread.
 
@@ -318,7 +321,9 @@ class Unit:
         plain : bool
             Run the plain Python function.
         blocks : int
-            Frames of a call.
+            Frames of a call; fewer while a scalar parameter moves, as on a stream.
+        **moving : array_like
+            Parameter -> its values in each frame, of shape (frames,), within its limits.
 
         Returns
         -------
@@ -329,6 +334,8 @@ class Unit:
         ------
         KernelError
             If it cannot be compiled, or fails.
+        AttributeError
+            For a name that is no parameter.
         """
         rate = check_integer(rate, "rate", "Hz", least=1, most=10**7, hint="48000")
         blocks = check_integer(blocks, "blocks", "frames", least=1, most=1 << 20, hint="256")
@@ -344,14 +351,40 @@ class Unit:
             raise FormatError(
                 f"array has the shape {data.shape}; try (frames,) or (frames, channels)"
             )
+        values = {name: self._moving(name, moving[name], len(data)) for name in moving}
+        kinds = self._contract.parameters
+        if any(kinds[name].kind == "scalar" for name in values):
+            blocks = min(blocks, GRID)
         memory = self._memory(rate, data.shape[1], blocks)
         call = _plain_call(memory) if plain else _compiled_call(memory)
+        numbers = {name: k for k, name in enumerate(kinds)}
         for start in range(0, len(data), blocks):
             block = data[start : start + blocks]
+            for name, array in values.items():
+                part = array[start : start + len(block)]
+                is_scalar = kinds[name].kind == "scalar"
+                memory.arrays[numbers[name]][: len(part)] = part[-1] if is_scalar else part
             made = call(block)
             if made < len(block):
                 return data[: start + made]
         return data
+
+    def _moving(self, name: str, given: Any, frames: int) -> np.ndarray:
+        """Check the values of a parameter in each frame."""
+        if name not in self._contract.parameters:
+            raise AttributeError(self._unknown(name))
+        parameter = self._contract.parameters[name]
+        try:
+            values = np.asarray(given, np.float64)
+        except (TypeError, ValueError, OverflowError):
+            values = np.zeros(())
+        if values.shape != (frames,):
+            raise FormatError(
+                f"{name}={shown(given)} is no array of {frames} values, one for each frame"
+            )
+        for value in (values.min(), values.max()) if frames else ():  # NaN is both
+            parameter.check(float(value))
+        return values
 
     def response(self, frequencies: Any, rate: int) -> np.ndarray:
         """Its frequency response at the values that it has, if its kernel has declared one.

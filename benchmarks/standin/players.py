@@ -31,6 +31,9 @@ LEVEL = 0.5
 
 Tend = Callable[[], None]
 
+Play = Callable[[int, float], AbstractContextManager[Tend]]
+"""Of the frames of a block, and of the seconds for which it is to play."""
+
 
 def _nothing() -> None:
     pass
@@ -156,7 +159,7 @@ def listentome_ahead(frames: int, seconds: float) -> Iterator[Tend]:
 class Way:
     """A player, the package that it needs, and how its process is to be set up."""
 
-    play: Callable[[int, float], AbstractContextManager[Tend]]
+    play: Play
     package: str
     env: Mapping[str, str] = field(default_factory=dict)
 

@@ -82,7 +82,16 @@ def fails(block, state, frames=1e9):
             block[i, 0] = math.inf
 
 
-ALL = (times, lowpass, echo, sine, ends, fails)
+@kernel(state={"n": "i8"})
+def reads_beyond(block, state, frames=1e9):
+    """Lets all through, and then reads what is not there."""
+    for i in range(block.shape[0]):
+        state.n += 1
+        if state.n > frames[i]:
+            block[i, 0] = block[i + block.shape[0], 0]
+
+
+ALL = (reads_beyond, times, lowpass, echo, sine, ends, fails)
 
 
 async def prepared(speaker: aio.AudioOutput, *units: Any) -> None:
@@ -363,20 +372,28 @@ async def test_a_refusal_is_raised_by_ready() -> None:
             await playing.finished()
 
 
-async def test_an_effect_that_fails_lets_the_dry_signal_through() -> None:
+@pytest.mark.parametrize(
+    ("maker", "message"),
+    [(fails, "NaN or an infinity"), (reads_beyond, "IndexError.* in line")],
+    ids=["infinity", "index error"],
+)
+async def test_an_effect_that_fails_lets_the_dry_signal_through(
+    maker: Any, message: str
+) -> None:
     device = ManualDevice()
     async with speaker_on(device, encoding=32) as speaker:
         await prepared(speaker)
-        fx = fails(frames=200)
-        voice = speaker.sample(buffer=1.0, effects=[fx])
+        fx, other = maker(frames=200), times()
+        voice = speaker.sample(buffer=1.0, effects=[fx, other])
         voice.write_nowait(np.ones(9600, np.float32))
         played = np.concatenate([device.step(64) for _ in range(12)])[:, 0]
         np.testing.assert_array_equal(played[:192], 1.0)
         np.testing.assert_array_equal(played[192:256], 0.0)
         np.testing.assert_array_equal(played[512:], 1.0)
         assert isinstance(fx.error, KernelError)
-        with pytest.raises(KernelError, match="NaN or an infinity"):
+        with pytest.raises(KernelError, match=message):
             fx.frames = 500
+        assert other.error is None
         assert voice.write_nowait(np.ones(10, np.float32)) == 10, "a write never raises for it"
         fx.reset()
         assert fx.error is None

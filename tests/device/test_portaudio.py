@@ -31,6 +31,8 @@ from audiostream.device.portaudio.worker import Job, TimeLimitError
 from audiostream.errors import DeviceError, NoDeviceError, StreamClosedError
 from tests.servers import JackServer, Program, PulseServer, silent_environment
 
+pytestmark = pytest.mark.usefixtures("traced_children")
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 # ------------------------------------------------------------------ compiled callbacks

@@ -130,7 +130,7 @@ def test_page_lists_each_kernel_and_parameter(name: str) -> None:
     kernel = getattr(dsp, name)
     for parameter, default in kernel.parameters.items():
         assert re.search(rf"`{parameter}` [^;|]*, {round(default, 3):g}(;| \|)", entry)
-        line = rf"^ +(\w+, )*{parameter}(, \w+)* : "
+        line = rf"^ *(\w+, )*{parameter}(, \w+)* : "
         assert re.search(line, kernel.plain.__doc__, flags=re.MULTILINE)
 
 

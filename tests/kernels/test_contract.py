@@ -340,3 +340,24 @@ def test_what_process_cannot_take() -> None:
         echo().process(SHORT, 0)
     with pytest.raises(FormatError, match="blocks"):
         echo().process(SHORT, 48000, blocks=0)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_parameters_move_in_process(plain: bool) -> None:
+    @kernel(scalars=("b",))
+    def writes(block, a=1.0, b=2.0):
+        for i in range(block.shape[0]):
+            block[i, 0] = a[i]
+            block[i, 1] = b
+
+    frames = np.arange(100)
+    made = writes().process(
+        np.zeros((100, 2)), 48000, plain=plain, blocks=64, a=frames / 2, b=frames
+    )
+    np.testing.assert_array_equal(made[:, 0], frames / 2)
+    np.testing.assert_array_equal(made[:, 1], np.repeat([31, 63, 95, 99], [32, 32, 32, 4]))
+    for bad in (np.zeros(99), 1.0, "x", np.full(100, np.nan), None):
+        with pytest.raises(FormatError, match="a="):
+            writes().process(np.zeros((100, 2)), 48000, a=bad)
+    with pytest.raises(AttributeError, match="a, b"):
+        writes().process(np.zeros((100, 2)), 48000, c=np.zeros(100))

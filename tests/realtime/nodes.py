@@ -115,10 +115,18 @@ class Node:
             array.check()
 
 
-def listed(*nodes: Node, leaving: Iterable[Node] = (), tail: int = 0) -> Guarded:
+class NodeList(Guarded):
+    """A strip's list of effects, which it keeps."""
+
+    def __init__(self, nodes: tuple[Node, ...]) -> None:
+        super().__init__(3 + 2 * len(nodes), np.int64)
+        self.nodes = nodes
+
+
+def listed(*nodes: Node, leaving: Iterable[Node] = (), tail: int = 0) -> NodeList:
     """A strip's list of effects, of which some are to leave."""
     gone = list(leaving)
-    made = Guarded(3 + 2 * len(nodes), np.int64)
+    made = NodeList(nodes)
     latency = sum(node.word("latency") for node in nodes if node not in gone)
     pairs = [(node.memory.address, int(node not in gone)) for node in nodes]
     made.array[:] = [len(nodes), latency, tail, *(word for pair in pairs for word in pair)]
@@ -127,10 +135,10 @@ def listed(*nodes: Node, leaving: Iterable[Node] = (), tail: int = 0) -> Guarded
 
 def attach(
     rig: Rig, *nodes: Node, leaving: Iterable[Node] = (), tail: int = 0, slot: int = 0
-) -> Guarded:
+) -> NodeList:
     """Publish a strip's list of effects."""
     made = listed(*nodes, leaving=leaving, tail=tail)
-    rig.held += [made, *nodes]
+    rig.held.append(made)
     rig.set("nodes", made.address, slot)
     return made
 

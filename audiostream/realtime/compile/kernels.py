@@ -113,13 +113,16 @@ def target_machine() -> Any:
     )
 
 
-def optimise(module: Any, machine: Any) -> None:
-    """Run LLVM's -O3 over a module, vectorisers included."""
+def optimise(module: Any, machine: Any, pack: bool = True) -> None:
+    """Run LLVM's -O3 over a module, vectorised loops included.
+
+    `pack`: single values that are computed alike are put into vectors too (SLP).
+    """
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     tuning = llvm.create_pipeline_tuning_options(speed_level=3)
     tuning.loop_vectorization = True
-    tuning.slp_vectorization = True
+    tuning.slp_vectorization = pack
     tuning.loop_unrolling = True
     builder = llvm.create_pass_builder(machine, tuning)
     builder.getModulePassManager().run(module, builder)
