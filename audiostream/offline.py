@@ -97,6 +97,7 @@ def _parts(
     """What is rendered, about a hundredth at a time."""
     device = ManualDevice(buffersize=blocks)
     speaker = AudioOutput(rate, channels, 32, blocks, device=device)
+    speaker.engine.may_wait = lambda: True  # on an event loop, too, which render() blocks
     total = round(seconds * rate)
     at_a_time = max(math.ceil(total / 100 / blocks), 1) * blocks
     with speaker:

@@ -166,6 +166,11 @@ class Node:
         """True if it left, and has faded out."""
         return self.is_leaving and self.word("gone") != 0
 
+    def goals(self) -> dict[str, float]:
+        """Where each parameter moves to, without what still waits for its time."""
+        names = self.memory.contract.parameters
+        return dict(zip(names, self.memory.params["goal"].tolist(), strict=False))
+
     def tail(self) -> int:
         """Frames for which it may sound on."""
         return NEVER if math.isinf(self.memory.tail) else round(self.memory.tail * self.rate)
@@ -241,7 +246,9 @@ class Chain:
         holder.strip.arrays["chain"] = self  # kept as long as the strip's memory
 
     def free(self) -> None:
-        """The audio thread is over: let go of what it has looked at."""
+        """The audio thread looks at it no more: let go of all that it holds."""
+        self._published, self._list = [], None
+        self._retired.clear()
         self.holder.strip.arrays.pop("chain", None)
 
     # --- nodes -------------------------------------------------------------------
@@ -258,14 +265,18 @@ class Chain:
         """Have its kernel compiled; raises KernelError if it cannot be."""
         compiled_for(self.memory(unit))
 
-    def node(self, unit: Unit, wet: bool) -> Node:
+    def node(self, unit: Unit, wet: bool, like: Node | None = None) -> Node:
         """Make a node of a unit; compiles its kernel if need be.
+
+        `like`: the node that it had, whose parameters' goals it begins with.
 
         Raises
         ------
         KernelError
             If it cannot run on the audio thread.
         """
+        if like is not None:
+            unit._values.update(like.goals())  # what waited for its time is taken back
         memory = self.memory(unit)
         return Node(self, unit, memory, compiled_for(memory), wet)
 
@@ -298,7 +309,7 @@ class Chain:
         with self.lock:
             wanted = self.nodes()
             if node in wanted:
-                other = self.node(node.unit, wet=False)
+                other = self.node(node.unit, wet=False, like=node)
                 wanted[wanted.index(node)] = other
                 self._rearrange(wanted)
                 node.unit._attach(other)
@@ -309,7 +320,7 @@ class Chain:
         `wait`: frames for which the new ones hear nothing yet.
         """
         with self.lock:
-            wanted = [self.node(node.unit, wet=False) for node in self.nodes()]
+            wanted = [self.node(node.unit, wet=False, like=node) for node in self.nodes()]
             for node in wanted:
                 node.table[0]["enter_remaining"] = wait  # a ramp that stays at 0
             self._rearrange(wanted)
@@ -329,7 +340,8 @@ class Chain:
                 if not node.is_leaving:
                     node.is_leaving = True
                     self.holder.take_back_parameters(node.serial)
-                merged.append(node)
+                if node.word("ran"):  # else it was not heard yet
+                    merged.append(node)
         self._publish(merged + rest)
 
     def sweep(self) -> None:

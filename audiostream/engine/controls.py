@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from audiostream.checks import check_choice, check_flag, check_number
@@ -106,6 +107,10 @@ class Controls:
                     self._effects = effects
         return self._effects
 
+    def effects_lock(self) -> AbstractContextManager[Any]:
+        """What changes its effects waits for this; taken before the output's lock."""
+        return nullcontext() if self._effects is None else self._effects.lock
+
     def bind_effects(self) -> None:
         """It has its slot: have its effects run there."""
         if self._effects is not None:
@@ -164,7 +169,8 @@ class Controls:
 
     def give_back(self) -> None:
         """Its slot may be given to others from now on."""
-        self.is_gone = True
+        with self.lock:
+            self.is_gone = True
 
     def stream_closed(self) -> None:
         """The stream has closed."""

@@ -32,6 +32,18 @@ MAX_EFFECTS = 32
 """Effects of one list."""
 
 
+class Claims:
+    """What makes one list at a time look whose a unit is."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        LOCKS.add(self, lock=threading.Lock)
+
+
+CLAIMS = Claims()
+"""The process's: a unit may be given to any list."""
+
+
 def check_units(units: Iterable[Any], name: str = "effects") -> list[Unit]:
     """Return what a user has given as a list of units.
 
@@ -89,23 +101,25 @@ class Effects(MutableSequence[Unit]):
         self._chain: Chain | None = None
         self._may_wait = may_wait
         self._waiting: list[Unit] = []
+        self._is_over = False
         self._find_chain = find_chain
-        self._lock = threading.RLock()
-        LOCKS.add(self, _lock=threading.RLock)
+        self.lock = threading.RLock()
+        LOCKS.add(self, lock=threading.RLock)
         self._change(units)
 
     # --- where they run ----------------------------------------------------------
 
     def bind(self, chain: Chain) -> None:
-        """Run them in a chain from now on, wet from the first frame."""
-        self._chain = chain
+        """Run them in a chain from now on, wet from the first frame; under :attr:`lock`."""
+        self._chain, self._is_over = chain, False
         if self._units:
-            self._run(self._units, wet=True)
+            self._run(chain, self._units, wet=True)
 
     def begin(self) -> None:
         """What they belong to is open: run them, wet from the first frame."""
-        with self._lock:
-            if self._units and self._chain is None and (chain := self._find_chain()):
+        with self.lock:
+            chain = self._find_chain() if self._units and self._chain is None else None
+            if chain is not None:
                 self.bind(chain)
 
     def unbind(self, *, free: bool = False) -> None:
@@ -113,6 +127,7 @@ class Effects(MutableSequence[Unit]):
 
         `free`: the audio thread is over, and so is their memory.
         """
+        self._is_over = True
         chain, self._chain = self._chain, None
         if chain is not None and free:
             chain.free()
@@ -131,8 +146,8 @@ class Effects(MutableSequence[Unit]):
             chain.restart_all(wait)
 
     def is_in_use(self) -> bool:
-        """True: what is in the list is nowhere else."""
-        return True
+        """True: what is in the list is nowhere else; False once what they belong to is gone."""
+        return not self._is_over
 
     def sweep(self) -> None:
         """Forget what has faded out, and say what has failed."""
@@ -147,42 +162,63 @@ class Effects(MutableSequence[Unit]):
         ------
         KernelError
             If one cannot run on the audio thread.
+        AudioException
+            If one is in another list by now.
         """
+        self._claim(self._units)
         if self._may_wait():
             for unit in self._units:
                 compiled_for(memory_for(unit, stream))
 
-    def check_failures(self) -> None:
-        """Raise the error of the first one that has failed."""
-        for unit in self._units:
-            if error := unit.error:
-                raise error
+    def _claim(self, units: Iterable[Unit]) -> list[Unit]:
+        """Have units belong to this list; those that did not.
+
+        Raises
+        ------
+        AudioException
+            If one is in use elsewhere; none of them is claimed then.
+        """
+        with CLAIMS.lock:
+            for unit in units:
+                check_free(unit, self)
+            claimed = [unit for unit in units if not (unit._home and unit._home() is self)]
+            for unit in claimed:
+                unit._home = weakref.ref(self)  # a list that is dropped lets go of it
+        return claimed
 
     def _change(self, units: Iterable[Any]) -> None:
-        with self._lock:
+        with self.lock:
             made = check_units(units)
-            for unit in made:
-                check_free(unit, self)
-            if self._chain is None and made:
-                self._chain = self._find_chain()
-            if self._chain is not None:
-                self._run(made)
+            claimed = self._claim(made)
+            chain = self._chain
+            try:
+                if chain is None and made:
+                    self._chain = chain = self._find_chain()
+                if chain is not None:
+                    self._run(chain, made)
+            except BaseException:
+                for unit in claimed:
+                    unit._home = None
+                raise
             for unit in self._units:
                 if unit not in made:
-                    unit._home = None
                     unit._attach(None)
-            for unit in made:
-                unit._home = weakref.ref(self)  # a list that is dropped lets go of it
+                    unit._home = None  # from now on another list may have it
             self._units = made
+            if chain is not None and chain.holder.is_gone:  # meanwhile
+                for unit in made:
+                    unit._attach(None)
 
-    def _run(self, units: list[Unit], wet: bool = False) -> None:
-        """Have the chain run units, at once or when they are compiled."""
-        chain = self._chain
-        assert chain is not None
+    def _run(self, chain: Chain, units: list[Unit], wet: bool = False) -> None:
+        """Have a chain run units, at once or when they are compiled."""
         running = [node.unit for node in chain.nodes()]
-        later = []
+        new = [unit for unit in units if unit not in running]
+        later: list[Unit] = []
         if not self._may_wait():
-            later = [u for u in units if u not in running and not chain.is_compiled(u)]
+            later = [unit for unit in new if not chain.is_compiled(unit)]
+        for unit in new:
+            if unit not in later:
+                chain.compile(unit)  # before anyone waits for the chain's lock
         chain.set_units([unit for unit in units if unit not in later], wet)
         for unit in later:
             if unit not in self._waiting:
@@ -191,14 +227,19 @@ class Effects(MutableSequence[Unit]):
 
     def _compile(self, chain: Chain, unit: Unit) -> None:
         """Compile a kernel, and let it enter if it is still wanted."""
+        refusal = None
         try:
             chain.compile(unit)
         except KernelError as error:
-            unit._refusal = error
-            log.error("%s", error)
-        with self._lock:
+            refusal = error
+        except Exception as error:  # of a function of the user's
+            refusal = KernelError(f"{unit!r} cannot be made: {error!r}")
+        if refusal is not None:
+            unit._refusal = refusal
+            log.error("%s", refusal)
+        with self.lock:
             self._waiting.remove(unit)
-            if unit in self._units and self._chain is chain and unit._refusal is None:
+            if unit in self._units and self._chain is chain and refusal is None:
                 ready = [u for u in self._units if u not in self._waiting and not u._refusal]
                 chain.set_units(ready)
 
@@ -226,20 +267,20 @@ class Effects(MutableSequence[Unit]):
     def __setitem__(self, index: slice, value: Iterable[Unit]) -> None: ...
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        with self._lock:
+        with self.lock:
             units = list(self._units)
             units[index] = check_units(value) if isinstance(index, slice) else value
             self._change(units)
 
     def __delitem__(self, index: int | slice) -> None:
-        with self._lock:
+        with self.lock:
             units = list(self._units)
             del units[index]
             self._change(units)
 
     def insert(self, index: int, value: Unit) -> None:
         """Put an effect before the one at `index`; it fades in over 5 ms."""
-        with self._lock:
+        with self.lock:
             units = list(self._units)
             units.insert(index, value)
             self._change(units)

@@ -102,14 +102,14 @@ class GeneratorMemory:
             if holder := self._holder():
                 holder.abandon()
             return
-        self.is_ready = True
         with contextlib.suppress(AudioException):  # closed meanwhile
             then()
 
     def ended(self) -> None:
         """It is over: the unit may be played again, unless it has failed."""
-        self.unit._refusal = self.failure()
-        self.unit._attach(None)
+        if self.unit._attachment is self.node:  # else it plays elsewhere by now
+            self.unit._refusal = self.failure()
+            self.unit._attach(None)
 
     def is_in_use(self) -> bool:
         """True while it plays."""

@@ -124,7 +124,7 @@ class Output(Stream):
         """
         if len(self.attached) >= self.voices:
             self.tidy()
-        with self.lock:
+        with voice.effects_lock(), self.lock:
             self.check()
             if group is not None:
                 if group.output is not self:
@@ -158,7 +158,7 @@ class Output(Stream):
         """
         if self.slots.count_groups() >= MAX_GROUPS:
             self.tidy()
-        with self.lock:
+        with group.effects_lock(), self.lock:
             self.check()
             slot = self.slots.reserve(for_group=True)
             bus = Bus(self, self.slots.address(slot), slot)

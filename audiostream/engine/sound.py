@@ -242,6 +242,7 @@ class Playback(Controls):
         record["right"] = record["right_goal"] = right
         self._waits = not memory.is_ready
         self._stop: tuple[float, int] | None = None  # time and fade, asked for meanwhile
+        self._is_held = False  # paused meanwhile
         self.late = 0.0
         if self._waits:
             memory.when_ready(self._begin)
@@ -256,6 +257,8 @@ class Playback(Controls):
                 self.abandon()
                 return
             self.tell(PLAY, frames=self._ramp)
+            if self._is_held:
+                self.tell(PAUSE)
             if self._stop is not None:
                 self.tell(END, self._stop[0], frames=self._stop[1])
 
@@ -290,10 +293,12 @@ class Playback(Controls):
 
     def pause(self, at: float | None = None) -> float:
         """Fade out and stand still."""
+        self._is_held = True
         return self.tell(PAUSE, at, frames=self._ramp)
 
     def resume(self, at: float | None = None) -> float:
         """Fade in where a pause has left."""
+        self._is_held = False
         return self.tell(RESUME, at, frames=self._ramp)
 
     def unbind_effects(self, *, free: bool = False) -> None:

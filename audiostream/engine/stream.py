@@ -150,7 +150,7 @@ class Stream:
             self.clock.open(self.kernels, stream, self.record)
             self.is_open = True
             WATCHDOG.add(self)
-            self.effects.begin()
+        self.effects.begin()
 
     def _find_chain(self) -> Chain | None:
         """What runs its effects; None while it is not open."""

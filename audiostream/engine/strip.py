@@ -181,4 +181,6 @@ class Strip:
 
     def free(self) -> None:
         """Let go of the memory, which the audio thread does not look at any more."""
+        if "chain" in self.arrays:
+            self.arrays["chain"].free()
         self.arrays.clear()

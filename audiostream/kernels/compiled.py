@@ -6,10 +6,12 @@ fingerprint of all that its machine code depends on.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import json
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -27,7 +29,7 @@ from audiostream.kernels.contract import Contract
 from audiostream.kernels.failures import NOT_FINITE, failure_text
 from audiostream.kernels.loading import load_kernel
 from audiostream.kernels.memory import Memory
-from audiostream.kernels.refusals import check_forms, globals_of, refusal
+from audiostream.kernels.refusals import check_forms, globals_of, names_of, refusal
 from audiostream.realtime.compile.cache import folder, make, read_own, write_own
 from audiostream.realtime.compile.cpu import processor
 from audiostream.realtime.compile.kernels import installed
@@ -71,12 +73,13 @@ class Compiled:
 
 
 _lock = threading.Lock()
+_locks: dict[str, threading.Lock] = {}
 _loaded: dict[str, Compiled] = {}
-LOCKS.add(sys.modules[__name__], _lock=threading.Lock)
+LOCKS.add(sys.modules[__name__], _lock=threading.Lock, _locks=dict)
 
 
 def compiled_for(memory: Memory) -> Compiled:
-    """Compile a kernel for an instance's channels, or load it; takes up to a second.
+    """Compile a kernel for an instance's channels, or load it; may take some seconds.
 
     Raises
     ------
@@ -85,10 +88,14 @@ def compiled_for(memory: Memory) -> Compiled:
     """
     contract = memory.contract
     key = _key(memory)
-    with _lock:
-        if key not in _loaded:
-            _loaded[key] = _load(contract, memory, key)
-        return _loaded[key]
+    if key not in _loaded:
+        with _lock:
+            own = _locks.setdefault(key, threading.Lock())
+        with own:  # another kernel is loaded meanwhile
+            if key not in _loaded:
+                _loaded[key] = _load(contract, memory, key)
+    # Another kernel may have the very same code, and another name.
+    return dataclasses.replace(_loaded[key], contract=contract)
 
 
 def is_loaded(memory: Memory) -> bool:
@@ -153,7 +160,7 @@ def _try(contract: Contract, memory: Memory, places: Any, code: bytes) -> float:
         )
     except subprocess.TimeoutExpired:
         raise KernelError(_endless(contract)) from None
-    if done.returncode < 0 and -done.returncode == 27:  # SIGPROF: see trial.py
+    if done.returncode == -signal.SIGPROF:  # see trial.py
         raise KernelError(_endless(contract))
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines()
@@ -278,6 +285,8 @@ def _add_function(digest: Any, function: Any, seen: set[Any]) -> None:
         return
     seen.add(function)
     _add_code(digest, function.__code__)
+    _add_value(digest, function.__defaults__, function, seen)
+    _add_value(digest, function.__kwdefaults__, function, seen)
     for name, value in globals_of(function).items():
         digest.update(name.encode())
         _add_value(digest, value, function, seen)
@@ -300,11 +309,20 @@ def _add_value(digest: Any, value: Any, function: Any, seen: set[Any]) -> None:
         _add_function(digest, value, seen)
     elif isinstance(value, np.ndarray):
         digest.update(repr((value.dtype, value.shape)).encode() + value.tobytes())
+    elif isinstance(value, tuple | list):
+        digest.update(f"{type(value)} of {len(value)}".encode())
+        for item in value:
+            _add_value(digest, item, function, seen)
+    elif isinstance(value, dict):
+        _add_value(digest, tuple(value.items()), function, seen)
     elif isinstance(value, ModuleType):
         digest.update(value.__name__.encode())
-        if value.__name__.partition(".")[0] not in ("math", "numpy"):
-            for name in function.__code__.co_names:
+        known = value.__name__.partition(".")[0] in ("math", "numpy", "numba")
+        if not known and (value, function) not in seen:
+            seen.add((value, function))
+            for name in names_of(function.__code__):
                 if hasattr(value, name):
+                    digest.update(name.encode())
                     _add_value(digest, getattr(value, name), function, seen)
     else:
         digest.update(repr(value).encode())

@@ -267,13 +267,23 @@ class _Checker:
         return low, high
 
     def keywords(
-        self, declared: Mapping[Callable[..., Any], int], known: Any
+        self, declared: Mapping[Callable[..., Any], int], known: Any, both: Sequence[Any]
     ) -> dict[str, Any]:
-        """Own keywords of functions, of which the first arguments are given by position."""
+        """Own keywords of functions, of which the first arguments are given by position.
+
+        `both`: functions that take parameters, too.
+        """
         made: dict[str, Any] = {}
         for function, skip in declared.items():
             for one in list(inspect.signature(function).parameters.values())[skip:]:
+                if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+                    continue
                 if one.name in known:
+                    if function not in both:
+                        self.refuse(
+                            f"a function of buffers= or init= takes the parameter {one.name}",
+                            "a parameter moves, and a buffer stays; choose another name",
+                        )
                     continue
                 self.check_name(one.name, "keyword")
                 if made.get(one.name, one.empty) is one.empty:
@@ -342,7 +352,8 @@ def contract_of(
         some = channels if isinstance(channels, tuple | list) else (channels,)
         channels = tuple(check_integer(n, "channels", least=1, most=64) for n in some)
     declared = dict.fromkeys(buffers.values(), 2)
-    declared |= {one: 1 for one in (tail, latency) if callable(one)}
+    both = [one for one in (tail, latency) if callable(one)]
+    declared |= dict.fromkeys(both, 1)
     if init is not None:
         declared[init] = bool(made) + len(buffers) + 2
     return Contract(
@@ -358,5 +369,5 @@ def contract_of(
         channels=channels,
         init=init,
         response=response,
-        keywords=checker.keywords(declared, parameters),
+        keywords=checker.keywords(declared, parameters, both),
     )

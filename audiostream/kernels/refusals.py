@@ -15,7 +15,14 @@ from typing import Any
 from audiostream.errors import KernelError
 from audiostream.kernels.contract import Contract, Place
 
-__all__ = ("Refused", "check_forms", "globals_of", "helpers_of", "refusal")
+__all__ = (
+    "Refused",
+    "check_forms",
+    "globals_of",
+    "helpers_of",
+    "names_of",
+    "refusal",
+)
 
 
 class Refused(Exception):
@@ -43,21 +50,32 @@ class Refused(Exception):
 def globals_of(function: Callable[..., Any]) -> dict[str, Any]:
     """The global and closure variables that a function and those in it name."""
     found: dict[str, Any] = {}
-    closure = inspect.getclosurevars(function)
-    for name in _names(function.__code__):
-        for place in (closure.nonlocals, function.__globals__, vars(builtins)):
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    nonlocals = {name: cell.cell_contents for name, cell in cells if _is_full(cell)}
+    for name in names_of(function.__code__):
+        for place in (nonlocals, function.__globals__, vars(builtins)):
             if name in place:
                 found[name] = place[name]
                 break
     return found
 
 
-def _names(code: CodeType) -> Iterator[str]:
+def names_of(code: CodeType) -> Iterator[str]:
+    """The names that code, and the functions in it, take from elsewhere; of attributes, too."""
     yield from code.co_names
     yield from code.co_freevars
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from names_of(constant)
+
+
+def _is_full(cell: Any) -> bool:
+    """False for a variable of an outer function that has no value yet."""
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
 
 
 def helpers_of(function: Callable[..., Any]) -> list[FunctionType]:
@@ -67,7 +85,7 @@ def helpers_of(function: Callable[..., Any]) -> list[FunctionType]:
     def visit(one: Callable[..., Any]) -> None:
         for value in globals_of(one).values():
             if isinstance(value, FunctionType) and value not in found and value is not one:
-                if value.__module__.partition(".")[0] in ("numpy", "numba"):
+                if str(value.__module__).partition(".")[0] in ("numpy", "numba"):
                     continue
                 found[value] = None
                 visit(value)
@@ -94,6 +112,7 @@ NUMPY = {
     "mean": ("its loop is not made for the audio thread", "add up in a loop, and divide"),
     "clip": (ALLOCATES, "write min(max(x, low), high) of each value"),
     "dot": ("it calls a library for matrices", "add up the products in a loop"),
+    "nditer": ("numba does not check the bounds of it", LOOP),
     "copy": (ALLOCATES, "declare a buffer in buffers= and copy value by value"),
 }
 """Functions of numpy, why not, and what instead."""
@@ -168,6 +187,12 @@ class _Forms(ast.NodeVisitor):
                     "numpy's random numbers share a state with other threads",
                     "use audiostream.dsp.noise, or its generator in your own state",
                 )
+            if any(keyword.arg == "out" for keyword in node.keywords):
+                self.refuse(
+                    node,
+                    "numba knows no keyword out",
+                    f"write where the result goes as the last argument, {owner}.{name}(x, x)",
+                )
             if name in NUMPY:
                 why, instead = NUMPY[name]
                 self.refuse(node, f"{owner}.{name} cannot run there: {why}", instead)
@@ -177,6 +202,8 @@ class _Forms(ast.NodeVisitor):
             self.refuse(node, f".{name}() cannot run there: {why}", LOOP)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
+        if node.attr == "flat":
+            self.refuse(node, "numba does not check the bounds of .flat", LOOP)
         fields = self.contract.state
         is_state = isinstance(node.value, ast.Name) and node.value.id == "state"
         if is_state and fields and node.attr not in fields:
@@ -239,7 +266,7 @@ HINTS = (
         "use numbers, tuples, arrays, functions of math, and your own plain functions",
     ),
     (
-        r"Cannot modify readonly array|readonly",
+        r"Cannot modify (?:read-?only|immutable)",
         "a parameter is written to, and it is read-only",
         "compute into a variable",
     ),
@@ -256,7 +283,7 @@ HINTS = (
     (
         r"Unknown attribute '(\w+)'",
         "there is no {0}",
-        "see the page on what a kernel may do for the forms that work",
+        "import a function of your own by its name: from helpers import {0}",
     ),
 )
 """Patterns of numba's messages, what they mean, and what to do."""
@@ -291,7 +318,7 @@ def refusal(place: Place, error: BaseException) -> KernelError:
         instead = "see the page on what a kernel may do for the forms that work"
         for pattern, meaning, hint in HINTS:
             if found := re.search(pattern, text):
-                why, instead = meaning.format(*found.groups()), hint
+                why, instead = (text.format(*found.groups()) for text in (meaning, hint))
                 break
     line = place.line if line is None else line
     source = linecache.getline(place.file, line).strip()

@@ -19,7 +19,7 @@ from typing import Any
 __all__ = ("SECONDS", "main")
 
 SECONDS = 1.0
-"""CPU time after which a kernel is taken to be in an endless loop."""
+"""CPU time, for each set of values, after which a kernel is taken to be in an endless loop."""
 
 FRAMES = (1, 32, 1024, 7, 1023)
 """Frames of the calls."""
@@ -111,6 +111,9 @@ class Trial:
     def try_all(self) -> dict[str, Any]:
         """Run it with all values and signals; what went wrong first, if anything."""
         for values in self.values():
+            signal.setitimer(
+                signal.ITIMER_PROF, SECONDS
+            )  # ends the process, in machine code, too
             self.begin(values)
             for kind in SIGNALS:
                 for frames in FRAMES:
@@ -144,7 +147,6 @@ def main() -> None:
     from audiostream.kernels.loading import load_kernel
 
     trial = Trial(spec, load_kernel(code))
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # ends the process, in machine code, too
     result = trial.try_all()
     signal.setitimer(signal.ITIMER_PROF, 0)
     print(json.dumps(result))

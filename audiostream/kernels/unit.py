@@ -217,7 +217,7 @@ class Unit:
         """True: the dry signal goes through in its place; it moves there over 5 ms.
 
         Once that is done the kernel is not called.  Afterwards it begins with a state of zeros:
-        what it knew of is long past.
+        what it knew of is long past.  A generator has no dry signal, and plays on.
         """
         return self._bypass
 
@@ -265,7 +265,10 @@ class Unit:
         return self._attachment
 
     def reset(self) -> None:
-        """Begin again with a state of zeros, also after an error."""
+        """Begin again with a state of zeros, also after an error.
+
+        What waits for its time is taken back.  A generator is played again instead.
+        """
         self._refusal = None
         if self._attachment is not None:
             self._attachment.restart()
@@ -276,6 +279,11 @@ class Unit:
         made.smooth = self._smooth
         made.bypass = self._bypass
         return made
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> Unit:
+        return self.copy()
 
     def _attach(self, attachment: Attachment | None) -> None:
         """Note what runs it; for the engine."""
@@ -333,7 +341,7 @@ class Unit:
         Raises
         ------
         KernelError
-            If it cannot be compiled, or fails.
+            If it cannot be compiled, or raises; NaN and infinity are returned.
         AttributeError
             For a name that is no parameter.
         """
