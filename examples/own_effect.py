@@ -38,21 +38,22 @@ def ring(block, state, hertz=440.0, mix=1.0, *, rate):
         state.phase -= math.floor(state.phase)
 
 
-def start(speaker: aio.AudioOutput, sound: aio.Sound | None, fx) -> aio.Playing:
-    """Play a sound, or a saw, through an effect."""
+def start(speaker: aio.AudioOutput, sound: aio.Sound | None, saw, fx) -> aio.Playing:
+    """Play a sound, or a saw for two seconds, through an effect."""
     if sound is not None:
         return sound.play(effects=[fx])
-    begin = speaker.time
-    playing = speaker.play(dsp.saw(frequency=220.0), gain=0.5, effects=[fx])
-    playing.stop(at=begin + 2.0)
+    playing = speaker.play(saw, gain=0.5, effects=[fx])
+    playing.stop(at=speaker.time + 2.0)
     return playing
 
 
 async def play(path: str | None, fx) -> None:
     async with aio.get_output(rate=RATE, channels=2) as speaker:
         sound = None if path is None else await speaker.aload(path)
-        await fx.ready(speaker)  # compiles, in a worker thread
-        await start(speaker, sound, fx).finished()
+        saw = dsp.saw(frequency=220.0)
+        for unit in (fx, saw):
+            await unit.ready(speaker)  # compiles, in a worker thread
+        await start(speaker, sound, saw, fx).finished()
         print(f"{100 * fx.cost:.2f} % of a core")
 
 
@@ -64,7 +65,8 @@ def render_to(out: str, path: str | None, fx) -> None:
         seconds = soundfile.info(path).duration
 
     def make(speaker: aio.AudioOutput) -> None:
-        start(speaker, None if path is None else speaker.load(path), fx)
+        sound = None if path is None else speaker.load(path)
+        start(speaker, sound, dsp.saw(frequency=220.0), fx)
 
     frames = render(make, seconds, RATE, to=out)
     print(f"{out}: {frames / RATE:.2f} s")
