@@ -290,6 +290,8 @@ class Output(Stream):
             voice.stream_closed()
         self._cut = [voice.unheard() for voice in self.attached.values()]
         self.attached.clear()  # each of them holds this
+        if gone:
+            self.slots.free_chains()
         for monitor in self._monitors:
             # As an input's device tells that its material has come to its end.
             times = int(self.record["monitor_times"][0])

@@ -175,6 +175,11 @@ class Slots:
                     self._strips.pop(slot).free()
                     output.wakeups.drop_of_slot(slot)
 
+    def free_chains(self) -> None:
+        """The audio thread is over: let go of the effects of all that still faded out."""
+        for strip in list(self._strips.values()):
+            strip.free_chain()
+
     # --- groups ------------------------------------------------------------------
 
     def count_groups(self) -> int:

@@ -181,6 +181,10 @@ class Strip:
 
     def free(self) -> None:
         """Let go of the memory, which the audio thread does not look at any more."""
+        self.free_chain()
+        self.arrays.clear()
+
+    def free_chain(self) -> None:
+        """Let go of the effects, which hold this."""
         if "chain" in self.arrays:
             self.arrays["chain"].free()
-        self.arrays.clear()

@@ -20,6 +20,7 @@ __all__ = (
     "check_forms",
     "globals_of",
     "helpers_of",
+    "is_full",
     "names_of",
     "refusal",
 )
@@ -51,7 +52,7 @@ def globals_of(function: Callable[..., Any]) -> dict[str, Any]:
     """The global and closure variables that a function and those in it name."""
     found: dict[str, Any] = {}
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    nonlocals = {name: cell.cell_contents for name, cell in cells if _is_full(cell)}
+    nonlocals = {name: cell.cell_contents for name, cell in cells if is_full(cell)}
     for name in names_of(function.__code__):
         for place in (nonlocals, function.__globals__, vars(builtins)):
             if name in place:
@@ -69,7 +70,7 @@ def names_of(code: CodeType) -> Iterator[str]:
             yield from names_of(constant)
 
 
-def _is_full(cell: Any) -> bool:
+def is_full(cell: Any) -> bool:
     """False for a variable of an outer function that has no value yet."""
     try:
         _ = cell.cell_contents

@@ -10,15 +10,19 @@ from __future__ import annotations
 import copy
 import struct
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
+from types import CellType, FunctionType
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, compiler
+from numba.core import ir as numba_ir
 from numba.core.callconv import CPUCallConv
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
@@ -30,10 +34,11 @@ from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 from numba.extending import register_jitable
 from numba.np.arrayobj import make_array, populate_array
 
+from audiostream.forks import LOCKS
 from audiostream.kernels.contract import Contract
 from audiostream.kernels.failures import BAD_COUNT, FIRST_PLACE, IN_HELPER
 from audiostream.kernels.loading import ALLOWED, ENTRY
-from audiostream.kernels.refusals import Refused, helpers_of
+from audiostream.kernels.refusals import Refused, globals_of, helpers_of, is_full
 from audiostream.realtime.compile.inline import Module
 from audiostream.realtime.compile.kernels import optimise, target_machine
 
@@ -118,11 +123,42 @@ class _Context(CPUContext):  # type: ignore[misc]
 
 
 class _Lower(Lower):  # type: ignore[misc]
-    """numba's last step, but that it says which line it is at."""
+    """numba's last step, but that it says which line it is at, and looks at ufuncs."""
 
     def lower_inst(self, inst: Any) -> None:
-        self.context.places.line = inst.loc.line
+        if hasattr(self.context, "places"):  # not of a helper
+            self.context.places.line = inst.loc.line
+        expression = getattr(inst, "value", None)
+        if isinstance(expression, numba_ir.Expr):
+            self._check_arrays(expression, inst.loc.line)
         super().lower_inst(inst)
+
+    def _check_arrays(self, expression: Any, line: int) -> None:
+        """Refuse what works on several arrays: numba takes it that their shapes agree."""
+        operands: list[Any] = []
+        if expression.op == "call":
+            called = self.typeof(expression.func.name)
+            if isinstance(getattr(called, "typing_key", None), np.ufunc):
+                operands = list(expression.args)
+        elif expression.op == "inplace_binop":
+            operands = [expression.lhs, expression.rhs]
+        arrays = [one for one in operands if isinstance(self.typeof(one.name), types.Array)]
+        if len({id(self._origin(one)) for one in arrays}) > 1:
+            raise Refused(
+                "numba does not check that the shapes of several arrays agree",
+                "write the loop over frames and channels",
+                line,
+            )
+
+    def _origin(self, variable: Any) -> Any:
+        """What a variable was assigned from: names of one array have one."""
+        found = variable
+        while isinstance(found, numba_ir.Var):
+            definition = self.func_ir._definitions.get(found.name, [])
+            if len(definition) != 1:
+                return found.name
+            found = definition[0]
+        return found
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -159,6 +195,10 @@ class _Module(Module):
             self.libraries[id(library)] = library
 
 
+# A thread may compile while another forks.
+LOCKS.add(global_compiler_lock, _lock=threading.RLock)
+
+
 def translate(
     contract: Contract, channels: int, dtype: Any, ndims: tuple[int, ...]
 ) -> Translated:
@@ -177,7 +217,7 @@ def translate(
         If the kernel does what cannot be done on the audio thread.
     """
     first = contract.place.line
-    _register(contract.function)
+    function = _fresh(contract.function)
     cpu_target.typing_context.refresh()
     cpu_target.target_context.refresh()
     context = copy.copy(cpu_target.target_context)
@@ -190,7 +230,7 @@ def translate(
         result = compiler.compile_extra(
             cpu_target.typing_context,
             context,
-            contract.function,
+            function,
             tuple(arguments.values()),
             None,
             _flags(),
@@ -232,15 +272,41 @@ def _flags() -> Any:
     return flags
 
 
-def _register(function: Callable[..., Any]) -> None:
-    """Let numba compile the plain functions that a kernel calls."""
-    for helper in helpers_of(function):
-        if helper not in _registered:
-            register_jitable(boundscheck=True, error_model="numpy")(helper)
-            _registered.add(helper)
+def _fresh(function: Any) -> FunctionType:
+    """A copy of a kernel that calls copies of its helpers, which numba does not know yet.
 
+    numba compiles a helper once for each type, whatever its globals are by then.
+    """
+    helpers = set(helpers_of(function))
+    copies: dict[FunctionType, FunctionType] = {}
 
-_registered: set[Callable[..., Any]] = set()
+    def copied(one: FunctionType) -> FunctionType:
+        if one in copies:
+            return copies[one]
+        names = dict(one.__globals__)
+        cells = [
+            CellType(cell.cell_contents) if is_full(cell) else cell
+            for cell in one.__closure__ or ()
+        ]
+        other = FunctionType(
+            one.__code__, names, one.__name__, one.__defaults__, tuple(cells) or None
+        )
+        other.__kwdefaults__, other.__qualname__ = one.__kwdefaults__, one.__qualname__
+        copies[one] = other
+        for name, value in globals_of(one).items():
+            if isinstance(value, FunctionType) and value in helpers and name in names:
+                names[name] = copied(value)
+        for cell in cells:
+            value = cell.cell_contents if is_full(cell) else None
+            if isinstance(value, FunctionType) and value in helpers:
+                cell.cell_contents = copied(value)
+        if one is not function:
+            register_jitable(boundscheck=True, error_model="numpy", pipeline_class=_Compiler)(
+                other
+            )
+        return other
+
+    return copied(function)
 
 
 def _arguments(contract: Contract, dtype: Any, ndims: tuple[int, ...]) -> dict[str, Any]:

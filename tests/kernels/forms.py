@@ -264,6 +264,28 @@ def returns_float(block):  # <-
     return 0.5
 
 
+def several_arrays(block, amount=0.5):
+    np.multiply(block[:, 0], amount, block[:, 0])  # <-
+
+
+def array_in_place(block, amount=0.5):
+    left = block[:, 0]
+    left *= amount  # <-
+
+
+def flat(block):
+    block.flat[0] = 1.0  # <-
+
+
+def nditer(block):
+    for x in np.nditer(block):  # <-
+        x[()] = 0.0
+
+
+def out_keyword(block):
+    np.tanh(block, out=block)  # <-
+
+
 def sorts(block):
     block.sort()  # <-
 
@@ -289,6 +311,11 @@ REFUSED = (
     two_types,
     a_global,
     returns_float,
+    several_arrays,
+    array_in_place,
+    flat,
+    nditer,
+    out_keyword,
     sorts,
 )
 
