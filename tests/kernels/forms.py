@@ -207,6 +207,19 @@ def whole_from_function(block):
     block[:] = np.tanh(block)  # <-
 
 
+def out_keyword(block):
+    np.tanh(block, out=block)  # <-
+
+
+def flat(block):
+    block.flat[0] = 0.0  # <-
+
+
+def iterator(block):
+    for x in np.nditer(block):  # <-
+        block[0, 0] = x
+
+
 def reshaped(block):
     flat = block.reshape(-1)  # <-
     flat[0] = 0.0
@@ -299,6 +312,9 @@ REFUSED = (
     column_to_column,
     scaled_column,
     whole_from_function,
+    out_keyword,
+    flat,
+    iterator,
     reshaped,
     numpy_sum,
     numpy_clip,
