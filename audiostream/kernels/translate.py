@@ -20,6 +20,7 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import ffi
 from numba import types
 from numba.core import cgutils, compiler
 from numba.core import ir as numba_ir
@@ -195,8 +196,9 @@ class _Module(Module):
             self.libraries[id(library)] = library
 
 
-# A thread may compile while another forks.
+# A thread may compile while another one forks.
 LOCKS.add(global_compiler_lock, _lock=threading.RLock)
+LOCKS.add(ffi.lib._lock, _lock=threading.RLock)
 
 
 def translate(

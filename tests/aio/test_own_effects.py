@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from typing import Any
 
 import anyio
@@ -345,3 +347,73 @@ async def test_outputs_are_of_a_whole_block() -> None:
         assert (fx.a, fx.b) == (2.0, 256.0)
         with pytest.raises(AttributeError):
             fx.a = 1.0
+
+
+def with_effects(what: str, device: ManualDevice) -> tuple[Any, Any]:
+    """A stream with effects of one kind, that plays, and what has them."""
+    if what == "input":
+        mic = aio.AudioInput(source=device, rate=RATE, effects=[times()]).open_blocking()
+        device.step(64)
+        return mic, None
+    speaker = aio.AudioOutput(RATE, 1, 32, 64, device=device).open_blocking()
+    one: Any = None
+    if what == "output":
+        speaker.effects = [times()]
+    elif what == "sample":
+        one = speaker.sample(effects=[times()])
+        one.write_nowait(NOISE[:100])
+    elif what == "sound":
+        one = speaker.load(NOISE).play(effects=[times()])
+    elif what == "group":
+        one = speaker.group(effects=[times()])
+    else:
+        one = speaker.play(rings(), effects=[times()])
+    device.step(64)
+    return speaker, one
+
+
+@pytest.mark.parametrize("what", ["output", "input", "sample", "sound", "group", "generator"])
+def test_a_closed_stream_is_freed_at_once(what: str) -> None:
+    """Not by the garbage collector: nodes hold buffers."""
+    gc.collect()
+    gc.disable()
+    try:
+        stream, one = with_effects(what, ManualDevice(buffersize=64))
+        reference = weakref.ref(stream.engine)
+        stream.close()
+        del stream, one
+        assert reference() is None
+    finally:
+        gc.enable()
+
+
+def test_an_effect_is_free_once_its_sound_is_over() -> None:
+    device = ManualDevice(buffersize=64)
+    with aio.AudioOutput(RATE, 1, 32, 64, device=device) as speaker:
+        fx = times()
+        sound = speaker.load(NOISE[:64])
+        for _ in range(3):
+            playing = sound.play(effects=[fx])
+            device.step(9600)
+            assert playing.is_finished
+            speaker.engine.slots.sweep()
+        group = speaker.group(effects=[fx])
+        group.close()
+        device.step(640)
+        speaker.engine.slots.sweep()
+        assert list(speaker.sample(effects=[fx]).effects) == [fx]
+
+
+def test_a_generator_that_plays_elsewhere_stays_attached() -> None:
+    first, second = ManualDevice(buffersize=64), ManualDevice(buffersize=64)
+    with (
+        aio.AudioOutput(RATE, 1, 32, 64, device=first) as one,
+        aio.AudioOutput(RATE, 1, 32, 64, device=second) as other,
+    ):
+        unit = rings()
+        one.play(unit).stop()
+        first.step(9600)
+        other.play(unit)
+        one.engine.slots.sweep()
+        assert unit._attachment is not None
+        assert "generator" in repr(unit)

@@ -286,19 +286,6 @@ def array_in_place(block, amount=0.5):
     left *= amount  # <-
 
 
-def flat(block):
-    block.flat[0] = 1.0  # <-
-
-
-def nditer(block):
-    for x in np.nditer(block):  # <-
-        x[()] = 0.0
-
-
-def out_keyword(block):
-    np.tanh(block, out=block)  # <-
-
-
 def sorts(block):
     block.sort()  # <-
 
@@ -329,9 +316,6 @@ REFUSED = (
     returns_float,
     several_arrays,
     array_in_place,
-    flat,
-    nditer,
-    out_keyword,
     sorts,
 )
 

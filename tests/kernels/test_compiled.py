@@ -288,3 +288,63 @@ def test_machine_code_keeps_within_its_block() -> None:
     assert np.all(block == 0)
     assert memory.state.z[0] == 0.25
     assert np.all(memory.buffers[0] == 7)
+
+
+def scaled(x, by=2.0):
+    return x * by
+
+
+TABLE = (np.arange(2000.0), 2.0)
+
+
+def test_what_a_key_holds(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Defaults of helpers, and what is in tuples; and a helper as it is now."""
+
+    def build() -> float:
+        @kernel
+        def plays(block):
+            for i in range(block.shape[0]):
+                block[i, 0] = scaled(1.0) * TABLE[1]
+
+        return float(plays().process(NOISE, 48000)[0, 0])
+
+    assert build() == 4.0
+    monkeypatch.setattr(scaled, "__defaults__", (3.0,))
+    assert build() == 6.0
+    monkeypatch.setitem(globals(), "TABLE", (np.arange(2000.0), 5.0))
+    assert build() == 15.0
+    assert len(list(folder.glob("user-*.o"))) == 3
+
+
+def test_an_error_is_of_the_kernel_that_has_failed() -> None:
+    def build(name: str) -> Any:
+        def body(block, top=0.5):
+            for i in range(block.shape[0]):
+                assert_below(top[i])
+
+        body.__name__ = name
+        return kernel(body)
+
+    first, second = build("first"), build("second")
+    for made, name in ((first, "first"), (second, "second")):
+        with pytest.raises(KernelError, match=f"kernel {name} "):
+            made(top=2.0).process(NOISE, 48000)
+
+
+def assert_below(x):
+    if x > 1.0:
+        raise ValueError("too much")
+
+
+def test_each_set_of_values_has_its_own_second() -> None:
+    """Many limits make many sets."""
+
+    @kernel(limits=dict.fromkeys("abcdefgh", (0.0, 1.0)))
+    def many(block, a=0, b=0, c=0, d=0, e=0, f=0, g=0, h=0):
+        for i in range(block.shape[0]):
+            x = block[i, 0]
+            for k in range(300):
+                x = math.sin(x + k + a[i])
+            block[i, 0] = x
+
+    assert np.all(np.isfinite(many().process(NOISE, 48000)))
