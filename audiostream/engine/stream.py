@@ -92,8 +92,7 @@ class Stream:
         self.is_open = False
         self.is_closed = False
         self.clock = StreamClock()
-        # False: the caller runs an event loop.
-        self.may_wait: Callable[[], bool] = lambda: True
+        self.may_wait: Callable[[], bool] = lambda: True  # False: on an event loop
         this: Stream = weakref.proxy(self)  # else it would hold itself
         self.effects = Effects((), lambda: this.may_wait(), lambda: this._find_chain())
         self.is_instant = True  # starting and stopping take no time: no hardware, no thread
@@ -154,12 +153,11 @@ class Stream:
 
     def _find_chain(self) -> Chain | None:
         """What runs its effects; None while it is not open."""
-        if not self.is_open or self.is_closed:
-            return None
-        return Chain(StreamHolder(self), self.direction)
+        is_live = self.is_open and not self.is_closed
+        return Chain(StreamHolder(self), self.direction) if is_live else None
 
     def when(self, at: float) -> tuple[float, float]:
-        """A time for the audio thread, and by how much it is late; see the clock's method."""
+        """See :meth:`StreamClock.when`."""
         return self.clock.when(at)
 
     def main_strip(self) -> Strip:

@@ -21,6 +21,8 @@ from audiostream.kernels import compiled
 from audiostream.realtime.compile import cache
 from tests.kernels import forms
 
+pytestmark = pytest.mark.usefixtures("traced_children")  # the trial runs in one
+
 NOISE = np.random.default_rng(3).uniform(-0.9, 0.9, (300, 2)).astype(np.float32)
 
 
