@@ -553,8 +553,9 @@ class AudioSample(Controlled, anyio.abc.ByteSendStream):
     async def drain(self) -> None:
         """:meth:`end`, then wait until all that was written before was heard, and its tail.
 
-        Returns when the last frame has left the device, not when the ring is empty; or
-        when it was cleared.  The tail is that of its own effects, not of a group's.  On a sample that does not play it waits until it does.
+        Returns when the last frame has left the device, not when the ring is empty; or when
+        it was cleared.  The tail is that of its own effects, not of a group's.  On a sample
+        that does not play it waits until it does.
 
         Raises
         ------
