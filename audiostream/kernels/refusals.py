@@ -34,15 +34,11 @@ class Refused(Exception):
     why, instead : str
     line : int, optional
         Of the file.
-    symbol : str, optional
-        The function that it must not call.
     """
 
-    def __init__(
-        self, why: str, instead: str, line: int | None = None, symbol: str | None = None
-    ) -> None:
+    def __init__(self, why: str, instead: str, line: int | None = None) -> None:
         super().__init__(why)
-        self.why, self.instead, self.line, self.symbol = why, instead, line, symbol
+        self.why, self.instead, self.line = why, instead, line
 
 
 # --- what a kernel refers to -------------------------------------------------------

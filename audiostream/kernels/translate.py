@@ -11,7 +11,7 @@ import copy
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import CellType, FunctionType
 from typing import Any
@@ -71,6 +71,7 @@ class _Places:
 
     def __init__(self, first: int) -> None:
         self.first = self.line = first  # the line that is being lowered
+        self.returns: int | None = None  # the line that returns something first
         self.found: list[tuple[str, str, int]] = []
 
     def add(self, kind: Any, args: Any, line: int) -> int:
@@ -129,10 +130,14 @@ class _Lower(Lower):  # type: ignore[misc]
     def lower_inst(self, inst: Any) -> None:
         if hasattr(self.context, "places"):  # not of a helper
             self.context.places.line = inst.loc.line
+            if isinstance(inst, numba_ir.Return) and self.context.places.returns is None:
+                self.context.places.returns = inst.loc.line
         expression = getattr(inst, "value", None)
         if isinstance(expression, numba_ir.Expr):
             self._check_arrays(expression, inst.loc.line)
         super().lower_inst(inst)
+        if isinstance(self.library, _Module):
+            self.library.note_line(inst.loc.line)
 
     def _check_arrays(self, expression: Any, line: int) -> None:
         """Refuse what works on several arrays: numba takes it that their shapes agree."""
@@ -190,10 +195,22 @@ class _Module(Module):
     def __init__(self, codegen: Any, name: str) -> None:
         super().__init__(codegen, name)
         self.libraries: dict[int, Any] = {}
+        self.lines: dict[str, int] = {}  # where a function that is elsewhere was called first
+        self._new: list[Any] = []
 
     def add_linking_library(self, library: Any) -> None:
         if library.name != "nrt_rtsys" and library is not numba.core.runtime.rtsys.library:
             self.libraries[id(library)] = library
+            self._new.append(library)
+
+    def note_line(self, line: int) -> None:
+        """Note that what is new in it was called in a line."""
+        while self._new:
+            for name in _declared(self._new.pop()._get_module_for_linking()):
+                self.lines.setdefault(name, line)
+        for function in self.module.functions:
+            if function.is_declaration:
+                self.lines.setdefault(function.name, line)
 
 
 # A thread may compile while another one forks.
@@ -246,6 +263,7 @@ def translate(
                 f"it returns {returns}",
                 "return nothing; or, from a generator, on all paths how many frames it has "
                 "filled: return n, and return block.shape[0] at the end",
+                context.places.returns,
             )
         _add_entry(context, library, contract, result.fndesc, channels, arguments)
         module = _linked(library)
@@ -254,9 +272,9 @@ def translate(
     # more than it saves.  An svf takes 6.9 ns a frame and channel with it, and 3.8 without; of
     # the kernels that ship only pink (4.0, 4.9) and adsr (1.05, 1.2) gain by it.
     optimise(module, machine, pack=False)
-    _check_symbols(name for name in _declared(module))
+    _check_symbols(_declared(module), library.lines)
     code = bytes(target_machine().emit_object(module))
-    _check_symbols(_undefined(code))
+    _check_symbols(_undefined(code), library.lines)
     return Translated(code, returns is types.int64, tuple(context.places.found))
 
 
@@ -432,13 +450,13 @@ def _declared(module: Any) -> Iterator[str]:
             yield str(function.name)
 
 
-def _check_symbols(names: Iterator[str]) -> None:
+def _check_symbols(names: Iterator[str], lines: Mapping[str, int]) -> None:
     for name in names:
         if name.lstrip("_") not in ALLOWED and name not in ALLOWED:
             raise Refused(
                 f"it calls {name}, which cannot run on the audio thread",
                 "write the loop out, with scalars and functions of math",
-                symbol=name,
+                lines.get(name),
             )
 
 

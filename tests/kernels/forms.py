@@ -273,8 +273,13 @@ def a_global(block):
     COUNTER += 1
 
 
-def returns_float(block):  # <-
-    return 0.5
+def returns_float(block):
+    return 0.5  # <-
+
+
+def c_function(block):
+    for i in range(block.shape[0]):
+        block[i, 0] = math.frexp(block[i, 0])[0]  # <-
 
 
 def several_arrays(block, amount=0.5):
@@ -314,6 +319,7 @@ REFUSED = (
     two_types,
     a_global,
     returns_float,
+    c_function,
     several_arrays,
     array_in_place,
     sorts,
