@@ -149,22 +149,22 @@ class _Lower(Lower):  # type: ignore[misc]
         elif expression.op == "inplace_binop":
             operands = [expression.lhs, expression.rhs]
         arrays = [one for one in operands if isinstance(self.typeof(one.name), types.Array)]
-        if len({id(self._origin(one)) for one in arrays}) > 1:
+        if len({self._origin(one) for one in arrays}) > 1:
             raise Refused(
                 "numba does not check that the shapes of several arrays agree",
                 "write the loop over frames and channels",
                 line,
             )
 
-    def _origin(self, variable: Any) -> Any:
-        """What a variable was assigned from: names of one array have one."""
+    def _origin(self, variable: Any) -> int | str:
+        """What tells where a variable comes from: the names of one array have one."""
         found = variable
         while isinstance(found, numba_ir.Var):
-            definition = self.func_ir._definitions.get(found.name, [])
-            if len(definition) != 1:
-                return found.name
-            found = definition[0]
-        return found
+            definitions = self.func_ir._definitions.get(found.name, [])
+            if len(definitions) != 1:
+                return str(found.name)
+            found = definitions[0]
+        return id(found)
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -232,7 +232,7 @@ def translate(
 
     Raises
     ------
-    KernelError
+    Refused, NumbaError
         If the kernel does what cannot be done on the audio thread.
     """
     first = contract.place.line
