@@ -16,6 +16,8 @@ from audiostream.errors import AudioException, FormatError
 
 __all__ = ("render",)
 
+FOREVER = 1 << 62
+
 LONGEST = 86400.0
 """Seconds: a day."""
 
@@ -40,7 +42,9 @@ def render(
     ----------
     make : function
         Plain, of an open :class:`~audiostream.aio.AudioOutput`: it loads, plays and schedules,
-        with ``at=`` seconds.  It runs once, before the first frame.
+        with ``at=`` seconds.  It runs once, before the first frame.  A generator function goes
+        on when the time that it yields is reached (seconds on the clock): so a long piece
+        keeps to the 64 values that may wait for their time on each voice.
     seconds : float
         How much to render, up to a day.
     rate, channels : int
@@ -101,11 +105,28 @@ def _parts(
     total = round(seconds * rate)
     at_a_time = max(math.ceil(total / 100 / blocks), 1) * blocks
     with speaker:
-        make(speaker)
-        for done in range(0, total, at_a_time):
-            yield device.step(min(at_a_time, total - done))
+        made = make(speaker)
+        later = made if inspect.isgenerator(made) else iter(())
+        done = resumes = 0
+        while done < total:
+            if resumes <= done:
+                resumes = _next_time(later, done, rate)
+            count = min(at_a_time, total - done, resumes - done)
+            yield device.step(count)
+            done += count
             if progress is not None:
-                progress(min((done + at_a_time) / total, 1.0))
+                progress(done / total)
+
+
+def _next_time(later: Iterator[Any], done: int, rate: int) -> int:
+    """Let a generator go on until it yields; the frame at which it goes on again."""
+    for at in later:
+        hint = "yield a time after the one before, in seconds"
+        at = check_number(at, "what make yields", 0, LONGEST, hint)
+        if round(at * rate) <= done:
+            raise FormatError(f"make yields {at:g} s at {done / rate:g} s; {hint}")
+        return round(at * rate)
+    return FOREVER
 
 
 def _write(

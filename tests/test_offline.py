@@ -103,6 +103,46 @@ def test_effects_and_generators_are_the_same_live() -> None:
     np.testing.assert_allclose(render(make, 0.5, blocks=96), made, atol=2e-5)
 
 
+def test_a_generator_function_goes_on_when_its_time_has_come() -> None:
+    """Else only 64 values may wait for their time."""
+    pitches = [200.0 + 10 * number for number in range(120)]
+
+    def at_once(speaker: Any) -> None:
+        osc = dsp.sine()
+        speaker.play(osc)
+        for number, pitch in enumerate(pitches):
+            osc.set(frequency=pitch, over=0, at=0.005 * (number + 1))
+
+    def later(speaker: Any) -> Any:
+        osc = dsp.sine()
+        speaker.play(osc)
+        for number, pitch in enumerate(pitches):
+            osc.set(frequency=pitch, over=0, at=0.005 * (number + 1))
+            if number % 50 == 49:
+                yield 0.005 * number
+        assert speaker.time == pytest.approx(0.495)
+
+    with pytest.raises(AudioException, match="64 commands"):
+        render(at_once, 0.7, 48000, 1)
+    shares: list[float] = []
+    made = render(later, 0.7, 48000, 1, progress=shares.append)[:, 0]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+    changes = 240 * (1 + np.arange(120))
+    frequency = np.repeat([440.0, *pitches], np.diff([0, *changes, 33600]))
+    phase = np.concatenate([[0], np.cumsum(frequency / 48000)[:-1]])
+    np.testing.assert_allclose(made, 0.5 * np.sin(2 * np.pi * phase), atol=1e-5)
+
+
+@pytest.mark.parametrize("time", [-1, 0, "1", math.nan, None])
+def test_a_time_that_cannot_be_yielded(time: Any) -> None:
+    def make(speaker: Any) -> Any:
+        yield time
+
+    with pytest.raises(FormatError, match="yield"):
+        render(make, 0.1)
+
+
 @pytest.mark.parametrize(("name", "subtype"), [("a.wav", "FLOAT"), ("a.flac", "PCM_24")])
 def test_to_a_file(tmp_path: Path, name: str, subtype: str) -> None:
     path = tmp_path / name
