@@ -1,6 +1,6 @@
 """The memory of one instance: its state, its buffers and its parameters; caller thread.
 
-The audio thread, or whoever runs the kernel, has it until it is handed back.
+The audio thread, or the caller of `process`, has it until it is handed back.
 """
 
 from __future__ import annotations
