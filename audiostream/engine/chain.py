@@ -340,7 +340,7 @@ class Chain:
                 if not node.is_leaving:
                     node.is_leaving = True
                     self.holder.take_back_parameters(node.serial)
-                if node.word("ran"):  # else it was not heard yet
+                if node.word("ran") or node.latency:  # else it has changed nothing yet
                     merged.append(node)
         self._publish(merged + rest)
 

@@ -53,19 +53,13 @@ class Compiled:
     ----------
     address : int
         See :func:`~audiostream.realtime.compile.syscalls.call_node` for its arguments.
-    counts : bool
-        True if it returns how many frames it has filled.
     places : tuple
         Where it may raise: the exception, its text, the line counted from the function's first.
-    nanoseconds : float
-        Of a frame, as the trial has measured it.
     """
 
     contract: Contract
     address: int
-    counts: bool
     places: tuple[tuple[str, str, int], ...]
-    nanoseconds: float
 
     def failure(self, status: int) -> KernelError:
         """The error of a call that gave a negative number."""
@@ -113,8 +107,7 @@ def _load(contract: Contract, memory: Memory, key: str) -> Compiled:
     else:
         about, code = stored
     places = tuple((str(kind), str(text), int(line)) for kind, text, line in about["places"])
-    address = load_kernel(code)
-    return Compiled(contract, address, bool(about["counts"]), places, about["nanoseconds"])
+    return Compiled(contract, load_kernel(code), places)
 
 
 def _compile(contract: Contract, memory: Memory) -> tuple[dict[str, Any], bytes]:
@@ -129,16 +122,21 @@ def _compile(contract: Contract, memory: Memory) -> tuple[dict[str, Any], bytes]
     except Exception as error:
         log.debug("kernel %s cannot be compiled", contract.place, exc_info=True)
         raise refusal(contract.place, error) from None
-    nanoseconds = _try(contract, memory, made.places, made.code)
-    about = {"counts": made.counts, "places": made.places, "nanoseconds": nanoseconds}
-    return about, made.code
+    _try(contract, memory, made.places, made.code)
+    return {"places": made.places}, made.code
 
 
 # --- the trial ---------------------------------------------------------------------
 
 
-def _try(contract: Contract, memory: Memory, places: Any, code: bytes) -> float:
-    """Run a kernel in a process of its own; nanoseconds of a frame."""
+def _try(contract: Contract, memory: Memory, places: Any, code: bytes) -> None:
+    """Run a kernel in a process of its own.
+
+    Raises
+    ------
+    KernelError
+        If it fails there, or comes to no end.
+    """
     spec = {
         "rate": memory.rate,
         "channels": memory.channels,
@@ -176,8 +174,7 @@ def _try(contract: Contract, memory: Memory, places: Any, code: bytes) -> float:
         result["values"] = result["not_finite"]
         text = failure_text(contract.place, places, NOT_FINITE)
         raise KernelError(f"{text} (in its trial, with {_shown(result)})")
-    nanoseconds = float(result["nanoseconds"])
-    share = nanoseconds * memory.rate * 1e-9
+    share = float(result["nanoseconds"]) * memory.rate * 1e-9
     if share > 1:
         log.warning(
             "kernel %s takes %.0f %% of a core at %d Hz: sound through it will break up",
@@ -185,7 +182,6 @@ def _try(contract: Contract, memory: Memory, places: Any, code: bytes) -> float:
             100 * share,
             memory.rate,
         )
-    return nanoseconds
 
 
 def _environment() -> dict[str, str]:

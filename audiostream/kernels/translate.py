@@ -54,15 +54,12 @@ class Translated:
 
     Attributes
     ----------
-    counts : bool
-        True if it returns how many frames it has filled.
     places : tuple
         Of each place in which it may raise: the exception's name, its message, the line counted
         from the function's first.
     """
 
     code: bytes
-    counts: bool
     places: tuple[tuple[str, str, int], ...]
 
 
@@ -275,7 +272,7 @@ def translate(
     _check_symbols(_declared(module), library.lines)
     code = bytes(target_machine().emit_object(module))
     _check_symbols(_undefined(code), library.lines)
-    return Translated(code, returns is types.int64, tuple(context.places.found))
+    return Translated(code, tuple(context.places.found))
 
 
 def _flags() -> Any:
@@ -295,7 +292,7 @@ def _flags() -> Any:
 def _fresh(function: Any) -> FunctionType:
     """A copy of a kernel that calls copies of its helpers, which numba does not know yet.
 
-    numba compiles a helper once for each type, whatever its globals are by then.
+    numba compiles a helper once for each type, even if its globals have changed since.
     """
     helpers = set(helpers_of(function))
     copies: dict[FunctionType, FunctionType] = {}

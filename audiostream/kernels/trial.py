@@ -46,7 +46,7 @@ class Trial:
         self.spec = spec
         self.channels: int = spec["channels"]
         self.call = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * 7)(code)
-        most = max(*FRAMES, TIMED)
+        most = self.most = max(*FRAMES, TIMED)
         self.block = (ctypes.c_float * (most * self.channels))()
         self.noise = [random.uniform(-1.0, 1.0) for _ in range(most * self.channels)]
 
@@ -70,7 +70,7 @@ class Trial:
             if one["kind"] == "scalar":
                 self.arrays.append(ctypes.c_double(value))
             else:
-                self.arrays.append((ctypes.c_float * max(*FRAMES, TIMED))(*[value] * 1024))
+                self.arrays.append((ctypes.c_float * self.most)(*[value] * self.most))
         addresses = [ctypes.addressof(array) for array in self.arrays]
         self.array_words = (ctypes.c_int64 * max(len(addresses), 1))(*addresses)
 

@@ -417,3 +417,18 @@ def test_a_generator_that_plays_elsewhere_stays_attached() -> None:
         one.engine.slots.sweep()
         assert unit._attachment is not None
         assert "generator" in repr(unit)
+
+
+def test_a_bypassed_effect_with_latency_leaves_without_a_click() -> None:
+    """It was never called, but its dry signal is late."""
+    device = ManualDevice(buffersize=64)
+    with aio.AudioOutput(RATE, 1, 32, 64, device=device) as speaker:
+        fx = dsp.limiter()
+        fx.bypass = True
+        tone = 0.1 * np.sin(2 * np.pi * 997 / RATE * np.arange(9600))
+        playing = speaker.load(tone.astype(np.float32)).play(effects=[fx])
+        before = device.step(1920)
+        playing.effects.clear()
+        played = np.concatenate([before, device.step(1920)])[:, 0]
+        np.testing.assert_allclose(played[LATE:1920], tone[: 1920 - LATE], atol=1e-6)
+        assert np.abs(np.diff(played[LATE:], 2)).max() < 0.003
