@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,27 +31,40 @@ Cell = tuple[str, int, str]
 # --- one cell, in a process of its own ----------------------------------------------
 
 
-def play_beside_control(
-    play: Play, frames: int, load_name: str, periods: int
-) -> tuple[standin.Counts, standin.Counts, np.ndarray]:
-    """Play for so many periods; what was counted, the control's counts, and what was played.
+def play_beside(
+    play: Play, frames: int, load_name: str, periods: int, rounds: Sequence[int] = (0,)
+) -> tuple[standin.Counts, list[standin.Counts], np.ndarray]:
+    """Play for so many periods beside controls.
 
-    What was played is of shape (blocks, frames * CHANNELS); of a missed period it is silence.
+    Parameters
+    ----------
+    rounds
+        For each control, how many rounds of an empty loop its callback makes.
+
+    Returns
+    -------
+    counts, counts of each control, array
+        What was played is of shape (blocks, frames * CHANNELS); of a missed period it is
+        silence.
     """
     device = standin.Standin()
     seconds = periods * frames / RATE + 10
     with contextlib.ExitStack() as stack:
         tend = stack.enter_context(play(frames, seconds))
         measured = standin.Standin().newest()
-        control = stack.enter_context(device.control(frames, CHANNELS, RATE))
+        controls = [
+            stack.enter_context(device.control(frames, CHANNELS, RATE, rounds=one))
+            for one in rounds
+        ]
         tend()
         stack.enter_context(load(load_name))
         time.sleep(0.2)
         measured.reset(periods, periods * frames * CHANNELS * 4)
-        control.reset(periods)
-        while not (measured.wait(0.25) and control.wait(0.25)):
+        for control in controls:
+            control.reset(periods)
+        while not all(stream.wait(0.25) for stream in (measured, *controls)):
             tend()
-        found, beside = measured.counts(), control.counts()
+        found, beside = measured.counts(), [control.counts() for control in controls]
         blocks = measured.recording(CHANNELS)
     whole = blocks[: len(blocks) // frames * frames].reshape(-1, frames * CHANNELS)
     return found, beside, whole
@@ -59,7 +72,7 @@ def play_beside_control(
 
 def measure(way: str, frames: int, load_name: str, periods: int) -> dict[str, int]:
     """Play for so many periods and tell what became of them, and of the control's."""
-    found, beside, blocks = play_beside_control(WAYS[way].play, frames, load_name, periods)
+    found, (beside,), blocks = play_beside(WAYS[way].play, frames, load_name, periods)
     # Of a missed period silence is recorded; the other blocks must be full.
     short = int((blocks.min(axis=1) < 0.99 * LEVEL).sum())
     return told(found, beside, short)

@@ -23,7 +23,7 @@ from audiostream.aio import AudioOutput, get_output
 from benchmarks import standin
 from benchmarks.harness import LOADS, Spread, cpu_seconds, in_process, interleaved
 from benchmarks.instruments import Target, target_table
-from benchmarks.missed import cell_text, play_beside_control, told, total
+from benchmarks.missed import cell_text, play_beside, told, total
 from benchmarks.report import Report, Table
 from benchmarks.standin.players import CHANNELS, RATE, Tend
 
@@ -137,8 +137,20 @@ def offline(seconds: float, rounds: int) -> list[float]:
 
 def missed(load_name: str, periods: int) -> dict[str, int]:
     """What became of so many periods; of a block without sound: `late_sound`."""
-    found, beside, blocks = play_beside_control(play, FRAMES, load_name, periods)
-    return told(found, beside, int((np.abs(blocks).max(axis=1) == 0).sum()))
+    rounds = rounds_as_dear()
+    found, (beside, busy), blocks = play_beside(play, FRAMES, load_name, periods, (0, rounds))
+    return {
+        **told(found, beside, int((np.abs(blocks).max(axis=1) == 0).sum())),
+        "busy_judged": busy.judged,
+        "busy_missed": busy.missed,
+    }
+
+
+def rounds_as_dear(tried: int = 100_000, periods: int = 400) -> int:
+    """Rounds of an empty loop in C that cost as much CPU time as the synthesizer's callback."""
+    found, (idle, busy), _ = play_beside(play, FRAMES, "idle", periods, (0, tried))
+    ours, none, theirs = (one.busy_cpu / one.judged for one in (found, idle, busy))
+    return round(tried * (ours - none) / (theirs - none))
 
 
 # --- all of it -------------------------------------------------------------------------
@@ -165,8 +177,10 @@ METHOD = """
 at 48 kHz in blocks of {frames} frames. Costs: the stand-in for PortAudio calls the callback
 {calls} times back to back, in CPU time of its thread; what the same costs with a callback that
 is a memset is taken off; {rounds} interleaved rounds. Rendered to an array: by
-`audiostream.render`, CPU time of the process. Periods: in pace, beside a control stream whose
-callback is a memset in C, as for *Periods missed*.
+`audiostream.render`, CPU time of the process. Periods: in pace, beside two control streams: one
+whose callback is a memset in C, as for *Periods missed*, and one that then makes an empty loop
+in C which costs as much CPU time as the synthesizer, to tell what the machine takes from any
+callback that works for so long.
 """
 
 
@@ -187,6 +201,7 @@ def run(quick: bool) -> Report:
         (
             name,
             cell_text(one),
+            f"{one['busy_missed']:,} of {one['busy_judged']:,}",
             f"{one['late_sound']:,}",
             f"{one['overslept']:,}",
             f"{one['longest'] / 1e6:.2f} ms",
@@ -201,7 +216,7 @@ def run(quick: bool) -> Report:
         [
             Table(("", "share of a core"), rows, "Costs, median (least to most):"),
             Table(
-                ("", "missed", "without sound", "overslept", "longest callback"),
+                ("", "missed", "a loop", "without sound", "overslept", "longest callback"),
                 missed_rows,
                 f"Periods of {1000 * FRAMES / RATE:.2f} ms:",
             ),
@@ -232,7 +247,8 @@ def verdict(gaps: dict[str, Counter[str]]) -> str:
         "Target: under either load no more is missed than the control misses. Measured: "
         f"{loaded['missed']:,} of {loaded['judged']:,} periods against the control's "
         f"{loaded['control_missed']:,} of {loaded['control_judged']:,}: "
-        f"{f'{beyond:,} more' if beyond > 0 else 'no more'}."
+        f"{f'{beyond:,} more' if beyond > 0 else 'no more'}. The empty loop of the same cost "
+        f"missed {loaded['busy_missed']:,} of {loaded['busy_judged']:,}."
     )
 
 
@@ -244,10 +260,10 @@ def plot(shares: dict[str, Spread], gaps: dict[str, Counter[str]], figure: Any) 
     left.legend()
     places = np.arange(len(gaps))
     for number, (label, what) in enumerate(
-        (("synthesizer", "missed"), ("control", "control_missed"))
+        (("synthesizer", "missed"), ("a loop", "busy_missed"), ("control", "control_missed"))
     ):
         heights = [one[what] for one in gaps.values()]
-        right.bar(places + 0.4 * (number - 0.5), heights, 0.4, label=label)
+        right.bar(places + 0.27 * (number - 1), heights, 0.27, label=label)
     right.set_xticks(places, list(gaps))
     right.set_ylabel("periods missed")
     right.legend()

@@ -48,7 +48,11 @@ class Counts:
 
 
 class _Work(ctypes.Structure):
-    _fields_ = (("frame_bytes", ctypes.c_int64), ("burn", ctypes.c_int64))
+    _fields_ = (
+        ("frame_bytes", ctypes.c_int64),
+        ("burn", ctypes.c_int64),
+        ("rounds", ctypes.c_int64),
+    )
 
 
 class _Parameters(ctypes.Structure):
@@ -235,11 +239,15 @@ class Standin:
         rate: int = 48000,
         dtype: str = "f4",
         burn: int = 0,
+        rounds: int = 0,
     ) -> Iterator[Stream]:
-        """A running stream with a C callback that writes zeros, and burns `burn` ns."""
+        """A running stream with a C callback that writes zeros.
+
+        It is then busy for `burn` ns on the clock, and for so many rounds of an empty loop.
+        """
         call = self._library
         kind = np.dtype(dtype)
-        work = _Work(channels * kind.itemsize, burn)
+        work = _Work(channels * kind.itemsize, burn, rounds)
         output = _Parameters(0, channels, SAMPLE_FORMATS[kind], 0.0, None)
         handle = ctypes.c_void_p()
 

@@ -769,10 +769,11 @@ int standin_wait(int number, int64_t timeout)
 /* What standin_control() is to do; its user data. */
 struct standin_work {
     int64_t frame_bytes; /* of the output block, which is filled with zeros */
-    int64_t burn;        /* ns to be busy for */
+    int64_t burn;        /* ns to be busy for, on the clock */
+    int64_t rounds;      /* of an empty loop: what a pause of the machine does not shorten */
 };
 
-/* The control: a callback of next to nothing, or of a given duration. */
+/* The control: a callback of next to nothing, of a given duration or of given work. */
 int standin_control(const void *input, void *output, unsigned long frames,
                     const PaStreamCallbackTimeInfo *times, PaStreamCallbackFlags flags,
                     void *user)
@@ -785,6 +786,8 @@ int standin_control(const void *input, void *output, unsigned long frames,
         for (int64_t end = nanoseconds(CLOCK_MONOTONIC) + work->burn;
              nanoseconds(CLOCK_MONOTONIC) < end;)
             ;
+    for (volatile int64_t i = 0; i < work->rounds; i++)
+        ;
     return paContinue;
 }
 
