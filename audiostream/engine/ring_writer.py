@@ -3,7 +3,7 @@
 ::
 
     data -> whole frames -> float32, matrix, rate -> ring
-            sample_input    conversion                write_more
+            sample_input    conversion                write_frames
 
 What the ring takes as it is skips the middle: one kernel call.  Other frames are converted when
 there is room for them, no more of them than the ring then takes.
@@ -72,7 +72,7 @@ class RingWriter:
         self._strip = strip
         self._accounting = accounting
         self._prebuffer = prebuffer
-        self._put = output.kernels.write_more
+        self._put = output.kernels.write_frames
         self._arm_room = output.kernels.request_room
         self.carry = b""
         self._longest = self._room = limit

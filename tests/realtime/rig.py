@@ -36,6 +36,7 @@ from audiostream.realtime.memory.layout import (
     VOICE,
     WAKEUP,
 )
+from audiostream.realtime.memory.unit_layout import PRODUCER
 from audiostream.realtime.output import render
 from audiostream.realtime.units import oscillator
 
@@ -78,7 +79,6 @@ class Form:
     read_floats: Any
     encode_block: Any
     write_frames: Any
-    write_more: Any
     request_room: Any
     read_encoded: Any
     spread: Any
@@ -101,7 +101,6 @@ PLAIN = Form(
     shared.read_floats,
     shared.encode_block,
     shared.write_frames,
-    shared.write_more,
     shared.request_room,
     shared.read_encoded,
     shared.spread,
@@ -129,7 +128,6 @@ def compiled() -> Form:
         k.read_floats,
         k.encode_block,
         k.write_frames,
-        k.write_more,
         k.request_room,
         k.read_encoded,
         k.spread,
@@ -199,6 +197,7 @@ class Rig:
         self.dtype = np.dtype(ENCODINGS[encoding])
         self._keep: list[Guarded] = []
         self.held: list[Any] = []  # what else its records point to
+        self._producers: dict[tuple[int, ...], Any] = {}
         self.streams = records(STREAM, 1)
         self.stream = self.streams[0]
         self.address = int(self.streams.ctypes.data)
@@ -325,17 +324,17 @@ class Rig:
     def put(self, frames: Any, slot: int = 0, limit: int | None = None) -> int:
         """Write (frames, channels) of int8, int16 or float32; how many were taken."""
         source = np.ascontiguousarray(frames)
-        return int(
-            self.form.write_frames(
-                self.address,
-                self.voice_address(slot),
-                self.capacity if limit is None else limit,
-                int(source.ctypes.data),
-                8 * source.itemsize,
-                source.shape[1],
-                len(source),
-            )
-        )
+        limit = self.capacity if limit is None else limit
+        producer = self.producer(limit, 8 * source.itemsize, source.shape[1], slot)
+        return int(self.form.write_frames(producer, int(source.ctypes.data), len(source)))
+
+    def producer(self, limit: int, encoding: int, channels: int, slot: int = 0) -> int:
+        """The address of the record of one that writes to a voice."""
+        values = (self.address, self.voice_address(slot), limit, encoding, channels)
+        if values not in self._producers:
+            self._producers[values] = records(PRODUCER, 1)
+            self._producers[values][0] = values
+        return int(self._producers[values].ctypes.data)
 
     def write(self, samples: Any, slot: int = 0) -> None:
         """Write mono samples to all channels; there is room for them."""

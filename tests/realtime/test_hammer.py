@@ -31,6 +31,7 @@ from audiostream.realtime.memory.atomics import (
     load,
     load_acquire,
     load_seq,
+    producer_at,
     store_seq,
     stream_at,
     times_at,
@@ -94,7 +95,7 @@ def external(name: str, count: int) -> Any:
     )
 
 
-write_frames = external("write_frames", 7)
+write_frames = external("write_frames", 3)
 read_floats = external("read_floats", 4)
 request_wakeup = external("request_wakeup", 4)
 heard_at = external("heard_at", 2)
@@ -149,18 +150,17 @@ def read_blocks(stream: int, target: int, rounds: int, seed: int, counts_at: int
 
 
 @inlined
-def produce(stream: int, address: int, block: int, rounds: int, seed: int, rarely: int) -> int:
+def produce(producer: int, block: int, rounds: int, seed: int, rarely: int) -> int:
     """A caller: writes what there is room for, and clears a full ring now and then."""
-    voice = voice_at(address)
+    voice = voice_at(producer_at(producer)["voice"])
     samples = floats_at(block, 90)
-    holds = voice["capacity"] - stream_at(stream)["max_block"]  # as the engine's voices
     for _ in range(rounds):
         seed = (seed * 1103515245 + 12345) & 0x7FFFFFFF
         frames = 1 + (seed >> 16) % 90
         write = voice["write"]
         for i in range(frames):
             samples[i] = ((write + i) % BITS + 1) * SCALE
-        taken = write_frames(stream, address, holds, block, 32, 1, frames)
+        taken = write_frames(producer, block, frames)
         # One clear at a time, as the engine asks for them: the last one is done, and something
         # was heard since, even where the two sides only take turns.
         if (
@@ -225,6 +225,7 @@ def live(
     entry: int,
     stream: int,
     address: int,
+    producer: int,
     source: int,
     block: int,
     times: int,
@@ -234,7 +235,7 @@ def live(
     """Both in turn: a voice that begins, starves and is cleared all the time."""
     state = words_at(state_at, 9)
     for _ in range(rounds):
-        produce(stream, address, source, 1 + (state[7] & 7), state[7], 1)
+        produce(producer, source, 1 + (state[7] & 7), state[7], 1)
         consume(entry, stream, address, block, times, 1 + ((state[7] >> 3) & 7), state_at)
     return 0
 
@@ -530,6 +531,7 @@ def test_every_frame_of_a_voice_is_heard_once_or_cleared(fade: int) -> None:
     heard, heard_at = words(0, 0, 0, 0)
     rig.times.set(1.0, 1.0 + 100 / rig.rate)
     voice = rig.voice_address(0)
+    address = rig.producer(rig.capacity - rig.slice, 32, 1)  # as the engine's
     done = threading.Event()
     begin = time.monotonic()
 
@@ -537,7 +539,7 @@ def test_every_frame_of_a_voice_is_heard_once_or_cleared(fade: int) -> None:
         seed = 1
         try:
             while not ended(begin):
-                seed = loops()["produce"](rig.address, voice, source.address, 1000, seed, 50)
+                seed = loops()["produce"](address, source.address, 1000, seed, 50)
                 # Two cores: the reader takes turns with the writer.
                 loops()["listen"](rig.address, voice, 300, heard_at)
         finally:
@@ -608,7 +610,8 @@ def test_what_is_heard_never_goes_back() -> None:
     done = threading.Event()
     begin = time.monotonic()
 
-    arguments = (kernels().render, rig.address, voice, source.address, block.address)
+    producer = rig.producer(rig.capacity - rig.slice, 32, 1)  # as the engine's
+    arguments = (kernels().render, rig.address, voice, producer, source.address, block.address)
 
     def alive() -> None:
         try:

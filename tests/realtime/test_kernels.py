@@ -930,14 +930,12 @@ def test_taking_encodes_what_is_there_and_says_what_is_not(form: Form) -> None:
     assert rig.take(52, 4)[0] == 1
 
 
-def test_writing_more_of_the_same_kind_is_putting(form: Form) -> None:
+def test_writes_follow_each_other_up_to_a_limit(form: Form) -> None:
     rig = Rig(form, channels=2, slice=16, capacity=64)
-    producer = records(PRODUCER, 1)
-    producer[0] = (rig.address, rig.voice_address(0), 50, 16, 1)
+    producer = rig.producer(50, 16, 1)
     block = np.arange(1, 31, dtype=np.int16) * 1000
-    address = int(producer.ctypes.data)
-    assert form.write_more(address, int(block.ctypes.data), 30) == 30
-    assert form.write_more(address, int(block.ctypes.data), 30) == 20, "up to its limit"
+    assert form.write_frames(producer, int(block.ctypes.data), 30) == 30
+    assert form.write_frames(producer, int(block.ctypes.data), 30) == 20
     rig.play()
     wanted = (np.concatenate((block, block[:20])) / 32768).astype(np.float32)
     np.testing.assert_array_equal(rig.render(50), np.stack((wanted, wanted), axis=1))
@@ -966,9 +964,7 @@ def test_who_waits_for_room_is_woken_at_half_a_ring_or_once_it_ran_dry(form: For
 
 def test_compiled_writes_take_bytes_as_they_are() -> None:
     rig = Rig(compiled(), channels=1, slice=16, capacity=64)
-    producer = records(PRODUCER, 1)
-    producer[0] = (rig.address, rig.voice_address(0), 64, 8, 1)
-    assert rig.form.write_more(int(producer.ctypes.data), bytes([64, 0, 192]), 3) == 3
+    assert rig.form.write_frames(rig.producer(64, 8, 1), bytes([64, 0, 192]), 3) == 3
     rig.play()
     assert rig.render(3)[:, 0].tolist() == [0.5, 0.0, -0.5]
 
@@ -1423,7 +1419,7 @@ OWN = {
     # A plain load of a word that only the loading thread itself writes.
     *(("begin", word) for word in ("entered", "callbacks", "late", "overruns", "underruns")),
     *(("finish", word) for word in ("wakeups", "longest", "left")),
-    *(("append", word) for word in ("write",)),
+    *(("write_frames", word) for word in ("write",)),
     *(("audible_frame", word) for word in ("frames",)),
     *(("render", word) for word in ("frames",)),
     *(("follow_time", word) for word in ("time",)),

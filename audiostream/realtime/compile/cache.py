@@ -21,8 +21,11 @@ __all__ = ("FOLDER", "alone", "folder", "make", "read_own", "write_own")
 FOLDER = "AUDIOSTREAM_CACHE"
 """The variable that names another folder for the machine code."""
 
-WAIT = 10.0
-"""Seconds that a start waits for another one that compiles; it may have been stopped."""
+WAIT = 60.0
+"""Seconds that a start waits for another one that compiles, which takes about ten.
+
+No longer: it may have been stopped, as a debugger does.
+"""
 
 POLL = 0.05
 """Seconds between two tries to be the one that compiles."""

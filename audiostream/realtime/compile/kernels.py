@@ -41,7 +41,7 @@ class Kernels:
     """Compiled entry points; see the plain functions of the same names.
 
     ``render`` and ``capture`` are addresses, for devices.  The others are called with
-    integers, but that ``write_more`` takes bytes as its source, too; ``run_clock`` gives up
+    integers, but that ``write_frames`` takes bytes as its source, too; ``run_clock`` gives up
     the interpreter lock, the rest keep it.
     """
 
@@ -61,8 +61,7 @@ class Kernels:
     collect_woken: Callable[[int, int, int], int]
     read_floats: Callable[[int, int, int, int], int]
     encode_block: Callable[[int, int, int, int], int]
-    write_frames: Callable[[int, int, int, int, int, int, int], int]
-    write_more: Callable[[int, int | bytes, int], int]
+    write_frames: Callable[[int, int | bytes, int], int]
     spread: Callable[[int, int, int, int, int, int], int]
     remix: Callable[[int, int, int, int, int, int], int]
     resample: Callable[[int, int, int, int], int]
@@ -84,8 +83,7 @@ ARGUMENTS = {
     "collect_woken": 3,
     "read_floats": 4,
     "encode_block": 4,
-    "write_frames": 7,
-    "write_more": 3,
+    "write_frames": 3,
     "spread": 6,
     "remix": 6,
     "resample": 4,
@@ -294,7 +292,7 @@ def build(cache: bool = True) -> Kernels:
     for name, count in ARGUMENTS.items():
         kind = ctypes.CFUNCTYPE if name == "run_clock" else ctypes.PYFUNCTYPE
         arguments: list[Any] = [ctypes.c_int64] * count
-        if name == "write_more":
+        if name == "write_frames":
             arguments[1] = ctypes.c_void_p  # which takes bytes, too
         callables[name] = kind(ctypes.c_int64, *arguments)(addresses[name])
     return Kernels(**callables)

@@ -48,7 +48,6 @@ ENTRIES: Mapping[str, Callable[..., Any]] = {
     "read_floats": shared.read_floats,
     "encode_block": shared.encode_block,
     "write_frames": shared.write_frames,
-    "write_more": shared.write_more,
     "spread": shared.spread,
     "remix": remix.remix,
     "resample": resample.resample,
