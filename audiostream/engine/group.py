@@ -78,7 +78,7 @@ class Group(Controls):
         Returns
         -------
         int
-            The clear's number: it is done when :meth:`has_cleared` it.
+            The clear's number, for :meth:`arm_cleared`.
         """
         frames = self._frames(fade, "fade", 10)
         with self.lock:
@@ -94,10 +94,6 @@ class Group(Controls):
             for one in (self, *self.output.voices_of(self)):
                 one.cut_tails(fade)
         return number
-
-    def has_cleared(self, number: int) -> bool:
-        """True once a clear is done."""
-        return self.output.is_closed or self.strip.has("read", number)
 
     def arm_cleared(self, number: int) -> bool:
         """Signal the wake-up when a clear is done; True if it is."""

@@ -29,7 +29,13 @@ from audiostream.kernels.contract import Contract
 from audiostream.kernels.failures import NOT_FINITE, failure_text
 from audiostream.kernels.loading import load_kernel
 from audiostream.kernels.memory import Memory
-from audiostream.kernels.refusals import check_forms, globals_of, names_of, refusal
+from audiostream.kernels.refusals import (
+    check_forms,
+    globals_of,
+    is_own_module,
+    names_of,
+    refusal,
+)
 from audiostream.realtime.compile.cache import folder, make, read_own, write_own
 from audiostream.realtime.compile.cpu import processor
 from audiostream.realtime.compile.kernels import installed
@@ -313,8 +319,7 @@ def _add_value(digest: Any, value: Any, function: Any, seen: set[Any]) -> None:
         _add_value(digest, tuple(value.items()), function, seen)
     elif isinstance(value, ModuleType):
         digest.update(value.__name__.encode())
-        known = value.__name__.partition(".")[0] in ("math", "numpy", "numba")
-        if not known and (value, function) not in seen:
+        if is_own_module(value) and (value, function) not in seen:
             seen.add((value, function))
             for name in names_of(function.__code__):
                 if hasattr(value, name):

@@ -9,7 +9,7 @@ import linecache
 import re
 import textwrap
 from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from audiostream.errors import KernelError
@@ -21,6 +21,7 @@ __all__ = (
     "globals_of",
     "helpers_of",
     "is_full",
+    "is_own_module",
     "names_of",
     "refusal",
 )
@@ -75,20 +76,38 @@ def is_full(cell: Any) -> bool:
     return True
 
 
+def is_own_module(value: Any) -> bool:
+    """True for a module that numba does not know, of the user's."""
+    return isinstance(value, ModuleType) and not _is_known(value.__name__)
+
+
+def _is_known(module: str | None) -> bool:
+    return str(module).partition(".")[0] in ("math", "numpy", "numba")
+
+
 def helpers_of(function: Callable[..., Any]) -> list[FunctionType]:
-    """The plain functions that a function calls, those that they call first."""
+    """The plain functions that a function calls, by name or as those of a module."""
     found: dict[FunctionType, None] = {}
 
     def visit(one: Callable[..., Any]) -> None:
         for value in globals_of(one).values():
-            if isinstance(value, FunctionType) and value not in found and value is not one:
-                if str(value.__module__).partition(".")[0] in ("numpy", "numba"):
-                    continue
-                found[value] = None
-                visit(value)
+            look_at(value, one, set())
+
+    def look_at(value: Any, one: Callable[..., Any], seen: set[ModuleType]) -> None:
+        if is_own_module(value) and value not in seen:
+            for name in names_of(one.__code__):
+                look_at(getattr(value, name, None), one, seen | {value})
+        elif (
+            isinstance(value, FunctionType)
+            and value not in found
+            and value is not one
+            and not _is_known(value.__module__)
+        ):
+            found[value] = None
+            visit(value)
 
     visit(function)
-    return list(reversed(found))
+    return list(found)
 
 
 # --- forms that the source shows ---------------------------------------------------
@@ -184,15 +203,11 @@ class _Forms(ast.NodeVisitor):
                     "numpy's random numbers share a state with other threads",
                     "use audiostream.dsp.noise, or its generator in your own state",
                 )
-            if any(keyword.arg == "out" for keyword in node.keywords):
-                self.refuse(
-                    node,
-                    "numba knows no keyword out",
-                    f"write where the result goes as the last argument, {owner}.{name}(x, x)",
-                )
             if name in NUMPY:
                 why, instead = NUMPY[name]
                 self.refuse(node, f"{owner}.{name} cannot run there: {why}", instead)
+        elif is_own_module(self.known.get(owner.partition(".")[0])):
+            return
         elif name in ("reshape", "copy", "sum", "mean", "astype", "flatten", "tolist"):
             why = "a reshaped view is not known to numba's types" if name == "reshape" else ""
             why = why or (NUMPY[name][0] if name in NUMPY else ALLOCATES)
@@ -255,7 +270,7 @@ HINTS = (
     (
         r"enable_nrt|NRT required|Requires NRT|memory allocat",
         "it makes an array, and that allocates memory",
-        f"{LOOP}, or name where the result goes, np.tanh(block, block)",
+        f"{LOOP}, or name where the result goes, np.tanh(block, out=block)",
     ),
     (
         r"Untyped global name ['\"](\w+)",
@@ -280,7 +295,7 @@ HINTS = (
     (
         r"Unknown attribute '(\w+)'",
         "there is no {0}",
-        "import a function of your own by its name: from helpers import {0}",
+        "use what Python has at that place",
     ),
 )
 """Patterns of numba's messages, what they mean, and what to do."""

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import CellType, FunctionType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -26,12 +26,14 @@ from numba.core import cgutils, compiler
 from numba.core import ir as numba_ir
 from numba.core.callconv import CPUCallConv
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.compiler_machinery import register_pass
+from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.cpu import CPUContext
 from numba.core.cpu_options import FastMathOptions
+from numba.core.ir_utils import get_definition, guard
 from numba.core.lowering import Lower
 from numba.core.registry import cpu_target
 from numba.core.typed_passes import BaseNativeLowering, NativeLowering
+from numba.core.untyped_passes import IRProcessing
 from numba.extending import register_jitable
 from numba.np.arrayobj import make_array, populate_array
 
@@ -39,7 +41,14 @@ from audiostream.forks import LOCKS
 from audiostream.kernels.contract import Contract
 from audiostream.kernels.failures import BAD_COUNT, FIRST_PLACE, IN_HELPER
 from audiostream.kernels.loading import ALLOWED, ENTRY
-from audiostream.kernels.refusals import Refused, globals_of, helpers_of, is_full
+from audiostream.kernels.refusals import (
+    Refused,
+    globals_of,
+    helpers_of,
+    is_full,
+    is_own_module,
+    names_of,
+)
 from audiostream.realtime.compile.inline import Module
 from audiostream.realtime.compile.kernels import optimise, target_machine
 
@@ -173,8 +182,41 @@ class _Lowering(BaseNativeLowering):  # type: ignore[misc]
         return _Lower
 
 
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _OutArguments(FunctionPass):  # type: ignore[misc]
+    """Where a ufunc's result goes: numba takes it as the last argument only, not as out=."""
+
+    _name = "audiostream_out_arguments"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        found = False
+        for block in state.func_ir.blocks.values():
+            for call in block.find_exprs("call"):
+                keywords = dict(call.kws)
+                if set(keywords) == {"out"} and _is_ufunc(state.func_ir, call.func):
+                    call.args, call.kws = (*call.args, keywords["out"]), ()
+                    found = True
+        return found
+
+
+def _is_ufunc(function: Any, variable: Any) -> bool:
+    """True if a variable is a ufunc, by a name or as one of a module's."""
+    attributes: list[str] = []
+    found = guard(get_definition, function, variable)
+    while isinstance(found, numba_ir.Expr) and found.op == "getattr":
+        attributes.insert(0, found.attr)
+        found = guard(get_definition, function, found.value)
+    value = getattr(found, "value", None)  # of a global or closure variable
+    for name in attributes:
+        value = getattr(value, name, None)
+    return isinstance(value, np.ufunc)
+
+
 class _Compiler(compiler.CompilerBase):  # type: ignore[misc]
-    """numba's compiler, with the last step above."""
+    """numba's compiler, with the two steps above."""
 
     def define_pipelines(self) -> list[Any]:
         pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
@@ -182,6 +224,7 @@ class _Compiler(compiler.CompilerBase):  # type: ignore[misc]
             (_Lowering if step is NativeLowering else step, text)
             for step, text in pipeline.passes
         ]
+        pipeline.add_pass_after(_OutArguments, IRProcessing)
         pipeline.finalize()
         return [pipeline]
 
@@ -296,6 +339,7 @@ def _fresh(function: Any) -> FunctionType:
     """
     helpers = set(helpers_of(function))
     copies: dict[FunctionType, FunctionType] = {}
+    modules: dict[ModuleType, ModuleType] = {}
 
     def copied(one: FunctionType) -> FunctionType:
         if one in copies:
@@ -311,17 +355,31 @@ def _fresh(function: Any) -> FunctionType:
         other.__kwdefaults__, other.__qualname__ = one.__kwdefaults__, one.__qualname__
         copies[one] = other
         for name, value in globals_of(one).items():
-            if isinstance(value, FunctionType) and value in helpers and name in names:
-                names[name] = copied(value)
+            if name in names:
+                names[name] = known(value, one)
         for cell in cells:
-            value = cell.cell_contents if is_full(cell) else None
-            if isinstance(value, FunctionType) and value in helpers:
-                cell.cell_contents = copied(value)
+            if is_full(cell):
+                cell.cell_contents = known(cell.cell_contents, one)
         if one is not function:
             register_jitable(boundscheck=True, error_model="numpy", pipeline_class=_Compiler)(
                 other
             )
         return other
+
+    def known(value: Any, one: FunctionType) -> Any:
+        """The copy of a helper, or of a module with what a function takes from it."""
+        if isinstance(value, FunctionType) and value in helpers:
+            return copied(value)
+        if not is_own_module(value):
+            return value
+        if value not in modules:
+            modules[value] = ModuleType(value.__name__)
+        copy_of = modules[value]
+        for name in names_of(one.__code__):
+            if hasattr(value, name) and not hasattr(copy_of, name):
+                setattr(copy_of, name, None)  # it may lead back here
+                setattr(copy_of, name, known(getattr(value, name), one))
+        return copy_of
 
     return copied(function)
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy import multiply
 
 from audiostream import kernel
+from tests.kernels import shapes_of_waves
 
 TABLE = np.sin(np.arange(64) / 64 * 2 * np.pi).astype(np.float32)
 HALF = 0.5
@@ -62,9 +64,14 @@ def whole(block):
     block += 0.125
 
 
-def out(block):
+def last_argument(block):
     np.tanh(block, block)
     np.multiply(block, np.float32(0.5), block)
+
+
+def out_keyword(block):
+    np.tanh(block, out=block)
+    multiply(block, np.float32(0.5), out=block)
 
 
 def maths(block):
@@ -128,6 +135,11 @@ def helpers(block):
         block[i, 0] = twice(block[i, 0])
 
 
+def modules_helper(block):
+    for i in range(block.shape[0]):
+        block[i, 0] = shapes_of_waves.folded(block[i, 0]) * shapes_of_waves.LEVEL
+
+
 def shifts(block):
     seed = 12345
     for i in range(block.shape[0]):
@@ -150,7 +162,8 @@ WORK = (
     transposed,
     fill,
     whole,
-    out,
+    last_argument,
+    out_keyword,
     maths,
     numpy_scalars,
     whole_division,
@@ -161,6 +174,7 @@ WORK = (
     inner,
     constants,
     helpers,
+    modules_helper,
     shifts,
     asserts,
 )
@@ -205,10 +219,6 @@ def scaled_column(block, amount=0.5):
 
 def whole_from_function(block):
     block[:] = np.tanh(block)  # <-
-
-
-def out_keyword(block):
-    np.tanh(block, out=block)  # <-
 
 
 def flat(block):
@@ -304,7 +314,6 @@ REFUSED = (
     column_to_column,
     scaled_column,
     whole_from_function,
-    out_keyword,
     flat,
     iterator,
     reshaped,

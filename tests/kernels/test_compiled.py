@@ -21,7 +21,8 @@ from audiostream.kernels import compiled
 from audiostream.realtime.compile import cache
 from tests.kernels import forms
 
-pytestmark = pytest.mark.usefixtures("traced_children")  # the trial runs in one
+in_a_trial = pytest.mark.usefixtures("traced_children")
+"""For coverage of what the trial's process runs."""
 
 NOISE = np.random.default_rng(3).uniform(-0.9, 0.9, (300, 2)).astype(np.float32)
 
@@ -99,6 +100,7 @@ def test_a_number_of_frames_that_cannot_be() -> None:
 # --- the trial ---------------------------------------------------------------------
 
 
+@in_a_trial
 def test_an_endless_loop_is_caught() -> None:
     @kernel
     def endless(block):
@@ -110,6 +112,7 @@ def test_an_endless_loop_is_caught() -> None:
         endless().process(NOISE, 48000)
 
 
+@in_a_trial
 def test_nan_at_a_limit_is_caught_and_its_values_named() -> None:
     @kernel(limits={"x": (0.0, 1.0)})
     def logarithm(block, x=1.0):
@@ -120,11 +123,13 @@ def test_nan_at_a_limit_is_caught_and_its_values_named() -> None:
         logarithm().process(NOISE, 48000)
 
 
+@in_a_trial
 def test_an_error_in_the_trial_is_caught() -> None:
     with pytest.raises(KernelError, match=r"too much in line \d+ \(in its trial, with .*x=1\)"):
         forms.picky().process(NOISE, 48000)
 
 
+@in_a_trial
 def test_a_parameter_without_limits_is_tried_at_its_default_only() -> None:
     @kernel
     def divides(block, x=1.0):
