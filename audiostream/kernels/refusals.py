@@ -214,6 +214,13 @@ class _Forms(ast.NodeVisitor):
             self.refuse(node, f".{name}() cannot run there: {why}", LOOP)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
+        owner = self.known.get(node.value.id) if isinstance(node.value, ast.Name) else None
+        if isinstance(owner, ModuleType) and not hasattr(owner, node.attr):
+            self.refuse(
+                node,
+                f"the module {owner.__name__} has no {node.attr}",
+                "name something that is in it",
+            )
         if node.attr == "flat":
             self.refuse(node, "numba does not check the bounds of .flat", LOOP)
         fields = self.contract.state
@@ -293,9 +300,14 @@ HINTS = (
         "assign it on all paths",
     ),
     (
+        r"No implementation of function \w+\(<[a-z-]+ (?:function )?'?(?:[\w.<>]*\.)?(\w+)",
+        "numba has no {0} for such arguments",
+        f"{LOOP}, with numbers, functions of math and your own",
+    ),
+    (
         r"Unknown attribute '(\w+)'",
-        "there is no {0}",
-        "use what Python has at that place",
+        "numba knows no {0} of it",
+        f"{LOOP}, with functions of math and your own",
     ),
 )
 """Patterns of numba's messages, what they mean, and what to do."""

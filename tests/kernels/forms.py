@@ -271,6 +271,14 @@ def unknown_name(block):
     block[0, 0] = no_such_thing  # noqa: F821  # <-
 
 
+def unknown_attribute(block):
+    block[0, 0] = math.tanhh(block[0, 0])  # <-
+
+
+def wrong_arguments(block):
+    block[0, 0] = math.sin(block)  # <-
+
+
 def two_types(block):
     x = 0.5
     if block[0, 0] > 0:
@@ -325,6 +333,8 @@ REFUSED = (
     catches,
     writes_parameter,
     unknown_name,
+    unknown_attribute,
+    wrong_arguments,
     two_types,
     a_global,
     returns_float,
