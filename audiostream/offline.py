@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ def render(
     """Render what a function schedules, through the same graph as a live output; blocks.
 
     The output's clock starts at 0, with the first frame.  The result is bit for bit that of a
-    :class:`~audiostream.testing.ManualDevice` stepped in blocks of the same size.
+    :class:`~audiostream.testing.ManualDevice` stepped in blocks of the same size, but that a
+    device limits it to full scale, -1.0 to 1.0.
 
     Parameters
     ----------
@@ -62,7 +64,8 @@ def render(
     Returns
     -------
     ndarray or int
-        Float32 (frames, channels), not limited to -1 to 1; with `to`, the frames written.
+        Float32 (frames, channels), which may be beyond -1.0 to 1.0; with `to`, the frames
+        written.  A file of integers is limited.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def render(
     AudioException
         If the file cannot be written.
     """
-    if inspect.iscoroutinefunction(make):
+    if inspect.iscoroutinefunction(make) or inspect.isasyncgenfunction(make):
         raise FormatError(
             f"make={shown(make)} is a coroutine function, and no time passes in it; write a "
             "plain def that schedules with at="
@@ -105,6 +108,7 @@ def _parts(
     total = round(seconds * rate)
     at_a_time = max(math.ceil(total / 100 / blocks), 1) * blocks
     with speaker:
+        speaker.engine.record[0]["unlimited"] = 1
         made = make(speaker)
         later = made if inspect.isgenerator(made) else iter(())
         done = resumes = 0
@@ -124,7 +128,9 @@ def _next_time(later: Iterator[Any], done: int, rate: int) -> int:
         hint = "yield a time after the one before, in seconds"
         at = check_number(at, "what make yields", 0, LONGEST, hint)
         if round(at * rate) <= done:
-            raise FormatError(f"make yields {at:g} s at {done / rate:g} s; {hint}")
+            raise FormatError(
+                f"make yields {at:g} s at {done / rate:g} s; {hint} of the clock, not a pause"
+            )
         return round(at * rate)
     return FOREVER
 
@@ -132,6 +138,9 @@ def _next_time(later: Iterator[Any], done: int, rate: int) -> int:
 def _write(
     parts: Iterator[np.ndarray], path: str, rate: int, channels: int, subtype: str | None
 ) -> int:
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise AudioException(f"{path} cannot be written: there is no folder {folder}")
     try:
         import soundfile
     except ImportError:

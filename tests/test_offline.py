@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 import audiostream
-from audiostream import aio, dsp, render
+from audiostream import aio, dsp, kernel, render
 from audiostream.errors import AudioException, FormatError
 from audiostream.testing import ManualDevice
 
@@ -60,7 +60,7 @@ def test_it_is_what_a_manual_device_plays() -> None:
     with aio.AudioOutput(48000, 2, 32, 256, device=device) as speaker:
         make(speaker)
         live = np.concatenate([device.step(256) for _ in range(94)])[:24000]
-    np.testing.assert_array_equal(made, live)
+    np.testing.assert_array_equal(made.clip(-1.0, 1.0), live)
     assert np.abs(made).max() > 0.3
     np.testing.assert_allclose(render(make, 0.5, blocks=77), made, atol=1e-6)
 
@@ -141,6 +141,55 @@ def test_a_time_that_cannot_be_yielded(time: Any) -> None:
 
     with pytest.raises(FormatError, match="yield"):
         render(make, 0.1)
+
+
+def test_what_is_louder_than_full_scale_stays_so(tmp_path: Path) -> None:
+    def loud(speaker: Any) -> None:
+        speaker.play(dsp.sine(level=1.0), gain=4.0)
+
+    made = render(loud, 0.1)
+    assert np.abs(made).max() == pytest.approx(4.0, abs=0.01)
+    for name, subtype, peak in (("a.wav", "FLOAT", 4.0), ("b.wav", "PCM_16", 1.0)):
+        render(loud, 0.1, to=tmp_path / name, subtype=subtype)
+        data, _ = soundfile.read(tmp_path / name)
+        assert np.abs(data).max() == pytest.approx(peak, abs=0.01)
+    device = ManualDevice(buffersize=256)
+    with aio.AudioOutput(48000, 2, 32, 256, device=device) as speaker:
+        loud(speaker)
+        np.testing.assert_array_equal(device.step(4800), made.clip(-1.0, 1.0))
+
+
+@kernel(state={"n": "i8"})
+def breaks(block, state):
+    for i in range(block.shape[0]):
+        state.n += 1
+        if state.n > 12000:
+            block[i, 0] = math.nan
+
+
+def test_an_effect_that_failed_tells_afterwards() -> None:
+    fx = breaks()
+    render(lambda speaker: speaker.play(dsp.sine(), effects=[fx]), 0.5, 48000, 1)
+    assert "NaN" in str(fx.error)
+    render(lambda speaker: speaker.play(dsp.sine(), effects=[fx]), 0.1, 48000, 1)
+    assert fx.error is None, "of the place where it is now"
+
+
+def test_a_coroutine_and_an_async_generator_are_refused() -> None:
+    async def coroutine(speaker: Any) -> None:
+        """Nothing."""
+
+    async def generator(speaker: Any) -> Any:
+        yield 0.1
+
+    for make in (coroutine, generator):
+        with pytest.raises(FormatError, match="plain def"):
+            render(make, 0.1)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(AudioException, match="there is no folder"):
+        render(clicks, 0.05, to=tmp_path / "nowhere" / "a.wav")
 
 
 @pytest.mark.parametrize(("name", "subtype"), [("a.wav", "FLOAT"), ("a.flac", "PCM_24")])

@@ -61,7 +61,10 @@ def check_units(units: Iterable[Any], name: str = "effects") -> list[Unit]:
             hint = "call the kernel, echo(), to make one" if callable(unit) else "try [echo()]"
             raise FormatError(f"{shown(unit)} in {name} is no effect; {hint}")
     if len({id(unit) for unit in made}) < len(made):
-        raise FormatError(f"an effect is in {name} twice; use fx.copy() for the second one")
+        raise FormatError(
+            f"an effect is in {name} twice; use fx.copy() for the second one, and to change "
+            "the order one assignment: x.effects[:] = [b, a]"
+        )
     if len(made) > MAX_EFFECTS:
         raise FormatError(f"{len(made)} effects in {name} are too many; a list has up to 32")
     return made
@@ -129,10 +132,10 @@ class Effects(MutableSequence[Unit]):
         """
         self._is_over = True
         chain, self._chain = self._chain, None
+        for unit in list(self._units):
+            unit._attach(None)  # which looks for what went wrong
         if chain is not None and free:
             chain.free()
-        for unit in list(self._units):
-            unit._attach(None)
 
     def latency(self) -> int:
         """Frames by which what goes through them is late."""

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
+from audiostream.checks import shown
 from audiostream.kernels.contract import Contract, contract_of
 from audiostream.kernels.unit import Unit
 
@@ -34,7 +35,7 @@ class Kernel:
         """The parameters and their defaults."""
         return {name: one.default for name, one in self._contract.parameters.items()}
 
-    def __call__(self, **given: Any) -> Unit:
+    def __call__(self, *values: Any, **given: Any) -> Unit:
         """Make an instance.
 
         Parameters
@@ -51,11 +52,17 @@ class Kernel:
         """
         contract = self._contract
         known = [*contract.parameters, *contract.keywords]
+        if values:
+            first = known[0] if known else "gain"
+            raise TypeError(
+                f"{contract.place.name} takes its values by name, such as "
+                f"{contract.place.name}({first}={shown(values[0])})"
+            )
         for name in given:
             if name not in known:
                 there = ", ".join(known) or "none"
                 raise TypeError(f"{contract.place.name} has no {name!r}; it has {there}")
-        values = {
+        numbers = {
             name: one.check(given.get(name, one.default))
             for name, one in contract.parameters.items()
         }
@@ -63,7 +70,7 @@ class Kernel:
         for name, value in keywords.items():
             if value is inspect.Parameter.empty:
                 raise TypeError(f"{contract.place.name} needs {name}=")
-        return Unit(contract, values, keywords)
+        return Unit(contract, numbers, keywords)
 
     def __repr__(self) -> str:
         parameters = ", ".join(f"{name}={value:g}" for name, value in self.parameters.items())

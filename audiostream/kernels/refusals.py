@@ -286,8 +286,19 @@ HINTS = (
     ),
     (
         r"Cannot modify (?:read-?only|immutable)",
-        "a parameter is written to, and it is read-only",
-        "compute into a variable",
+        "it writes to a parameter or to a table of the module, which are read-only",
+        "compute into a variable, or declare a buffer",
+    ),
+    (
+        r"readonly array\(float32, 1d, C\)|UniTuple\(int64 x 2\), array\(|bool\(array\(",
+        "an array stands where one number belongs; a parameter is an array, of one value for "
+        "each frame",
+        'take one of them, gain[i], or declare it: @kernel(scalars=("gain",))',
+    ),
+    (
+        r"getitem\((?:float64|int64), ",
+        "it takes an element of a single number",
+        'leave out the index; what is in scalars=("gain",) is one number for the whole block',
     ),
     (
         r"Cannot unify (.+?) and (.+?) for",

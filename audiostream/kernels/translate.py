@@ -141,9 +141,24 @@ class _Lower(Lower):  # type: ignore[misc]
         expression = getattr(inst, "value", None)
         if isinstance(expression, numba_ir.Expr):
             self._check_arrays(expression, inst.loc.line)
+        if isinstance(inst, numba_ir.SetAttr):
+            self._check_field(inst)
         super().lower_inst(inst)
         if isinstance(self.library, _Module):
             self.library.note_line(inst.loc.line)
+
+    def _check_field(self, inst: Any) -> None:
+        """Refuse a float in a field of whole numbers: numba would cut it off."""
+        record, value = self.typeof(inst.target.name), self.typeof(inst.value.name)
+        if not isinstance(record, types.Record) or inst.attr not in record.fields:
+            return
+        field = record.typeof(inst.attr)
+        if isinstance(field, types.Integer) and isinstance(value, types.Float):
+            raise Refused(
+                f"state.{inst.attr} is a whole number, and what is stored there is a float",
+                'declare it as "f8", or store int(...) of it',
+                inst.loc.line,
+            )
 
     def _check_arrays(self, expression: Any, line: int) -> None:
         """Refuse what works on several arrays: numba takes it that their shapes agree."""

@@ -13,6 +13,7 @@ from audiostream.errors import AudioException, FormatError, KernelError
 from audiostream.kernels.compiled import Compiled, compiled_for
 from audiostream.kernels.contract import Contract
 from audiostream.kernels.memory import Fields, Memory
+from audiostream.pcm import MAX_CHANNELS
 
 __all__ = ("CURVES", "Attachment", "Move", "Unit")
 
@@ -26,6 +27,9 @@ GRID = 32
 
 LONGEST = 86400.0
 """Seconds of a ramp: a day."""
+
+FULL_SCALE = {"i1": 128, "i2": 32768}
+"""By numpy's name of a dtype, without its byte order."""
 
 SMOOTH = 0.02
 """Seconds of a ramp where none are said."""
@@ -126,7 +130,7 @@ class Unit:
         ----------
         over : float, optional
             Seconds of the ramps, 0 for a step; :attr:`smooth` if not given.  Parameters that
-            the kernel declares as steps jump.
+            the kernel declares as steps jump, and so do all while it is on no stream.
         curve : str
             "linear", "exponential" or "equal_power", as for a gain.
         at : float, optional
@@ -142,7 +146,8 @@ class Unit:
         Raises
         ------
         FormatError
-            For a value that is no finite number, or outside of the parameter's limits.
+            For a value that is no finite number, or outside of the parameter's limits; for
+            `at` while it is on no stream.
         AttributeError
             For a name that is no parameter.
         KernelError
@@ -157,6 +162,12 @@ class Unit:
         seconds = self._smooth if over is None else over
         seconds = check_number(seconds, "over", 0, LONGEST, "it is in seconds")
         attachment = self._usable()
+        if attachment is None and at is not None:
+            raise FormatError(
+                f"at={shown(at)} is a time of a stream, and this {self._contract.place.name} "
+                "is on none yet; play it or put it in a list of effects first (in a coroutine, "
+                "await fx.ready(stream) before)"
+            )
         late = 0.0
         if attachment is not None and checked:
             numbers = {name: k for k, name in enumerate(known)}
@@ -286,8 +297,13 @@ class Unit:
         return self.copy()
 
     def _attach(self, attachment: Attachment | None) -> None:
-        """Note what runs it; for the engine."""
+        """Note what runs it, and of what ran it before what went wrong; for the engine."""
+        before = self._attachment
         object.__setattr__(self, "_attachment", attachment)
+        if attachment is None and before is not None:
+            self._refusal = before.failure() or self._refusal
+        elif attachment is not None:
+            self._refusal = None
 
     # --- compiling ---------------------------------------------------------------
 
@@ -323,7 +339,9 @@ class Unit:
         Parameters
         ----------
         array : array_like
-            Of shape (frames,) or (frames, channels); a generator is given zeros.
+            Of shape (frames,) or (frames, channels); integers of 8 and 16 bits have their own
+            full scale, as in :meth:`~audiostream.aio.AudioOutput.load`.  A generator is given
+            zeros.
         rate : int
             Hz.
         plain : bool
@@ -347,18 +365,7 @@ class Unit:
         """
         rate = check_integer(rate, "rate", "Hz", least=1, most=10**7, hint="48000")
         blocks = check_integer(blocks, "blocks", "frames", least=1, most=1 << 20, hint="256")
-        try:
-            data = np.array(array, np.float32, order="C")
-        except (TypeError, ValueError, OverflowError):
-            raise FormatError(
-                f"array={shown(array)} is none of numbers; try numpy.zeros((frames, channels))"
-            ) from None
-        if data.ndim == 1:
-            data = data[:, None]
-        if data.ndim != 2 or not data.shape[1]:
-            raise FormatError(
-                f"array has the shape {data.shape}; try (frames,) or (frames, channels)"
-            )
+        data = _floats(array)
         values = {name: self._moving(name, moving[name], len(data)) for name in moving}
         kinds = self._contract.parameters
         if any(kinds[name].kind == "scalar" for name in values):
@@ -429,6 +436,38 @@ class Unit:
         if self._attachment is not None:
             place = f"{self._attachment.describe()}, {100 * self.cost:.2f} % of a core"
         return f"<{self._contract.place.name}({values}): {place}>"
+
+
+def _floats(array: Any) -> np.ndarray:
+    """A copy of an array as float32 (frames, channels).
+
+    Raises
+    ------
+    FormatError
+        If it cannot be sound.
+    """
+    try:
+        given = np.asarray(array)
+        if given.dtype.kind == "c":
+            raise TypeError("complex")
+        data = np.array(given, np.float32, order="C")
+    except (TypeError, ValueError, OverflowError):
+        raise FormatError(
+            f"array={shown(array)} is none of numbers; try numpy.zeros((frames, channels))"
+        ) from None
+    data /= np.float32(FULL_SCALE.get(given.dtype.str[1:], 1))
+    if data.ndim == 1:
+        data = data[:, None]
+    if data.ndim != 2 or not data.shape[1]:
+        raise FormatError(
+            f"array has the shape {data.shape}; try (frames,) or (frames, channels)"
+        )
+    if data.shape[1] > MAX_CHANNELS:
+        raise FormatError(
+            f"array has the shape {data.shape}, and so {data.shape[1]} channels; this looks "
+            "like (channels, frames): try array.T"
+        )
+    return data
 
 
 def _compiled_call(memory: Memory) -> Any:

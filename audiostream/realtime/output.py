@@ -34,6 +34,7 @@ from audiostream.realtime.memory.atomics import (
     words_at,
 )
 from audiostream.realtime.memory.layout import Stream
+from audiostream.realtime.memory.ring import copy
 from audiostream.realtime.playhead import follow_voices
 from audiostream.realtime.units.conversion import encode
 from audiostream.realtime.wakeup import wake_waiters
@@ -97,12 +98,11 @@ def render(source: int, target: int, frames: int, time_info: int, flags: int, us
         count = mix_block(stream, smaller(frames - done, stream["max_block"]))
         measure_block(stream, stream["frames"], stream["mix"], count)
         values = count * stream["channels"]
-        encode(
-            floats_at(stream["mix"], values),
-            target + done * frame_bytes,
-            stream["encoding"],
-            values,
-        )
+        mix, place = floats_at(stream["mix"], values), target + done * frame_bytes
+        if stream["unlimited"] != 0:
+            copy(floats_at(place, values), mix, values)
+        else:
+            encode(mix, place, stream["encoding"], values)
         store_release(stream, "frames", stream["frames"] + count)
         done += count
     if frames == 0:

@@ -271,6 +271,11 @@ def unknown_name(block):
     block[0, 0] = no_such_thing  # noqa: F821  # <-
 
 
+def parameter_as_number(block, amount=0.5):
+    for i in range(block.shape[0]):
+        block[i, 0] *= amount  # <-
+
+
 def unknown_attribute(block):
     block[0, 0] = math.tanhh(block[0, 0])  # <-
 
@@ -333,6 +338,7 @@ REFUSED = (
     catches,
     writes_parameter,
     unknown_name,
+    parameter_as_number,
     unknown_attribute,
     wrong_arguments,
     two_types,

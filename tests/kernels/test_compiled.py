@@ -97,6 +97,48 @@ def test_a_number_of_frames_that_cannot_be() -> None:
         counts().process(NOISE, 48000)
 
 
+@kernel(state={"phase": "i8"})
+def cut_off(block, state, *, rate):
+    for i in range(block.shape[0]):
+        block[i, 0] = state.phase
+        state.phase += 440.0 / rate  # lost
+
+
+@kernel(state={"count": "i8"})
+def whole_numbers(block, state):
+    state.count = int(state.count * 1.5) + 1
+    block[:] = state.count
+
+
+def test_a_float_in_a_field_of_whole_numbers_is_refused() -> None:
+    line = line_of(cut_off.plain, "# lost")
+    with pytest.raises(KernelError, match=rf"{line}\)[\s\S]*phase is a whole number.*f8"):
+        cut_off().process(NOISE, 48000)
+    made = whole_numbers().process(NOISE, 48000)
+    assert (made[0, 0], made[-1, 0]) == (1.0, 2.0)  # of two calls
+
+
+@pytest.mark.parametrize(
+    "use", ["g > 0.5", "min(block[0, 0], g)", "g * 2.0", "block[0, 0] * g"]
+)
+def test_a_parameter_that_is_taken_for_a_number(use: str) -> None:
+    source = f"def gain(block, g=1.0):\n    x = {use}\n    block[0, 0] = 1.0 if x else x\n"
+    names: dict[str, Any] = {}
+    exec(source, names)
+    with pytest.raises(KernelError, match=r"array.*gain\[i\].*scalars"):
+        kernel(names["gain"])().process(NOISE, 48000)
+
+
+@kernel(scalars=("g",))
+def taken_from_a_number(block, g=1.0):
+    block[0, 0] = g[0]
+
+
+def test_a_scalar_that_is_taken_for_an_array() -> None:
+    with pytest.raises(KernelError, match="single number; leave out the index"):
+        taken_from_a_number().process(NOISE, 48000)
+
+
 # --- the trial ---------------------------------------------------------------------
 
 

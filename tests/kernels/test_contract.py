@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream import kernel
+from audiostream import dsp, kernel
 from audiostream.errors import AudioException, FormatError, KernelError
 from tests.test_arguments import BAD
 
@@ -361,3 +361,37 @@ def test_parameters_move_in_process(plain: bool) -> None:
             writes().process(np.zeros((100, 2)), 48000, a=bad)
     with pytest.raises(AttributeError, match="a, b"):
         writes().process(np.zeros((100, 2)), 48000, c=np.zeros(100))
+
+
+def test_values_are_given_by_name() -> None:
+    with pytest.raises(TypeError, match=r"by name, such as lowpass\(frequency=100\.0\)"):
+        dsp.lowpass(100.0)
+
+
+def test_a_time_needs_a_stream() -> None:
+    osc = dsp.sine(level=0.0)
+    with pytest.raises(FormatError, match=r"at=0\.5 .* play it or put it in a list"):
+        osc.set(level=1.0, at=0.5)
+    assert osc.level == 0.0
+    assert osc.set(level=1.0, over=1.0) == 0.0
+    assert osc.level == 1.0
+
+
+@pytest.mark.parametrize(
+    ("dtype", "full"), [(np.int8, 64), (np.int16, 16384), (np.float64, 0.5)]
+)
+def test_process_takes_each_encoding_at_its_full_scale(dtype: Any, full: float) -> None:
+    made = dsp.delay(mix=0.0).process(np.full(100, full, dtype), 48000)
+    np.testing.assert_array_equal(made, np.full((100, 1), 0.5, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.ones((2, 480)), r"\(2, 480\).*try array\.T"),
+        (np.ones(4, complex), "none of numbers"),
+    ],
+)
+def test_process_refuses_what_is_no_sound(array: Any, text: str) -> None:
+    with pytest.raises(FormatError, match=text):
+        dsp.delay().process(array, 48000)

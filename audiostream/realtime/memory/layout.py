@@ -217,12 +217,13 @@ VOICE: Final = record(
 STREAM: Final = record(
     # config: the record's own address; what the device runs at; the most frames of a
     # block; by how much the host's clock was ahead of the monotonic one before the start
-    # (seconds)
+    # (seconds); 1: float32 goes out as it was mixed, beyond full scale, too
     (
         "address",
         "rate",
         "channels",
         "encoding",
+        "unlimited",
         "max_block",
         "latency:f8",
         "voices",
