@@ -167,6 +167,16 @@ def breaks(block, state):
             block[i, 0] = math.nan
 
 
+def test_an_effect_is_wet_from_the_first_frame_of_all() -> None:
+    def make(speaker: Any) -> None:
+        for number in range(8):
+            speaker.play(dsp.saw(frequency=110.0 * (number + 1)))
+        speaker.effects.append(dsp.limiter(ceiling_db=-6.0))
+
+    made = render(make, 0.1)
+    assert 0.4 < np.abs(made).max() <= 10 ** (-6 / 20) + 1e-6
+
+
 def test_an_effect_that_failed_tells_afterwards() -> None:
     fx = breaks()
     render(lambda speaker: speaker.play(dsp.sine(), effects=[fx]), 0.5, 48000, 1)

@@ -295,6 +295,7 @@ class Chain:
         KernelError
             If a kernel cannot run on the audio thread; nothing has changed then.
         """
+        wet = wet or self.stream.word("frames") == 0  # nothing was heard yet that would jump
         with self.lock:
             nodes = self.nodes()
             kept = _common([node.unit for node in nodes], units)
