@@ -44,7 +44,7 @@ def hermite(a, b, c, d, x):
 @kernel(
     state={"now": "i8"},
     buffers={"line": line_shape},
-    limits={"seconds": (0.0, 60.0), "feedback": (-0.99, 0.99), "mix": (0.0, 1.0)},
+    limits={"seconds": (0.0, 60.0, "longest"), "feedback": (-0.99, 0.99), "mix": (0.0, 1.0)},
     tail=silence_between,
 )
 def delay(block, state, line, seconds=0.3, feedback=0.4, mix=0.35, *, rate):
@@ -55,7 +55,7 @@ def delay(block, state, line, seconds=0.3, feedback=0.4, mix=0.35, *, rate):
     Parameters
     ----------
     seconds : seconds
-        At least two frames and at most `longest` are used.  While it moves, the pitch of the
+        Up to `longest`; at least two frames are used.  While it moves, the pitch of the
         repetitions moves too, as on a tape.
     feedback : factor
         How much of each repetition is repeated; negative ones turn the sign.

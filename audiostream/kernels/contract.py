@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audiostream.checks import check_integer, check_number, shown
-from audiostream.errors import KernelError
+from audiostream.errors import FormatError, KernelError
 
 __all__ = ("Contract", "Parameter", "Place", "contract_of", "place_of")
 
@@ -65,6 +65,8 @@ class Parameter:
         Its limits.
     limited : bool
         True if the kernel has declared them.
+    within : str, optional
+        An own keyword that a value must not be above, such as the longest time of a delay.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Parameter:
     low: float
     high: float
     limited: bool
+    within: str | None = None
 
     def check(self, value: Any) -> float:
         """Return a value as a float.
@@ -126,6 +129,24 @@ class Contract:
     init: Callable[..., None] | None
     response: Callable[..., Any] | None
     keywords: Mapping[str, Any]
+
+    def check(self, name: str, value: Any, keywords: Mapping[str, Any]) -> float:
+        """Return the value of a parameter as a float.
+
+        Raises
+        ------
+        FormatError
+            If it is no finite number within the limits.
+        """
+        parameter = self.parameters[name]
+        number = parameter.check(value)
+        most = keywords.get(parameter.within or "")
+        if isinstance(most, int | float) and number > most:
+            raise FormatError(
+                f"{name}={shown(value)} is above {parameter.within}={shown(most)}, which "
+                f"{self.place.name} is made with; try {parameter.within}={number:g}"
+            )
+        return number
 
     def arguments(
         self, function: Callable[..., Any], skip: int, known: Mapping[str, Any]
@@ -248,17 +269,22 @@ class _Checker:
         made = {}
         for one in given:
             self.check_name(one.name, "parameter")
-            low, high = self._limits(one.name, limits.get(one.name, (-LARGEST, LARGEST)))
+            given_limits = limits.get(one.name, (-LARGEST, LARGEST))
+            within = None
+            if isinstance(given_limits, tuple | list) and len(given_limits) == 3:
+                *given_limits, within = given_limits
+            low, high = self._limits(one.name, given_limits)
             default = check_number(
                 one.default, one.name, low, high, "a default lies within the limits"
             )
             kind = "scalar" if one.name in scalars else "array"
             kind = "step" if one.name in steps else kind
-            made[one.name] = Parameter(one.name, default, kind, low, high, one.name in limits)
+            is_limited = one.name in limits
+            made[one.name] = Parameter(one.name, default, kind, low, high, is_limited, within)
         return made
 
     def _limits(self, name: str, given: Any) -> tuple[float, float]:
-        hint = f"limits are two finite numbers, {name}=(low, high)"
+        hint = f"limits are two finite numbers, {name}=(low, high), or also an own keyword"
         if not isinstance(given, tuple | list) or len(given) != 2:
             self.refuse(f"the limits of {name} are {shown(given)}", hint)
         low, high = (check_number(n, name, -LARGEST, LARGEST, hint) for n in given)
@@ -356,6 +382,13 @@ def contract_of(
     declared |= dict.fromkeys(both, 1)
     if init is not None:
         declared[init] = bool(made) + len(buffers) + 2
+    keywords = checker.keywords(declared, parameters, both)
+    for one in parameters.values():
+        if one.within is not None and one.within not in keywords:
+            checker.refuse(
+                f"the limits of {one.name} name {shown(one.within)}",
+                f"it has the keywords {', '.join(keywords) or 'none'}",
+            )
     return Contract(
         function=function,
         place=checker.place,
@@ -369,5 +402,5 @@ def contract_of(
         channels=channels,
         init=init,
         response=response,
-        keywords=checker.keywords(declared, parameters, both),
+        keywords=keywords,
     )

@@ -14,6 +14,9 @@ from audiostream.kernels.unit import Unit
 __all__ = ("Kernel", "kernel")
 
 
+Limits = tuple[float, float] | tuple[float, float, str]
+
+
 class Kernel:
     """A plain function that runs on the audio thread; made by :func:`kernel`.
 
@@ -62,14 +65,14 @@ class Kernel:
             if name not in known:
                 there = ", ".join(known) or "none"
                 raise TypeError(f"{contract.place.name} has no {name!r}; it has {there}")
-        numbers = {
-            name: one.check(given.get(name, one.default))
-            for name, one in contract.parameters.items()
-        }
         keywords = {name: given.get(name, one) for name, one in contract.keywords.items()}
         for name, value in keywords.items():
             if value is inspect.Parameter.empty:
                 raise TypeError(f"{contract.place.name} needs {name}=")
+        numbers = {
+            name: contract.check(name, given.get(name, one.default), keywords)
+            for name, one in contract.parameters.items()
+        }
         return Unit(contract, numbers, keywords)
 
     def __repr__(self) -> str:
@@ -86,7 +89,7 @@ def kernel(
     *,
     state: Mapping[str, Any] = ...,
     buffers: Mapping[str, Callable[..., Any]] = ...,
-    limits: Mapping[str, tuple[float, float]] = ...,
+    limits: Mapping[str, Limits] = ...,
     tail: float | Callable[..., float] = ...,
     latency: int | Callable[..., int] = ...,
     outputs: Sequence[str] = ...,
@@ -104,7 +107,7 @@ def kernel(
     *,
     state: Mapping[str, Any] | None = None,
     buffers: Mapping[str, Callable[..., Any]] | None = None,
-    limits: Mapping[str, tuple[float, float]] | None = None,
+    limits: Mapping[str, Limits] | None = None,
     tail: float | Callable[..., float] = 0.0,
     latency: int | Callable[..., int] = 0,
     outputs: Sequence[str] = (),
@@ -131,7 +134,8 @@ def kernel(
         Name -> function of rate, channels and keywords of your own that gives a shape: float32
         arrays, zeros to begin with.
     limits : mapping
-        Parameter -> (lowest, highest) value.
+        Parameter -> (lowest, highest) value; a third item names an own keyword that an
+        instance's values must not be above, either.
     tail : float or function
         Seconds for which it may sound on after silence; ``math.inf``: it never sleeps.
     latency : int or function

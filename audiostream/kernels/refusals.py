@@ -241,6 +241,20 @@ class _Forms(ast.NodeVisitor):
             )
         self.generic_visit(node)
 
+    def visit_AugAssign(self, node: ast.AugAssign) -> None:
+        target = node.target
+        if (
+            isinstance(target, ast.Subscript)
+            and not isinstance(target.slice, ast.Tuple | ast.Slice)
+            and ast.unparse(target.value) == "block"
+        ):
+            self.refuse(
+                node,
+                "numba copies a row in case the two overlap, and that allocates",
+                f"name it first: frame = {ast.unparse(target)}, and then change frame",
+            )
+        self.generic_visit(node)
+
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         for statement in node.body:
             self.visit(statement)

@@ -157,7 +157,10 @@ class Unit:
         for name in values:
             if name not in known:
                 raise AttributeError(self._unknown(name))
-        checked = {name: known[name].check(value) for name, value in values.items()}
+        checked = {
+            name: self._contract.check(name, value, self._keywords)
+            for name, value in values.items()
+        }
         check_choice(curve, "curve", CURVES)
         seconds = self._smooth if over is None else over
         seconds = check_number(seconds, "over", 0, LONGEST, "it is in seconds")
@@ -388,7 +391,6 @@ class Unit:
         """Check the values of a parameter in each frame."""
         if name not in self._contract.parameters:
             raise AttributeError(self._unknown(name))
-        parameter = self._contract.parameters[name]
         try:
             values = np.asarray(given, np.float64)
         except (TypeError, ValueError, OverflowError):
@@ -398,7 +400,7 @@ class Unit:
                 f"{name}={shown(given)} is no array of {frames} values, one for each frame"
             )
         for value in (values.min(), values.max()) if frames else ():  # NaN is both
-            parameter.check(float(value))
+            self._contract.check(name, float(value), self._keywords)
         return values
 
     def response(self, frequencies: Any, rate: int) -> np.ndarray:

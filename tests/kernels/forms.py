@@ -271,6 +271,11 @@ def unknown_name(block):
     block[0, 0] = no_such_thing  # noqa: F821  # <-
 
 
+def row_in_place(block):
+    for i in range(block.shape[0]):
+        block[i] *= 0.5  # <-
+
+
 def parameter_as_number(block, amount=0.5):
     for i in range(block.shape[0]):
         block[i, 0] *= amount  # <-
@@ -338,6 +343,7 @@ REFUSED = (
     catches,
     writes_parameter,
     unknown_name,
+    row_in_place,
     parameter_as_number,
     unknown_attribute,
     wrong_arguments,

@@ -395,3 +395,23 @@ def test_process_takes_each_encoding_at_its_full_scale(dtype: Any, full: float) 
 def test_process_refuses_what_is_no_sound(array: Any, text: str) -> None:
     with pytest.raises(FormatError, match=text):
         dsp.delay().process(array, 48000)
+
+
+def test_a_value_above_what_the_instance_has_room_for() -> None:
+    with pytest.raises(FormatError, match=r"seconds=2\.0 is above longest=1\.0.*longest=2"):
+        dsp.delay(seconds=2.0)
+    fx = dsp.delay(seconds=2.0, longest=2.5)
+    fx.seconds = 2.5
+    with pytest.raises(FormatError, match="above longest"):
+        fx.seconds = 2.6
+    with pytest.raises(FormatError, match="above longest"):
+        fx.process(np.zeros(100), 48000, seconds=np.linspace(2.0, 3.0, 100))
+    assert fx.seconds == 2.5
+
+
+def test_a_keyword_in_limits_is_one_that_there_is() -> None:
+    with pytest.raises(KernelError, match=r"name 'most'.*keywords none"):
+
+        @kernel(limits={"x": (0.0, 1.0, "most")})
+        def bounded(block, x=0.5):
+            block[:] = 0.0
