@@ -147,7 +147,7 @@ class Unit:
         ------
         FormatError
             For a value that is no finite number, or outside of the parameter's limits; for
-            `at` while it is on no stream.
+            `at` while it is not on a stream yet.
         AttributeError
             For a name that is no parameter.
         KernelError
@@ -165,7 +165,7 @@ class Unit:
         seconds = self._smooth if over is None else over
         seconds = check_number(seconds, "over", 0, LONGEST, "it is in seconds")
         attachment = self._usable()
-        if attachment is None and at is not None:
+        if attachment is None and at is not None and not self._is_over():
             raise FormatError(
                 f"at={shown(at)} is a time of a stream, and this {self._contract.place.name} "
                 "is on none yet; play it or put it in a list of effects first (in a coroutine, "
@@ -181,6 +181,11 @@ class Unit:
             late = attachment.move(moves, curve, at)
         self._values.update(checked)
         return late
+
+    def _is_over(self) -> bool:
+        """True once what it was on has ended or closed, where a time means nothing any more."""
+        home = self._home and self._home()
+        return self._home is not None and (home is None or not home.is_in_use())
 
     def _unknown(self, name: str) -> str:
         parameters = ", ".join(self._contract.parameters) or "none"

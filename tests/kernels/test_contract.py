@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from audiostream import dsp, kernel
+from audiostream import dsp, kernel, render
 from audiostream.errors import AudioException, FormatError, KernelError
 from tests.test_arguments import BAD
 
@@ -373,6 +373,8 @@ def test_a_time_needs_a_stream() -> None:
     with pytest.raises(FormatError, match=r"at=0\.5 .* play it or put it in a list"):
         osc.set(level=1.0, at=0.5)
     assert osc.level == 0.0
+    render(lambda speaker: speaker.play(osc), 0.01)
+    assert osc.set(level=0.5, at=0.5) == 0.0, "it is over"
     assert osc.set(level=1.0, over=1.0) == 0.0
     assert osc.level == 1.0
 
