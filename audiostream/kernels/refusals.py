@@ -280,9 +280,10 @@ def check_forms(contract: Contract) -> None:
         tree = ast.parse(textwrap.dedent("".join(lines)))
     except (OSError, SyntaxError):  # typed into an interpreter: numba still looks at it
         return
-    (function,) = tree.body
-    if isinstance(function, ast.FunctionDef):
-        _Forms(contract, first, globals_of(contract.function)).visit(function)
+    # Python 3.13 has what `python -c` runs for the source of all that is made by exec().
+    for one in tree.body[:1]:
+        if isinstance(one, ast.FunctionDef) and one.name == contract.function.__name__:
+            _Forms(contract, first, globals_of(contract.function)).visit(one)
 
 
 # --- what numba says ---------------------------------------------------------------
@@ -370,7 +371,8 @@ def refusal(place: Place, error: BaseException) -> KernelError:
                 why, instead = (text.format(*found.groups()) for text in (meaning, hint))
                 break
     line = place.line if line is None else line
-    source = linecache.getline(place.file, line).strip()
+    is_file = place.file != "<string>"  # of exec(): another one's source, see check_forms
+    source = linecache.getline(place.file, line).strip() if is_file else ""
     shown = f"\n    {source}\n" if source else " "
     return KernelError(
         f"kernel {place.name} cannot run on the audio thread ({place.file}:{line}):{shown}"
