@@ -19,8 +19,8 @@ __all__ = (
     "Refused",
     "check_forms",
     "globals_of",
-    "helpers_of",
     "is_full",
+    "is_helper",
     "is_own_module",
     "names_of",
     "refusal",
@@ -85,29 +85,9 @@ def _is_known(module: str | None) -> bool:
     return str(module).partition(".")[0] in ("math", "numpy", "numba")
 
 
-def helpers_of(function: Callable[..., Any]) -> list[FunctionType]:
-    """The plain functions that a function calls, by name or as those of a module."""
-    found: dict[FunctionType, None] = {}
-
-    def visit(one: Callable[..., Any]) -> None:
-        for value in globals_of(one).values():
-            look_at(value, one, set())
-
-    def look_at(value: Any, one: Callable[..., Any], seen: set[ModuleType]) -> None:
-        if is_own_module(value) and value not in seen:
-            for name in names_of(one.__code__):
-                look_at(getattr(value, name, None), one, seen | {value})
-        elif (
-            isinstance(value, FunctionType)
-            and value not in found
-            and value is not one
-            and not _is_known(value.__module__)
-        ):
-            found[value] = None
-            visit(value)
-
-    visit(function)
-    return list(found)
+def is_helper(value: Any) -> bool:
+    """True for a plain function that numba does not know, of the user's."""
+    return isinstance(value, FunctionType) and not _is_known(value.__module__)
 
 
 # --- forms that the source shows ---------------------------------------------------

@@ -44,8 +44,8 @@ from audiostream.kernels.loading import ALLOWED, ENTRY
 from audiostream.kernels.refusals import (
     Refused,
     globals_of,
-    helpers_of,
     is_full,
+    is_helper,
     is_own_module,
     names_of,
 )
@@ -352,7 +352,6 @@ def _fresh(function: Any) -> FunctionType:
 
     numba compiles a helper once for each type, even if its globals have changed since.
     """
-    helpers = set(helpers_of(function))
     copies: dict[FunctionType, FunctionType] = {}
     modules: dict[ModuleType, ModuleType] = {}
 
@@ -383,7 +382,7 @@ def _fresh(function: Any) -> FunctionType:
 
     def known(value: Any, one: FunctionType) -> Any:
         """The copy of a helper, or of a module with what a function takes from it."""
-        if isinstance(value, FunctionType) and value in helpers:
+        if is_helper(value) and value is not one:
             return copied(value)
         if not is_own_module(value):
             return value

@@ -28,9 +28,6 @@ GRID = 32
 LONGEST = 86400.0
 """Seconds of a ramp: a day."""
 
-FULL_SCALE = {"i1": 128, "i2": 32768}
-"""By numpy's name of a dtype, without its byte order."""
-
 SMOOTH = 0.02
 """Seconds of a ramp where none are said."""
 
@@ -168,7 +165,7 @@ class Unit:
         if attachment is None and at is not None and not self._is_over():
             raise FormatError(
                 f"at={shown(at)} is a time of a stream, and this {self._contract.place.name} "
-                "is on none yet; play it or put it in a list of effects first (in a coroutine, "
+                "is on none; play it or put it in a list of effects first (in a coroutine, "
                 "await fx.ready(stream) before)"
             )
         late = 0.0
@@ -462,7 +459,8 @@ def _floats(array: Any) -> np.ndarray:
         raise FormatError(
             f"array={shown(array)} is none of numbers; try numpy.zeros((frames, channels))"
         ) from None
-    data /= np.float32(FULL_SCALE.get(given.dtype.str[1:], 1))
+    if given.dtype.kind == "i" and given.itemsize <= 2:
+        data /= -np.float32(np.iinfo(given.dtype).min)
     if data.ndim == 1:
         data = data[:, None]
     if data.ndim != 2 or not data.shape[1]:
