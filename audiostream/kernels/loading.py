@@ -8,7 +8,6 @@ would crash at the first call.
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import functools
 from typing import Any
 
@@ -43,13 +42,24 @@ ALLOWED = frozenset(
 @functools.lru_cache(maxsize=1)
 def _register() -> None:
     """Tell LLVM where the functions are, once."""
-    libraries = [ctypes.CDLL(None), ctypes.CDLL(ctypes.util.find_library("m"))]
     for name in ALLOWED:
-        for library in libraries:
-            function: Any = getattr(library, name, None)
-            if function is not None:
-                llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
-                break
+        function: Any = getattr(_loaded(), name, None) or getattr(_maths(), name, None)
+        if function is not None:
+            llvm.add_symbol(name, ctypes.cast(function, ctypes.c_void_p).value)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded() -> ctypes.CDLL:
+    """What the interpreter has loaded, which most often is all."""
+    return ctypes.CDLL(None)
+
+
+@functools.lru_cache(maxsize=1)
+def _maths() -> ctypes.CDLL:
+    """The C library's part with the mathematical functions; looking for it takes 20 ms."""
+    import ctypes.util
+
+    return ctypes.CDLL(ctypes.util.find_library("m"))
 
 
 def load_kernel(code: bytes) -> int:

@@ -347,6 +347,16 @@ def _flags() -> Any:
     return flags
 
 
+HELPER = {
+    "boundscheck": True,
+    "error_model": "numpy",
+    "no_cfunc_wrapper": True,  # nothing calls it but the kernel
+    "no_cpython_wrapper": True,
+    "pipeline_class": _Compiler,
+}
+"""How numba compiles a function that a kernel calls."""
+
+
 def _fresh(function: Any) -> FunctionType:
     """A copy of a kernel that calls copies of its helpers, which numba does not know yet.
 
@@ -375,9 +385,7 @@ def _fresh(function: Any) -> FunctionType:
             if is_full(cell):
                 cell.cell_contents = known(cell.cell_contents, one)
         if one is not function:
-            register_jitable(boundscheck=True, error_model="numpy", pipeline_class=_Compiler)(
-                other
-            )
+            register_jitable(**HELPER)(other)
         return other
 
     def known(value: Any, one: FunctionType) -> Any:
