@@ -43,12 +43,16 @@ def run(*command: str | Path, **options: object) -> subprocess.CompletedProcess[
 # ------------------------------------------------------------------------------- imports
 
 
-def test_import_loads_no_heavy_library(tmp_path: Path) -> None:
-    code = (
-        "import sys, audiostream\n"
-        "heavy = {'numba', 'llvmlite', 'numpy', 'pyaudio', 'soxr', 'soundfile'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
-    )
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        ("import audiostream", "numba llvmlite numpy pyaudio soxr soundfile"),
+        ("import audiostream.aio", "numba pyaudio soxr soundfile audiostream.libpd"),
+    ],
+)
+def test_import_loads_nothing_heavy(tmp_path: Path, statement: str, heavy: str) -> None:
+    names = set(heavy.split())
+    code = f"import sys\n{statement}\nprint(sorted({names} & sys.modules.keys()))\n"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = run(sys.executable, "-W", "error", "-c", code, cwd=tmp_path, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")

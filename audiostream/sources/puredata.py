@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audiostream.aio.sources.patch import LivePatch
+from audiostream.aio.sources.puredata import LivePatch
 from audiostream.sources.background import never_blocks
 from audiostream.sources.thread import ThreadSource, check_output
 

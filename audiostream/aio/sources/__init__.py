@@ -1,7 +1,10 @@
 """Sample generators as coroutines, for :meth:`AudioSample.write_from`; event loop."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from audiostream.aio.sources.file import File, file
-from audiostream.aio.sources.patch import Messages, Patch, patch
 from audiostream.aio.sources.source import Source
 from audiostream.aio.sources.waves import (
     Noise,
@@ -15,6 +18,9 @@ from audiostream.aio.sources.waves import (
     sine,
     square,
 )
+
+if TYPE_CHECKING:
+    from audiostream.aio.sources.puredata import Messages, Patch, patch
 
 __all__ = (
     "File",
@@ -34,3 +40,18 @@ __all__ = (
     "sine",
     "square",
 )
+
+PURE_DATA = ("Messages", "Patch", "patch")
+"""Names that are imported when they are asked for: few programs play patches."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PURE_DATA:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module("audiostream.aio.sources.puredata"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PURE_DATA})
