@@ -40,8 +40,6 @@ from audiostream.pcm import Format
 from audiostream.testing import ManualDevice
 from tests.compat.support import LIMIT, added, blocked_writer
 
-pytestmark = pytest.mark.usefixtures("traced_children")
-
 ROOT = Path(__file__).resolve().parent.parent
 
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")

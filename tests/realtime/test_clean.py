@@ -185,8 +185,8 @@ def test_the_bytes_of_a_string_are_no_names() -> None:
 class Code:
     """Entries as one module: optimised, and once more with what numba made of them visible."""
 
-    def __init__(self, entries: Any = ENTRIES) -> None:
-        module = translate(entries)
+    def __init__(self, entries: Any, module: Any = None) -> None:
+        module = module or translate(entries)
         # Each entry calls one function, numba's; inlined it would show no status any more.
         self.inner = {name: called(module.get_function(name)) for name in entries}
         opened = llvm.parse_assembly(str(module))
@@ -229,9 +229,9 @@ def called(entry: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def code() -> Code:
-    """The library's kernels, compiled again, since what is kept on disk has no IR."""
-    return Code()
+def code(translated: str) -> Code:
+    """The library's kernels, translated again, since what is kept on disk has no IR."""
+    return Code(ENTRIES, llvm.parse_assembly(translated))
 
 
 CALLBACKS = ("render", "capture")

@@ -231,7 +231,7 @@ def carry_out(scenario: dict[str, Any], forms: list[Form]) -> list[Rig]:
     return rigs
 
 
-@bounded(max_examples=300)
+@bounded(max_examples=150)
 @given(scenarios())
 def test_plain_and_compiled_do_the_same_and_both_are_right(scenario: dict[str, Any]) -> None:
     plain, machine = carry_out(scenario, [PLAIN, compiled()])

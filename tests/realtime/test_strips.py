@@ -435,11 +435,11 @@ class Interleaved:
         return happened
 
 
-def two_voices(others: str) -> Rig:
+def two_voices(others: str, frames: int = 200) -> Rig:
     """Two voices that play; a thread waits for the second one, has done so, or does not."""
-    rig = Rig(PLAIN, voices=2, channels=1, slice=64, capacity=256)
+    rig = Rig(PLAIN, voices=2, channels=1, slice=16, capacity=256)
     for slot in range(2):
-        rig.write(np.full(200, 0.5), slot)
+        rig.write(np.full(frames, 0.5), slot)
         rig.play(slot)
     for _ in range(3):
         rig.render(4)
@@ -507,8 +507,8 @@ def test_a_block_at_any_moment_of_a_waiters_asking_is_seen(
 
 def until_starved(rig: Rig) -> None:
     """Two blocks: voices that starve in the second one."""
-    rig.render(100)
-    rig.render(100)
+    rig.render(30)
+    rig.render(30)
 
 
 def commanded(rig: Rig) -> None:
@@ -539,7 +539,7 @@ def test_what_was_read_is_told_at_any_moment_and_never_goes_back(
     order = Interleaved(monkeypatch, *(AUDIO_THREAD if inside else (shared,)))
     moment = 0
     while True:
-        rig = two_voices(others)
+        rig = two_voices(others, 60)
         before = rig.reads()
         seen: list[list[int]] = []
 
