@@ -41,7 +41,7 @@ from audiostream.realtime.memory.atomics import (
 from audiostream.realtime.memory.layout import CUTS
 from tests.realtime.rig import STREAM_AT, VOICE_AT, Guarded, Rig, compiled
 
-SECONDS = 1.5
+SECONDS = 1.0
 """How long a hammer goes on."""
 
 LIMIT = 60.0
