@@ -147,7 +147,7 @@ def test_effects(on_files: Path) -> None:
 def test_kernels(on_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page: Any = SimpleNamespace(**run_page("kernels.md", on_files))
     lines = capsys.readouterr().out.splitlines()
-    assert re.search(r"NaN or an infinity.*in its trial, with noise, amount=0\)$", lines[0])
+    assert re.search(r"NaN or an infinity.*in its trial, with silence, amount=0\)$", lines[0])
     first = page.repeated[2400:4800] - page.noise[2400:]
     np.testing.assert_allclose(first, 0.5 * page.noise[:2400], atol=1e-6)
     assert float(page.compiled) == pytest.approx(1e6 * (3 * float(np.float32(0.1)) - 0.3))

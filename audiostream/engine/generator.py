@@ -17,13 +17,16 @@ from audiostream.engine.output import Output
 from audiostream.engine.sound import FOREVER, Playback
 from audiostream.engine.watchdog import in_background
 from audiostream.errors import AudioException, FormatError, KernelError
-from audiostream.kernels.compiled import compiled_for, is_loaded
+from audiostream.kernels.compiled import Compiled, compiled_for, is_loaded
+from audiostream.kernels.memory import Memory
 from audiostream.kernels.unit import Move, Unit
 
 if TYPE_CHECKING:
     from audiostream.engine.stream import Stream
 
 __all__ = ("GeneratorMemory",)
+
+log = logging.getLogger("audiostream")
 
 
 class GeneratorMemory:
@@ -76,7 +79,7 @@ class GeneratorMemory:
                 f"{unit!r} is not compiled yet, so that its time could not be kept; "
                 "await fx.ready(speaker) first"
             )
-        compiled = compiled_for(memory) if self.is_ready else None
+        compiled = self._compiled(memory) if self.is_ready else None
         self.samples = zeros((1 + output.max_block) * output.parameters.channels, "float32")
         this: Owner = weakref.proxy(self)  # it holds the node
         self.node = Node(this, unit, memory, compiled, wet=True)
@@ -95,15 +98,25 @@ class GeneratorMemory:
 
     def _compile(self, then: Callable[[], object]) -> None:
         try:
-            self.node.complete(compiled_for(self.node.memory))
+            self.node.complete(self._compiled(self.node.memory))
         except KernelError as error:
             self.unit._refusal = error
-            logging.getLogger("audiostream").error("%s", error)
+            log.error("%s", error)
             if holder := self._holder():
                 holder.abandon()
             return
         with contextlib.suppress(AudioException):  # closed meanwhile
             then()
+
+    def _compiled(self, memory: Memory) -> Compiled:
+        compiled = compiled_for(memory)
+        if not compiled.sounds:
+            log.warning(
+                "%s is played, and makes no sound of its own; if it is an effect, put it on "
+                "what it is to change: effects=[...]",
+                memory.contract.place,
+            )
+        return compiled
 
     def ended(self) -> None:
         """It is over: the unit may be played again, unless it has failed."""

@@ -61,11 +61,14 @@ class Compiled:
         See :func:`~audiostream.realtime.compile.syscalls.call_node` for its arguments.
     places : tuple
         Where it may raise: the exception, its text, the line counted from the function's first.
+    sounds : bool
+        In its trial it made something out of silence, as effects do not.
     """
 
     contract: Contract
     address: int
     places: tuple[tuple[str, str, int], ...]
+    sounds: bool
 
     def failure(self, status: int) -> KernelError:
         """The error of a call that gave a negative number."""
@@ -113,7 +116,7 @@ def _load(contract: Contract, memory: Memory, key: str) -> Compiled:
     else:
         about, code = stored
     places = tuple((str(kind), str(text), int(line)) for kind, text, line in about["places"])
-    return Compiled(contract, load_kernel(code), places)
+    return Compiled(contract, load_kernel(code), places, about["sounds"])
 
 
 def _compile(contract: Contract, memory: Memory) -> tuple[dict[str, Any], bytes]:
@@ -128,15 +131,15 @@ def _compile(contract: Contract, memory: Memory) -> tuple[dict[str, Any], bytes]
     except Exception as error:
         log.debug("kernel %s cannot be compiled", contract.place, exc_info=True)
         raise refusal(contract.place, error) from None
-    _try(contract, memory, made.places, made.code)
-    return {"places": made.places}, made.code
+    sounds = _try(contract, memory, made.places, made.code)
+    return {"places": made.places, "sounds": sounds}, made.code
 
 
 # --- the trial ---------------------------------------------------------------------
 
 
-def _try(contract: Contract, memory: Memory, places: Any, code: bytes) -> None:
-    """Run a kernel in a process of its own.
+def _try(contract: Contract, memory: Memory, places: Any, code: bytes) -> bool:
+    """Run a kernel in a process of its own; True if it made something out of silence.
 
     Raises
     ------
@@ -188,6 +191,7 @@ def _try(contract: Contract, memory: Memory, places: Any, code: bytes) -> None:
             100 * share,
             memory.rate,
         )
+    return bool(result["sounds"])
 
 
 def _environment() -> dict[str, str]:

@@ -49,8 +49,8 @@ class Trial:
         made = ctypes.c_float * count
         self.block = made()
         self.signals = {
-            "noise": made(*[random.uniform(-1.0, 1.0) for _ in range(count)]),
             "silence": made(),
+            "noise": made(*[random.uniform(-1.0, 1.0) for _ in range(count)]),
             "full scale": made(*[1.0 if i % 3 else -1.0 for i in range(count)]),
         }
 
@@ -89,10 +89,6 @@ class Trial:
         block = ctypes.addressof(self.block)
         return int(self.call(block, frames, self.channels, *words, self.spec["rate"]))
 
-    def is_finite(self, frames: int) -> bool:
-        """False if there is a NaN or an infinity in the block."""
-        return math.isfinite(sum(self.block[: frames * self.channels]))
-
     def values(self) -> list[dict[str, float]]:
         """What to set the parameters to: the defaults, each limit, some at random."""
         known = self.spec["parameters"]
@@ -111,7 +107,8 @@ class Trial:
         return made
 
     def try_all(self) -> dict[str, Any]:
-        """Run it with all values and signals; what went wrong first, if anything."""
+        """Run it with all values and signals; what went wrong first, or what it is like."""
+        sounds = False
         for values in self.values():
             signal.setitimer(
                 signal.ITIMER_PROF, SECONDS
@@ -123,11 +120,13 @@ class Trial:
                     status = self.run(frames)
                     if status < 0:
                         return {"status": status, "values": values, "signal": kind}
-                    if not self.is_finite(frames):
+                    made = self.block[: frames * self.channels]
+                    if not math.isfinite(sum(made)):  # a NaN or an infinity is in it
                         return {"not_finite": values, "signal": kind}
+                    sounds = sounds or (kind == "silence" and any(made))
                     if status < frames:  # a generator has come to its end
                         self.begin(values)
-        return {"nanoseconds": self.time()}
+        return {"nanoseconds": self.time(), "sounds": sounds}
 
     def time(self) -> float:
         """Nanoseconds of a frame, at the defaults; the least of some calls."""

@@ -467,6 +467,22 @@ async def test_a_generator_ends_by_itself() -> None:
         assert again.is_finished
 
 
+async def test_an_effect_that_is_played_as_a_generator_is_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    device = ManualDevice()
+    async with speaker_on(device, encoding=32) as speaker:
+        await prepared(speaker)
+        speaker.play(sine(frequency=480, level=0.0))  # silent now, and a generator all the same
+        assert caplog.messages == []
+        effect = lowpass()
+        await effect.ready(speaker)
+        speaker.play(effect)
+        (message,) = caplog.messages
+        assert message.startswith("lowpass (")
+        assert "makes no sound of its own; if it is an effect, put it on what it" in message
+
+
 async def test_a_generator_is_stopped_with_a_fade() -> None:
     device = ManualDevice()
     async with speaker_on(device, encoding=32) as speaker, anyio.create_task_group() as group:
