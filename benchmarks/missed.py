@@ -7,6 +7,7 @@ callback does next to nothing and which suffers from the machine alone.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,6 +92,7 @@ def told(found: standin.Counts, beside: standin.Counts, short: int) -> dict[str,
         "control_judged": beside.judged,
         "control_missed": beside.missed,
         "control_gaps": beside.gaps,
+        "control_overslept": beside.overslept,
     }
 
 
@@ -206,6 +208,7 @@ def native_table(found: Mapping[Cell, Counter[str]]) -> Table:
                     f"{one['control_missed']:,} in {one['control_gaps']:,}",
                     f"{one['overslept']:,}",
                     f"{one['aside']:,}",
+                    f"{one['control_overslept']:,}",
                     f"{one['longest'] / 1e6:.2f} ms",
                 )
             )
@@ -217,6 +220,7 @@ def native_table(found: Mapping[Cell, Counter[str]]) -> Table:
             "control's",
             "overslept",
             "of these put aside",
+            "control's overslept",
             "longest callback",
         ),
         rows,
@@ -242,8 +246,27 @@ def target(found: Mapping[Cell, Counter[str]]) -> str:
         "Target: of 100,000 periods at 64 and at 128 frames, under either load, none is missed "
         f"beyond the control's. Measured: {all_cells['missed']} of {all_cells['judged']:,} (at "
         f"least {least:,} per block size and load) against the control's "
-        f"{all_cells['control_missed']} of {all_cells['control_judged']:,}: {verdict}."
+        f"{all_cells['control_missed']} of {all_cells['control_judged']:,}: {verdict}. "
+        f"{in_all(all_cells, {'of the control': 'control_'})}"
     )
+
+
+def in_all(found: Mapping[str, int], others: Mapping[str, str]) -> str:
+    """Sums of what was late for any reason, which is what one hears.
+
+    `others`: names, and what their counts' names begin with.
+    """
+
+    def sums(prefix: str) -> tuple[int, int]:
+        late = found[f"{prefix}missed"] + found[f"{prefix}overslept"]
+        return late, found[f"{prefix}judged"] + found[f"{prefix}overslept"]
+
+    late, periods = sums("")
+    text = f"Late for any reason, the machine's included, were {late:,} of {periods:,}"
+    for name, prefix in others.items():
+        theirs, of = sums(prefix)
+        text += f"; {name}, {theirs:,} of {of:,} (chance: {math.sqrt(late + theirs):.0f} or so)"
+    return f"{text}."
 
 
 def ahead(found: Mapping[Cell, Counter[str]]) -> list[str]:

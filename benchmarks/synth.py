@@ -23,7 +23,7 @@ from audiostream.aio import AudioOutput, get_output
 from benchmarks import standin
 from benchmarks.harness import LOADS, Spread, cpu_seconds, in_process, interleaved
 from benchmarks.instruments import Target, target_table
-from benchmarks.missed import cell_text, play_beside, told, total
+from benchmarks.missed import cell_text, in_all, play_beside, told, total
 from benchmarks.report import Report, Table
 from benchmarks.standin.players import CHANNELS, RATE, Tend
 
@@ -143,6 +143,7 @@ def missed(load_name: str, periods: int) -> dict[str, int]:
         **told(found, beside, int((np.abs(blocks).max(axis=1) == 0).sum())),
         "busy_judged": busy.judged,
         "busy_missed": busy.missed,
+        "busy_overslept": busy.overslept,
     }
 
 
@@ -248,7 +249,8 @@ def verdict(gaps: dict[str, Counter[str]]) -> str:
         f"{loaded['missed']:,} of {loaded['judged']:,} periods against the control's "
         f"{loaded['control_missed']:,} of {loaded['control_judged']:,}: "
         f"{f'{beyond:,} more' if beyond > 0 else 'no more'}. The empty loop of the same cost "
-        f"missed {loaded['busy_missed']:,} of {loaded['busy_judged']:,}."
+        f"missed {loaded['busy_missed']:,} of {loaded['busy_judged']:,}. "
+        f"{in_all(loaded, {'of the control': 'control_', 'of the loop': 'busy_'})}"
     )
 
 
