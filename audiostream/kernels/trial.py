@@ -49,7 +49,7 @@ class Trial:
         made = ctypes.c_float * count
         self.block = made()
         self.signals = {
-            "silence": made(),
+            "silence": made(),  # first: what a kernel then makes is its own
             "noise": made(*[random.uniform(-1.0, 1.0) for _ in range(count)]),
             "full scale": made(*[1.0 if i % 3 else -1.0 for i in range(count)]),
         }
