@@ -223,6 +223,11 @@ def drop(what, expected=""):
         warnings.simplefilter("always")
         what()
         gc.collect()
+        end = time.monotonic() + 5
+        while expected and not caught:  # the thread that opened it may hold it for a moment
+            assert time.monotonic() < end, "it was not told"
+            time.sleep(0.001)
+            gc.collect()
     told = [f"{w.category.__name__} {w.message}" for w in caught]
     start = f"ResourceWarning <{expected} "
     if expected:
