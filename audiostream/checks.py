@@ -133,6 +133,13 @@ def check_number(value: Any, name: str, least: float, most: float, hint: str) ->
     return number
 
 
+def check_timeout(value: Any) -> float | None:
+    """Return seconds, 0 to a day, or None; :class:`FormatError` otherwise."""
+    if value is None:
+        return None
+    return check_number(value, "timeout", 0, 86400, "seconds; None waits without a limit")
+
+
 def check_flag(value: Any, name: str) -> bool:
     """Return `value` as a bool; only True and False, numpy's too, are taken.
 

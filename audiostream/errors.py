@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = (
     "AudioException",
+    "AudioTimeoutError",
     "BusyError",
     "DeviceError",
     "EndOfStream",
@@ -51,6 +52,10 @@ class WouldBlock(AudioException):
 
 class EndOfStream(AudioException):
     """The source came to its end; there is nothing more to read."""
+
+
+class AudioTimeoutError(AudioException, TimeoutError):
+    """What a blocking call waited for did not come within its ``timeout``."""
 
 
 class DeviceError(AudioException):

@@ -30,10 +30,7 @@ def main(seconds: float) -> None:
     sample.play()
     for hertz in SCALE:
         sample.write(note(hertz, seconds))  # blocks while the sample's ring is full
-    # write() returns when all is on the ring, not when it was heard. As much silence as
-    # the ring holds (16,384 bytes) pushes the last note out.
-    sample.write(bytes(16384))
-    sample.stop()
+    sample.drain()  # write() returns when all is on the ring; this, when it was heard
     stream.close()
 
 

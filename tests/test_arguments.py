@@ -132,6 +132,11 @@ class World:
         self._opened.append(thing)
         return thing
 
+    def mic_with_frames(self) -> aio.AudioInput:
+        """The input, with a second to be read."""
+        self.device.step(8000)
+        return self.mic
+
     def patch(self) -> Any:
         return self.opened(sources.patch(THROUGH, 8000, inputs=1, carrier="cypd"))
 
@@ -243,8 +248,8 @@ def another(world: World) -> ManualDevice:
 
 RECIPES: dict[str, Recipe] = {
     "aio.AudioInput": Recipe(
-        lambda world: world.mic,
-        f"callback effects read readinto receive {STREAM}",
+        World.mic_with_frames,
+        f"blocks callback effects read read_blocking readinto receive {STREAM}",
         {
             "time": of(1.0),
             "frames": of(4),
@@ -319,21 +324,21 @@ RECIPES: dict[str, Recipe] = {
     "aio.sources.silence": Recipe(of(sources), "silence"),
     "aio.sources.sine": Recipe(of(sources), "sine"),
     "aio.sources.square": Recipe(of(sources), "square"),
-    "compat.AudioSample": Recipe(World.blocking, "write", {"chunk": CHUNK}),
+    "compat.AudioSample": Recipe(World.blocking, "drain write", {"chunk": CHUNK}),
     "compat.get_input": Recipe(of(compat), "get_input", {"source": another}),
     "compat.get_output": Recipe(of(compat), "get_output", {"device": another}),
     "sources.thread.ThreadSource": Recipe(
-        lambda world: ThreadSource(world.speaker), "join write", JOIN
+        lambda world: ThreadSource(world.speaker), "drain join write", JOIN
     ),
     "sources.thread.ThreadSource()": constructor(ThreadSource, stream=output),
     "sources.wave.SineSource": Recipe(
         lambda world: SineSource(world.speaker, 440),
-        "amplitude frequency join write",
+        "amplitude drain frequency join write",
         {**WAVE, **JOIN},
     ),
     "sources.wave.SineSource()": constructor(SineSource, stream=output, frequency=of(440)),
     "sources.puredata.PatchSource": Recipe(
-        World.patch_source, f"join write {PATCH}", {**INTO_PATCH, **JOIN}
+        World.patch_source, f"drain join write {PATCH}", {**INTO_PATCH, **JOIN}
     ),
     "sources.puredata.PatchSource()": constructor(
         PatchSource, stream=output, patchfile=of(THROUGH)
@@ -562,6 +567,8 @@ class Attempts:
             else:
                 kwargs[name] = value
         try:
+            if self.member in BLOCKING:
+                return Done(await asyncio.to_thread(self.call, *args, **kwargs))
             result = self.call(*args, **kwargs)
             if inspect.isawaitable(result):
                 result = await self.awaited(result)
@@ -588,6 +595,9 @@ class Attempts:
 
 ON_A_THREAD = ("aload", "aprepare")
 """Coroutines that wait for a worker thread, and for no device."""
+
+BLOCKING = ("drain", "read_blocking")
+"""Functions that are not for event loops."""
 
 POSITIONAL = inspect.Parameter.POSITIONAL_OR_KEYWORD
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,15 +11,18 @@ import anyio.abc
 import anyio.lowlevel
 import numpy as np
 
+from audiostream.aio.blocks import Blocks
 from audiostream.aio.errors import BusyError, EndOfStream, StreamClosedError
 from audiostream.aio.stream import AudioStream
 from audiostream.aio.wakeup import AsyncWakeup, AsyncWakeups, on_event_loop, running_loop
-from audiostream.checks import check_callable, check_integer
+from audiostream.checks import check_callable, check_integer, check_timeout
 from audiostream.device.base import Device
 from audiostream.engine.capture import Capture
 from audiostream.engine.effects import check_units
 from audiostream.engine.monitor import Monitor
-from audiostream.errors import AudioException, FormatError
+from audiostream.engine.wakeup import Wakeup
+from audiostream.errors import AudioException, AudioTimeoutError, FormatError
+from audiostream.forks import LOCKS
 from audiostream.kernels.unit import Unit
 from audiostream.pcm import Format
 
@@ -25,7 +30,7 @@ __all__ = ("AudioInput", "get_input")
 
 
 class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
-    """An input device and its queue, by callback and ``poll()`` or by ``async for``.
+    """An input device and its queue, by ``async for``, ``for``, or callback and ``poll()``.
 
     A reader that is too slow loses the *oldest* audio, in whole buffers: ``dropped``
     counts its frames.
@@ -74,7 +79,9 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         )
         self._wakeups = AsyncWakeups(self._stream)
         self._wakeup: AsyncWakeup | None = None
-        self._reading = False
+        self._own_wakeup: Wakeup | None = None  # of threads that read
+        self._reading = threading.Lock()  # held by the one reader, a task or a thread
+        LOCKS.add(self, _reading=threading.Lock)
         self._is_dropped_at_will = False
         self.callback = callback
         self.effects = check_units(effects)
@@ -175,16 +182,11 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         Either way gives the event loop its turn once, and takes nothing before: asyncio's own
         cancellation comes through shields, and what was taken then would be lost.
         """
-        if self._reading:
-            raise BusyError("reading from this input")
         stream = self._stream
-        stream.check_not_closed()
-        if not stream.is_open:
-            stream.check()
-        wakeup = self._here()
-        there = stream.arm(count)
-        self._reading = True
+        self._begin_reading()
         try:
+            wakeup = self._here()
+            there = stream.arm(count)
             if there:
                 await anyio.lowlevel.checkpoint()
             while True:
@@ -197,19 +199,31 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
                     return taken
                 there = stream.arm(count)
         finally:
-            self._reading = False
+            self._reading.release()
+
+    def _begin_reading(self) -> None:
+        """Be the one reader, until the lock is given back."""
+        if not self._reading.acquire(blocking=False):
+            raise BusyError("reading from this input")
+        try:
+            self._stream.check_not_closed()
+            if not self._stream.is_open:
+                self._stream.check()
+        except BaseException:
+            self._reading.release()
+            raise
 
     def _here(self) -> AsyncWakeup:
         wakeup = self._wakeup
-        if wakeup is not None and wakeup.loop is running_loop():
-            return wakeup
-        if wakeup is not None and not wakeup.dead:
-            raise AudioException(
-                "this input belongs to another event loop, the first that read it; open one "
-                "in each loop"
-            )
-        wakeup = self._wakeup = self._wakeups.here()
-        self._stream.set_wakeup(wakeup.wakeup)
+        if wakeup is None or wakeup.loop is not running_loop():
+            if wakeup is not None and not wakeup.dead:
+                raise AudioException(
+                    "this input belongs to another event loop, the first that read it; open "
+                    "one in each loop"
+                )
+            wakeup = self._wakeup = self._wakeups.here()
+        if self._stream.wakeup is not wakeup.wakeup:  # a thread may have read in between
+            self._stream.set_wakeup(wakeup.wakeup)
         return wakeup
 
     async def read(self, frames: int) -> bytes:
@@ -291,16 +305,129 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
         return self
 
     async def __anext__(self) -> bytes:
-        if isinstance(self.source, Monitor) and not self._stream.is_open:
-            # `async for` over it is enough: no hardware is opened, none is to be given back.
-            self._is_dropped_at_will = True
-            self.open_blocking()
+        self._open_monitor()
         try:
             return await self.read(self.buffersize)
         except EndOfStream:
-            if self._is_dropped_at_will:
-                await self.aclose()
+            await self._aclose_monitor()
             raise StopAsyncIteration from None
+
+    def _open_monitor(self) -> None:
+        """Open a monitor that is iterated over: there is no hardware to be given back."""
+        if isinstance(self.source, Monitor) and not self._stream.is_open:
+            self._is_dropped_at_will = True
+            self.open_blocking()
+
+    def _close_monitor(self) -> None:
+        if self._is_dropped_at_will:
+            self.close()
+
+    async def _aclose_monitor(self) -> None:
+        if self._is_dropped_at_will:
+            await self.aclose()
+
+    # --- by a thread that waits --------------------------------------------------
+
+    def _next_blocking(
+        self, take: Callable[[Any], Any], what: Any, count: int, timeout: float | None
+    ) -> Any:
+        """:meth:`_next`, in a thread that waits."""
+        if on_event_loop():
+            raise AudioException(
+                "a blocking read would stop this event loop; use `async for`, or await read()"
+            )
+        end = None if timeout is None else time.monotonic() + timeout
+        stream = self._stream
+        self._begin_reading()
+        try:
+            if self._own_wakeup is None:
+                self._own_wakeup = stream.wakeups.add()
+            wakeup = self._own_wakeup
+            stream.set_wakeup(wakeup)
+            while True:
+                wakeup.clear()
+                taken = take(what)
+                if taken is not None:
+                    return taken
+                stream.check()
+                if not stream.started:
+                    raise AudioException(
+                        "this input is not started, and nothing is queued; call its start() "
+                        "first, or use `with`"
+                    )
+                left = None if end is None else max(end - time.monotonic(), 0.0)
+                if not (stream.arm(count) or wakeup.wait(left)):
+                    raise AudioTimeoutError(
+                        f"what was to be read did not come within timeout={timeout:g} seconds; "
+                        "nothing is lost: read again, or with a longer timeout"
+                    )
+        finally:
+            self._reading.release()
+
+    def read_blocking(self, frames: int, timeout: float | None = None) -> bytes:
+        """Wait for `frames` frames in this thread: :meth:`read` for blocking code.
+
+        It waits without the interpreter lock, and Ctrl-C ends it; nothing is lost then.
+
+        Parameters
+        ----------
+        frames : int
+        timeout : float, optional
+            Seconds, up to a day; None waits without a limit.
+
+        Returns
+        -------
+        bytes
+            In the input's encoding; fewer frames only at the end of the source.
+
+        Raises
+        ------
+        AudioTimeoutError
+            If they do not come within `timeout`.
+        AudioException
+            On an event loop; or if the input is not started.
+        FormatError, EndOfStream, BusyError, StreamClosedError, DeviceError
+            As :meth:`read`.
+        """
+        timeout = check_timeout(timeout)
+        count = self._stream.check_frames(frames) * self._stream.format.frame_bytes
+        data: bytes = self._next_blocking(self._stream.take_bytes, count, count, timeout)
+        return data
+
+    def __iter__(self) -> AudioInput:
+        return self
+
+    def __next__(self) -> bytes:
+        self._open_monitor()
+        try:
+            return self.read_blocking(self.buffersize)
+        except EndOfStream:
+            self._close_monitor()
+            raise StopIteration from None
+
+    def blocks(self, frames: int | None = None, dtype: Any = "float32") -> Blocks:
+        """Iterate over arrays, by ``async for`` or by ``for``.
+
+        Parameters
+        ----------
+        frames : int, optional
+            Of each array; those of a buffer if not given.
+        dtype : str or dtype
+            "float32" or "float64" (full scale 1.0), "int16" or "int8".  Open the input with
+            ``encoding=32`` for more than 16 bits.
+
+        Returns
+        -------
+        Blocks
+            Of ndarray (frames, channels), each a new one; only the last one of a source that
+            ends may be shorter.
+
+        Raises
+        ------
+        FormatError
+            For a value that cannot be used.
+        """
+        return Blocks(self, frames, dtype)
 
     # --- what it is --------------------------------------------------------------
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import select
+import math
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from audiostream.aio.wakeup import on_event_loop
+from audiostream.checks import check_timeout
 from audiostream.engine.effects import Effects
 from audiostream.engine.sample_input import sliceable
 from audiostream.engine.voice import Voice
 from audiostream.engine.watchdog import WATCHDOG
-from audiostream.errors import AudioException, StreamClosedError
+from audiostream.errors import AudioException, AudioTimeoutError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.kernels.unit import Unit
 
@@ -29,7 +31,7 @@ RING_BYTES = 16384
 """Bytes of a sample's ring, as in the original; at least two buffers."""
 
 PATIENCE = 5.0
-"""Seconds that a write waits for a sample that does not play before it warns."""
+"""Seconds that a write or drain waits for a sample that does not play before it warns."""
 
 T = TypeVar("T")
 
@@ -76,6 +78,13 @@ class OwnEffects:
             instance._list_of_effects()[:] = value
         else:
             vars(instance)["effects"] = value
+
+
+def _late(timeout: float | None) -> AudioTimeoutError:
+    return AudioTimeoutError(
+        f"not all was heard within timeout={timeout} seconds; it plays on: drain() again, or "
+        "with a longer timeout"
+    )
 
 
 class AudioSample:
@@ -169,11 +178,55 @@ class AudioSample:
             not voice.strip.arm("read", voice.writer.wants_room(frames))
             and voice.epoch == epoch
         ):
-            poll = select.poll()
-            poll.register(wakeup.fd, select.POLLIN)
-            while not poll.poll(1000 * PATIENCE):
+            while not wakeup.wait(PATIENCE):
                 voice.warn_unless_playing()
         wakeup.clear()
+
+    def drain(self, timeout: float | None = None) -> None:
+        """Wait until all that was written was heard, in this thread.
+
+        It ends what was written: a partial frame is completed, and to run out is no starvation.
+        Returns when the last frame has left the device, with what its effects still hold; or
+        when it was cut, by ``stop`` or ``remove_sample``.  Writes of other threads wait for it.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds, up to a day; None waits without a limit.
+
+        Raises
+        ------
+        AudioTimeoutError
+            If it takes longer; it plays on.
+        AudioException
+            Before ``add_sample``.
+        StreamClosedError, DeviceError
+            If the output is closed, or its device is gone.
+        """
+        timeout = check_timeout(timeout)
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        voice = self._attached("drain")
+        voice.check()
+        if not self._writing.acquire(timeout=-1 if timeout is None else timeout):
+            raise _late(timeout)
+        try:
+            voice.end()
+            index = voice.write_index()
+            while not voice.strip.is_drained(index):
+                wakeup = voice.own_wakeup()
+                if wakeup is None:
+                    voice.output.check()
+                    return  # removed meanwhile
+                if not voice.strip.arm_drained(index):
+                    voice.check()
+                    left = max(end - time.monotonic(), 0.0)
+                    if not wakeup.wait(min(left, PATIENCE)):
+                        if left <= PATIENCE:
+                            raise _late(timeout)
+                        voice.warn_unless_playing()
+                wakeup.clear()
+        finally:
+            self._writing.release()
 
     def play(self) -> None:
         """Play what is on the ring, and what will be.  Idempotent."""

@@ -345,14 +345,14 @@ class Voice(VoiceFrames):
     # --- waiting, for those above ------------------------------------------------
 
     def warn_unless_playing(self) -> None:
-        """Say once that a write waits for a voice that does not play."""
+        """Say once that a write or drain waits for a voice that does not play."""
         with self.lock:
             plays = self.is_gone or self.strip.word("transport") == PLAYING
             if self._has_warned or plays:
                 return
             self._has_warned = True
         logging.getLogger("audiostream").warning(
-            "a write waits for room on the ring of a sample that does not play; call its play()"
+            "a write or drain waits for a sample that does not play; call its play()"
         )
 
     def own_wakeup(self) -> Wakeup | None:

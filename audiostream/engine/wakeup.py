@@ -8,6 +8,7 @@ reader: two readers of one descriptor take each other's signals.
 from __future__ import annotations
 
 import os
+import select
 import threading
 import weakref
 from typing import TYPE_CHECKING
@@ -79,6 +80,15 @@ class Wakeup:
                     os.write(self._write_fd, (1).to_bytes(8, "little"))
                 except BlockingIOError:
                     return  # full of signals that are not read yet
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Block until it is signalled, without the interpreter lock; for a caller thread.
+
+        False after so many seconds.  The signal stays, until :meth:`clear`.
+        """
+        poll = select.poll()  # select() fails from descriptor 1024 on
+        poll.register(self.fd, select.POLLIN)
+        return bool(poll.poll(None if seconds is None else 1000 * seconds))
 
     def clear(self) -> None:
         """Take the signals up to now, so that the descriptor is no more readable."""

@@ -29,6 +29,7 @@ import numpy as np
 
 from audiostream import aio
 from audiostream.aio import sources
+from audiostream.aio.blocks import Blocks
 from audiostream.aio.sample import Marks
 from audiostream.device.wav import header
 from audiostream.libpd import Queue
@@ -91,7 +92,7 @@ def public() -> set[str]:
     found = set()
     things = {name: getattr(aio, name) for name in aio.__all__}
     things |= {name: getattr(sources, name) for name in sources.__all__}
-    things["Marks"] = Marks
+    things |= {"Marks": Marks, "Blocks": Blocks}
     for name, thing in things.items():
         if inspect.isclass(thing):
             for method in dir(thing):
@@ -249,7 +250,7 @@ class World:
 
     async def reads_on(self, mic: aio.AudioInput, taken: int) -> None:
         """The next read, in another task, begins after so many frames."""
-        assert not mic._reading
+        assert not mic._reading.locked()
         chunk = await self.finish(lambda: mic.read(100))
         expected = np.arange(taken + 1, taken + 101, dtype=np.int16)
         assert np.array_equal(np.frombuffer(chunk, np.int16), expected), (taken, chunk[:4])
@@ -644,6 +645,21 @@ async def readinto(world: World) -> AsyncIterator[Act]:
     await world.reads_on(mic, sum(taken))
 
 
+@covers("Blocks.__anext__")
+async def blocks(world: World) -> AsyncIterator[Act]:
+    mic = await world.mic()
+    taken: list[int] = []
+
+    async def act() -> None:
+        async for block in mic.blocks(64):
+            taken.append(len(block))
+            if len(taken) == 3:
+                break
+
+    yield act
+    await world.reads_on(mic, sum(taken))
+
+
 @covers("AudioInput.receive")
 async def receive(world: World) -> AsyncIterator[Act]:
     mic = await world.mic()
@@ -810,7 +826,7 @@ async def write_from_a_microphone(world: World) -> AsyncIterator[Act]:
     mic = await world.mic(frames=400)
     world.device.fault("end")
     yield lambda: voice.write_from(mic)
-    assert not mic._reading
+    assert not mic._reading.locked()
     taken = mic._stream._given // 2  # the rest of a chunk is the cancelled call's
     assert voice.written <= taken <= voice.written + (64 if world.cancelled else 0)
     await world.goes_on(voice)

@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from audiostream import AudioException, AudioOutput, AudioSample, get_output
 from audiostream.compat import sample as sample_module
+from audiostream.engine import wakeup as wakeup_module
 from audiostream.engine.ring_writer import RingWriter
 from audiostream.engine.voice import Voice
 from audiostream.engine.wakeup import Wakeup
@@ -490,7 +491,7 @@ def test_a_wakeup_is_not_closed_under_a_writer_that_is_about_to_listen(
             return self._poll.poll(timeout)
 
     monkeypatch.setattr(
-        sample_module, "select", SimpleNamespace(poll=LatePoll, POLLIN=select.POLLIN)
+        wakeup_module, "select", SimpleNamespace(poll=LatePoll, POLLIN=select.POLLIN)
     )
     writer = blocked_writer(stream, sample, bytes(3 * RING))
     stream.remove_sample(sample)
