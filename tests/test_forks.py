@@ -29,7 +29,7 @@ BY_THEMSELVES = {
     "device/wavfile.py": "a new table of the files that are written",
     "device/virtual.py": "a new table of loopbacks; clocks are the parent's streams'",
     "engine/watchdog.py": "its own after_in_child",
-    "sources/background.py": "its own after_in_child",
+    "aio/background.py": "its own after_in_child",
 }
 
 

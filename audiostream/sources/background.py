@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import atexit
 import contextlib
-import contextvars
 import inspect
-import os
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-import anyio
-from anyio.abc import TaskGroup, TaskStatus
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-
+from audiostream.aio.background import PORTAL, Job
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sources.source import Source
 from audiostream.engine.sample_input import sliceable
@@ -27,79 +19,6 @@ if TYPE_CHECKING:
     from audiostream.sources.thread import ThreadSource
 
 __all__ = ("LoopRun", "Run", "ThreadRun", "output_and_voice")
-
-
-class _Portal:
-    """The process's one background event loop for generators; it starts with the first."""
-
-    def __init__(self) -> None:
-        self._left_behind: list[Any] = []
-        self._forget()
-        atexit.register(self._leave)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._forked)
-
-    def _forget(self) -> None:
-        self._lock = threading.Lock()
-        self._context: Any = None
-        self._thread: int | None = None
-        self.leaving = False
-
-    def _forked(self) -> None:
-        # Its thread is the parent's.  Kept, because its finalizer would wait for that thread.
-        self._left_behind.append(self._context)
-        self._forget()
-
-    def _open(self) -> None:
-        self._context = start_blocking_portal(name="audiostream sources")
-        portal: BlockingPortal = self._context.__enter__()
-        _, self._group = portal.start_task(self._keep)
-        self._loop = portal.call(asyncio.get_running_loop)
-        self._variables = portal.call(contextvars.copy_context)
-        self._thread = portal.call(threading.get_ident)
-
-    @staticmethod
-    async def _keep(task_status: TaskStatus[TaskGroup]) -> None:
-        async with anyio.create_task_group() as group:
-            task_status.started(group)
-            await anyio.sleep_forever()
-
-    def is_here(self) -> bool:
-        """True in the loop's own thread."""
-        return self._thread == threading.get_ident()
-
-    def spawn(self, function: Callable[..., Any], *args: Any) -> None:
-        """Have a coroutine function run on the loop.  Any thread, the loop's own, too.
-
-        The caller does not wait for the loop here: it may be waiting for what the caller holds.
-        """
-        with self._lock:
-            if self._context is None:
-                self._open()
-        # Not in the caller's context, which may say that this thread runs trio.
-        self._loop.call_soon_threadsafe(
-            self._group.start_soon, function, *args, context=self._variables
-        )
-
-    def soon(self, function: Callable[[], Any]) -> None:
-        """Call a function on the loop: at once in its thread, else soon."""
-        if self.is_here():
-            function()
-        elif self._context is not None:  # else the loop is another process's
-            with contextlib.suppress(RuntimeError):  # of a loop that is over
-                self._loop.call_soon_threadsafe(function, context=self._variables)
-
-    def _leave(self) -> None:
-        """End the loop, and what still runs on it; at exit."""
-        self.leaving = True
-        if self._context is not None:
-            cancelled = KeyboardInterrupt()  # by which the portal knows to cancel its tasks
-            with contextlib.suppress(KeyboardInterrupt):
-                self._context.__exit__(type(cancelled), cancelled, None)
-
-
-PORTAL = _Portal()
-"""Threads are the process's, and so is this one."""
 
 
 class Run(Protocol):
@@ -181,55 +100,40 @@ class _Asked(Source):
         return await source.get_bytes()
 
 
-class LoopRun:
+class LoopRun(Job):
     """A generator that never blocks, on the event loop that all of them share."""
 
     def __init__(self, source: ThreadSource, again: bool) -> None:
-        self._stopped = False
-        self._ended = threading.Event()
-        self._scope: anyio.CancelScope | None = None
-        # The task holds the source, and only while it runs.
-        PORTAL.spawn(self._work, source, again)
+        super().__init__(_play, source, again)
 
-    async def _work(self, source: ThreadSource, again: bool) -> None:
-        try:
-            with anyio.CancelScope() as self._scope:
-                if not self._stopped:
-                    await self._play(source, again)
-        except BaseException as error:
-            # None may get as far as the loop, which is the other sources', too: not even the
-            # CancelledError of a task that get_bytes waited for.
-            if not (self._stopped or is_cut_off(source) or PORTAL.leaving):
-                report(error)
-        finally:
-            self._ended.set()
-
-    async def _play(self, source: ThreadSource, again: bool) -> None:
-        output, voice = output_and_voice(source)
-        if again:
-            # The run before may have written once more after it was stopped, before
-            # the loop cancelled it; which it has by now.
-            voice.clear(0.0)
-        await AudioSample(output, voice).write_from(_Asked(source), ahead=source.ahead)
+    def _failed(self, error: BaseException, *args: Any) -> None:
+        (source, _) = args
+        if not (self._is_cancelled or is_cut_off(source) or PORTAL.leaving):
+            report(error)
+        self._future.set_result(None)
 
     def stop(self) -> None:
         """See :class:`Run`."""
-        self._stopped = True
-        PORTAL.soon(self._cancel)
-
-    def _cancel(self) -> None:
-        if self._scope is not None:
-            self._scope.cancel()
+        self.cancel()
 
     def is_alive(self) -> bool:
         """See :class:`Run`."""
-        return not self._ended.is_set()
+        return not self.is_done()
 
     def join(self, timeout: float | None) -> None:
         """See :class:`Run`."""
         if PORTAL.is_here() and self.is_alive():
             raise RuntimeError("cannot join a source on the event loop that it runs on")
-        self._ended.wait(timeout)
+        self.wait(timeout)
+
+
+async def _play(source: ThreadSource, again: bool) -> None:
+    output, voice = output_and_voice(source)
+    if again:
+        # The run before may have written once more after it was stopped, before the loop
+        # cancelled it; which it has by now.
+        voice.clear(0.0)
+    await AudioSample(output, voice).write_from(_Asked(source), ahead=source.ahead)
 
 
 # Functions, not methods: the names in a source are left to its writer.

@@ -21,7 +21,7 @@ from audiostream.testing import ManualDevice
 from tests.compat.support import LIMIT, eventually, ramp
 from tests.sources.support import OpenOutput, full, played, program, queued, told
 
-LOOP = "audiostream sources"
+LOOP = "audiostream background"
 
 
 class Threaded(ThreadSource):
