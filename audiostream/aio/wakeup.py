@@ -132,6 +132,8 @@ class AsyncWakeup:
         wakeup = self.wakeup
         finished = wakeup.finished  # before: who waits from then on would not be woken
         wakeup.clear()
+        if wakeup.finished and not finished:
+            wakeup.signal()  # the stream has closed in between, and its signal may be taken
         waiting, reader = self._waiting, self._reader
         if reader is not None and not reader.done():
             reader.set_result(None)

@@ -11,7 +11,7 @@ import pytest
 from audiostream import aio
 from audiostream.engine.watchdog import WATCHDOG
 from audiostream.testing import ManualDevice
-from tests.aio.support import speaker_on
+from tests.aio.support import settle, speaker_on
 
 pytestmark = pytest.mark.anyio
 
@@ -141,3 +141,22 @@ async def test_virtual_devices_in_real_time_are_on_the_monotonic_clock() -> None
                 off = abs(stream.to_monotonic(before) - before)
                 assert off <= time.monotonic() - before
                 assert abs(stream.from_monotonic(before) - before) <= time.monotonic() - before
+
+
+async def test_a_close_while_signals_are_taken_gives_the_wakeup_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its descriptor stayed open, and its reader on the loop, as long as that ran."""
+    async with speaker_on(ManualDevice()) as speaker:
+        wakeup = speaker._wakeups.here().wakeup
+        clear = wakeup.clear
+
+        def late() -> None:
+            monkeypatch.undo()
+            wakeup.finish(gone=True)  # by the thread that closes the stream
+            clear()
+
+        monkeypatch.setattr(wakeup, "clear", late)
+        wakeup.signal()
+        await settle()
+        assert wakeup.closed
