@@ -21,6 +21,10 @@ if TYPE_CHECKING:
         get_input_sources,
         get_output,
     )
+    from audiostream.everyday import play as play
+    from audiostream.everyday import playrec as playrec
+    from audiostream.everyday import record as record
+    from audiostream.everyday import record_to as record_to
     from audiostream.kernels.decorator import kernel as kernel
     from audiostream.offline import render as render
 
@@ -35,11 +39,19 @@ __all__ = (
     "get_input_sources",
     "get_output",
     "kernel",
+    "play",
+    "playrec",
+    "record",
+    "record_to",
     "render",
 )
 
 
-ELSEWHERE = {"kernel": "audiostream.kernels.decorator", "render": "audiostream.offline"}
+ELSEWHERE = {
+    "kernel": "audiostream.kernels.decorator",
+    "render": "audiostream.offline",
+    **dict.fromkeys(("play", "playrec", "record", "record_to"), "audiostream.everyday"),
+}
 """Names that are not of the documented API, and the modules that have them."""
 
 

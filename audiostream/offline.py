@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,8 @@ import numpy as np
 from audiostream.aio.output import AudioOutput
 from audiostream.checks import check_callable, check_integer, check_number, check_path, shown
 from audiostream.device.manual import ManualDevice
-from audiostream.errors import AudioException, FormatError
+from audiostream.errors import FormatError
+from audiostream.soundfiles import SoundWriter
 
 __all__ = ("render",)
 
@@ -90,7 +90,10 @@ def render(
             raise FormatError(f"subtype={shown(subtype)} is for a file; give to= as well")
         made = list(parts)
         return np.concatenate(made) if made else np.zeros((0, channels), np.float32)
-    return _write(parts, check_path(to, "to", '"song.flac"'), rate, channels, subtype)
+    with SoundWriter(check_path(to, "to", '"song.flac"'), rate, channels, subtype) as file:
+        for part in parts:
+            file.write(part)
+    return file.frames
 
 
 def _parts(
@@ -133,32 +136,3 @@ def _next_time(later: Iterator[Any], done: int, rate: int) -> int:
             )
         return round(at * rate)
     return FOREVER
-
-
-def _write(
-    parts: Iterator[np.ndarray], path: str, rate: int, channels: int, subtype: str | None
-) -> int:
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise AudioException(f"{path} cannot be written: there is no folder {folder}")
-    try:
-        import soundfile
-    except ImportError:
-        raise AudioException(
-            "writing sound files needs soundfile; try: pip install audiostream[files]"
-        ) from None
-    try:
-        file = soundfile.SoundFile(path, "w", rate, channels, subtype=subtype)
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise AudioException(
-            f"{path} cannot be written: {error}; try a name such as song.wav or song.flac"
-        ) from None
-    frames = 0
-    with file:
-        for part in parts:
-            try:
-                file.write(part)
-            except (soundfile.SoundFileError, OSError) as error:
-                raise AudioException(f"{path} cannot be written: {error}") from None
-            frames += len(part)
-    return frames

@@ -301,6 +301,22 @@ RECIPES: dict[str, Recipe] = {
         {"data": CHUNK},
     ),
     "aio.get_input": Recipe(of(aio), "get_input"),
+    "aio.play": Recipe(of(aio), "play", {"what": wav, "device": another}),
+    "aio.playrec": Recipe(
+        of(aio),
+        "playrec",
+        {
+            "sound": of(np.zeros(4, np.float32)),
+            "rate": of(8000),
+            **dict.fromkeys(("device", "source"), another),
+        },
+    ),
+    "aio.record": Recipe(of(aio), "record", {"seconds": of(0.01), "source": of("null")}),
+    "aio.record_to": Recipe(
+        of(aio),
+        "record_to",
+        {"path": lambda world: world.wav.with_name("recorded.wav"), "source": another},
+    ),
     "aio.get_output": Recipe(of(aio), "get_output"),
     "aio.sources.File": Recipe(
         lambda world: world.opened(sources.file(world.wav)), "seek", {"seconds": of(0)}
@@ -368,6 +384,8 @@ HOOKS = (
     *("aio.sources.*.at", "aio.sources.*.render", "aio.sources.*.shape"),  # of waves
     *("*.attach", "*.detach", "*.encoded", "*.play_on"),
     "audiostream.kernel.kernel",  # see tests/kernels/test_contract.py
+    # As in aio; see tests/test_everyday.py.
+    *(f"audiostream.{name}.{name}" for name in ("play", "playrec", "record", "record_to")),
     "audiostream.render.render",  # calls what it is given; see tests/test_offline.py
     *("testing.ManualDevice.lateness", "testing.ManualDevice.open"),
 )
@@ -378,6 +396,8 @@ MADE = {
     "aio.Group()": "AudioOutput.group",
     "aio.Level()": "level",
     "aio.Mark()": "marks",
+    "aio.PlayHandle()": "play",
+    "aio.RecordHandle()": "record_to",
     "aio.Playing()": "Sound.play",
     "aio.Sound()": "AudioOutput.load",
     "aio.Stats()": "stats",
@@ -395,6 +415,8 @@ AUDIO = (
     "aio.AudioSample.write_nowait.data",
     "aio.Utterance.write.data",
     "aio.Utterance.write_nowait.data",
+    "aio.play.play.what",
+    "aio.playrec.playrec.sound",
     "aio.sources.Patch.feed.data",
     "compat.AudioSample.write.chunk",
     "sources.puredata.PatchSource.feed.data",

@@ -141,6 +141,22 @@ def test_blocking_write(tmp_path: Path) -> None:
     assert notes == scale.tolist()
 
 
+def test_record_and_play(tmp_path: Path) -> None:
+    said = example(
+        "record_and_play.py",
+        *("r.flac", "0.6"),
+        cwd=tmp_path,
+        AUDIOSTREAM_INPUT=f"file:{SPEECH}",
+        AUDIOSTREAM_OUTPUT="file:heard.wav",
+    )
+    assert said == "r.flac: 28800 frames\n"
+    assert soundfile.info(tmp_path / "r.flac").frames == 28800
+    played, rate = heard(tmp_path / "heard.wav")  # the last of two
+    assert rate == 16000
+    speech, _ = soundfile.read(SPEECH, frames=9600)
+    assert in_order(speech[::-1], played) > 0.9
+
+
 def test_record_poll(tmp_path: Path) -> None:
     said = example(
         "record_poll.py", "r.wav", "0.6", cwd=tmp_path, AUDIOSTREAM_INPUT=f"file:{SPEECH}"

@@ -112,6 +112,17 @@ def test_pictures_are_small_and_shown(page: Path) -> None:
         assert shown == {path.name for path in (DOCS / "pictures").iterdir()}
 
 
+def test_everyday(on_files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page: Any = SimpleNamespace(**run_page("everyday.md", on_files))
+    said, _ = soundfile.read(SPEECH, dtype="float32")
+    assert page.take.shape == (48000, 1)
+    np.testing.assert_allclose(np.abs(page.take).max(), np.abs(said[:16000]).max(), rtol=0.1)
+    assert soundfile.info("take.flac").frames == 48000
+    assert page.playing.is_finished
+    assert capsys.readouterr().out.startswith("(4800, 1) ")
+    assert page.heard.max() == 1.0
+
+
 def test_effects(on_files: Path) -> None:
     page: Any = SimpleNamespace(**run_page("effects.md", on_files))
     before = np.abs(np.fft.rfft(page.noise))

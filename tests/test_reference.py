@@ -18,6 +18,7 @@ MODULES = (
     "audiostream.aio",
     "audiostream.aio.sources",
     "audiostream.compat",
+    "audiostream.everyday",
     "audiostream.libpd",
     "audiostream.sources.thread",
     "audiostream.sources.wave",

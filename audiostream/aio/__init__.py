@@ -6,6 +6,8 @@ from audiostream.aio.group import Group
 from audiostream.aio.input import AudioInput, get_input
 from audiostream.aio.listing import get_input_sources, get_output_devices
 from audiostream.aio.output import AudioOutput, get_output
+from audiostream.aio.playback import PlayHandle, play
+from audiostream.aio.recording import RecordHandle, playrec, record, record_to
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sound import Playing, Sound
 from audiostream.aio.utterance import Utterance
@@ -27,7 +29,9 @@ __all__ = (
     "Level",
     "Mark",
     "NoDeviceError",
+    "PlayHandle",
     "Playing",
+    "RecordHandle",
     "Sound",
     "Stats",
     "StreamClosedError",
@@ -37,5 +41,9 @@ __all__ = (
     "get_input_sources",
     "get_output",
     "get_output_devices",
+    "play",
+    "playrec",
+    "record",
+    "record_to",
     "sources",
 )

@@ -113,6 +113,7 @@ class Job:
     Parameters
     ----------
     function : coroutine function
+        Called in any case; in a cancelled scope if the job was cancelled before that.
     *args
         What it is called with.  They are held while it runs, and no longer.
     """
@@ -128,8 +129,9 @@ class Job:
         result = None
         try:
             with anyio.CancelScope() as self._scope:
-                if not self._is_cancelled:
-                    result = await function(*args)
+                if self._is_cancelled:
+                    self._scope.cancel()
+                result = await function(*args)
         except BaseException as error:
             # None may get as far as the loop, which is the other jobs', too: not even the
             # CancelledError of a task that this one waited for.

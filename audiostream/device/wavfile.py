@@ -7,7 +7,6 @@ device's clock, at the file's own position, which ``pwrite`` leaves alone.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from audiostream.device import wav
 from audiostream.device.base import Parameters
 from audiostream.errors import DeviceError
+from audiostream.soundfiles.file_lock import lock_file, unlock_file
 
 __all__ = ("OPEN_FILES", "OpenFiles", "WavFile")
 
@@ -133,7 +133,7 @@ class WavFile:
         """The other writer of the file; None: it is this output's from now on."""
         if not OPEN_FILES.add(self._identity):
             return "another output of this program"
-        if not _lock(self.fd):
+        if not lock_file(self.fd):
             OPEN_FILES.remove(self._identity)
             return "an output of another program"
         return None
@@ -199,7 +199,7 @@ class WavFile:
 
     def close(self) -> None:
         """Let go of the file."""
-        _unlock(self.fd)
+        unlock_file(self.fd)
         os.close(self.fd)
         OPEN_FILES.remove(self._identity)
 
@@ -207,24 +207,3 @@ class WavFile:
 def _reason(error: OSError | ValueError) -> str:
     """What the system says, or why a name is none."""
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
-
-
-def _lock(fd: int) -> bool:
-    """Lock a file until it is closed; False if another program has locked it."""
-    import fcntl  # not on Windows, where no stream opens
-
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True  # a file system without locks
-    return True
-
-
-def _unlock(fd: int) -> None:
-    """Give a lock back; to close is not enough where a forked child has the descriptor, too."""
-    import fcntl
-
-    with contextlib.suppress(OSError):
-        fcntl.flock(fd, fcntl.LOCK_UN)

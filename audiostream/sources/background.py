@@ -7,6 +7,8 @@ import inspect
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio.lowlevel
+
 from audiostream.aio.background import PORTAL, Job
 from audiostream.aio.sample import AudioSample
 from audiostream.aio.sources.source import Source
@@ -128,6 +130,7 @@ class LoopRun(Job):
 
 
 async def _play(source: ThreadSource, again: bool) -> None:
+    await anyio.lowlevel.checkpoint_if_cancelled()  # stopped before it began
     output, voice = output_and_voice(source)
     if again:
         # The run before may have written once more after it was stopped, before the loop

@@ -26,13 +26,17 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import numpy as np
+import soundfile
 
 from audiostream import aio
 from audiostream.aio import sources
+from audiostream.aio.background import Job
 from audiostream.aio.blocks import Blocks
 from audiostream.aio.sample import Marks
 from audiostream.device.wav import header
+from audiostream.engine.watchdog import WATCHDOG
 from audiostream.libpd import Queue
+from audiostream.soundfiles import SoundWriter
 from audiostream.testing import ManualDevice
 from tests.aio.support import ramp
 
@@ -49,8 +53,9 @@ TURNS = 3000
 MOST = 60
 """Turns of the event loop, one after the other, after which a task is cancelled."""
 
-KEPT = ("Trio thread", "audiostream-portaudio")
-"""Threads that stay: trio's idle ones, and the one that has asked PortAudio what there is."""
+KEPT = ("Trio thread", "audiostream-portaudio", "audiostream background", "AnyIO worker")
+"""Threads that stay: trio's idle ones, the one that has asked PortAudio what there is, and the
+event loop in the background with its idle ones."""
 
 SOON = 5.0
 """Seconds after which what has to happen soon has not happened."""
@@ -974,6 +979,101 @@ async def waves(world: World) -> AsyncIterator[Act]:
         assert await source.get_bytes() is not None
 
 
+# ------------------------------------------------------------------------- everyday functions
+
+
+async def all_closed(world: World) -> None:
+    """What opened a device of its own has closed it."""
+    await world.soon(lambda: not WATCHDOG.open_streams(), "the end of a stream")
+
+
+@covers("play")
+async def play(world: World) -> AsyncIterator[Act]:
+    world.threads = True
+    yield lambda: aio.play(ramp(0, 200), 48000, device=world.device)
+    await all_closed(world)
+    assert np.array_equal(32768.0 * world.sound(), ramp(0, 200).ravel()) or world.cancelled
+
+
+@covers()
+async def play_a_file(world: World) -> AsyncIterator[Act]:
+    world.threads = True
+    path = FOLDER / "played.wav"
+    soundfile.write(path, ramp(0, 200), 48000)
+    yield lambda: aio.play(path, device=world.device)
+    await all_closed(world)
+    assert np.array_equal(32768.0 * world.sound(), ramp(0, 200).ravel()) or world.cancelled
+
+
+@covers("PlayHandle.wait")
+async def wait_for_a_play(world: World) -> AsyncIterator[Act]:
+    world.threads = True
+    handle = await aio.play(ramp(0, 200), 48000, device=world.device, wait=False)
+    yield handle.wait
+    assert await world.finish(handle.wait)
+    assert np.array_equal(32768.0 * world.sound(), ramp(0, 200).ravel())
+    assert handle.is_finished
+    await all_closed(world)
+
+
+@covers("record")
+async def record(world: World) -> AsyncIterator[Act]:
+    world.threads = True
+    yield lambda: aio.record(0.002, source=world.device)
+    await all_closed(world)
+    assert world.cancelled or world.result.shape == (96, 1)
+
+
+def is_free(path: Path) -> bool:
+    """True if no one writes the file."""
+    try:
+        SoundWriter(str(path), 48000, 1).close()
+    except aio.AudioException:
+        return False
+    return True
+
+
+@covers("record_to")
+async def record_to(world: World) -> AsyncIterator[Act]:
+    world.threads = True
+    path = FOLDER / "recorded.wav"
+    path.unlink(missing_ok=True)
+    yield lambda: aio.record_to(path, seconds=0.004, source=world.device)
+    await all_closed(world)
+    if path.exists():  # it is complete, and nobody's any more
+        frames = soundfile.info(path).frames
+        assert frames == world.result or (world.cancelled and frames <= 192)
+        await world.soon(lambda: is_free(path), "the end of the file's lock")
+    else:
+        assert world.cancelled
+
+
+@covers("RecordHandle.wait")
+async def wait_for_a_recording(world: World) -> AsyncIterator[Act]:
+    world.threads = True
+    world.drive = lambda: world.step(4800)
+    path = FOLDER / "waited.wav"
+    handle = await aio.record_to(path, source=world.device, wait=False)
+    await world.until(lambda: handle.position > 0, "the first frames")
+    stopping = threading.Timer(0.01, handle.stop)
+    stopping.start()
+    yield handle.wait
+    frames = await world.finish(handle.wait)
+    assert frames == soundfile.info(path).frames > 0
+    stopping.join()
+    await all_closed(world)
+
+
+@covers("playrec")
+async def playrec(world: World) -> AsyncIterator[Act]:
+    world.threads = True
+    world.drive = lambda: world.step(4800)
+    devices = {"device": world.device, "source": world.device}
+    yield lambda: aio.playrec(ramp(0, 200), 48000, **devices)
+    await all_closed(world)
+    assert world.cancelled or world.result.shape == (200, 1)
+
+
 # ------------------------------------------------------------------------- running them
 #
 # What a public coroutine leaves is looked at above: a new one needs a scenario there.
@@ -1149,6 +1249,7 @@ def main(way: str, part: str = "") -> int:
     faults = Faults()
     sys.unraisablehook = faults.unraisable
     total, begin = 0, time.monotonic()
+    Job(anyio.sleep, 0).wait()  # its loop stays
     gc.collect()
     gc.freeze()  # so that collecting after each injection is quick
     for name, scenario in SCENARIOS.items():

@@ -139,6 +139,11 @@ class File(Source):
             raise
 
     @property
+    def _own_format(self) -> Format:
+        """The rate and channels of the file itself."""
+        return Format(self._file.rate, self._file.channels, 32)
+
+    @property
     def duration(self) -> float:
         """Seconds in all; infinite while that is not known.
 
