@@ -5,11 +5,12 @@ Each does what its namesake of :mod:`audiostream.aio` does, on an event loop in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from audiostream import aio
 from audiostream.aio.background import Job
-from audiostream.aio.handle import Handle
+from audiostream.aio.handle import Handle, Work
 from audiostream.aio.playback import Playback
 from audiostream.aio.recording import Recording
 from audiostream.aio.wakeup import on_event_loop
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from audiostream.device.base import Device
 
 __all__ = ("PlayHandle", "RecordHandle", "play", "playrec", "record", "record_to")
+
+T = TypeVar("T")
 
 CLOSING = 10.0
 """Seconds that Ctrl-C waits for the end of what it ends."""
@@ -103,6 +106,16 @@ def _waited_for(job: Job) -> Any:
     return job.result()
 
 
+def _begun(work: Work, handle: Callable[[Work], T]) -> T:
+    """Open what is to be done, and have it done in the background."""
+    try:
+        work.open()
+        return handle(work)
+    except BaseException:
+        work.close()
+        raise
+
+
 @overload
 def play(
     what: Any,
@@ -146,10 +159,9 @@ def play(
     if wait:
         _check_may_wait("play")
     work = Playback(what, rate, device, gain, loop)
-    work.open()
     if not wait:
-        return PlayHandle(work)
-    _waited_for(Job(work.run))
+        return _begun(work, PlayHandle)
+    _waited_for(_begun(work, lambda work: Job(work.run)))
     return None
 
 
@@ -217,10 +229,9 @@ def record_to(
     if wait:
         _check_may_wait("record_to")
     work = Recording(path, seconds, rate, channels, source, subtype)
-    work.open()
     if not wait:
-        return RecordHandle(work)
-    _waited_for(Job(work.run))
+        return _begun(work, RecordHandle)
+    _waited_for(_begun(work, lambda work: Job(work.run)))
     return work.outcome
 
 

@@ -10,10 +10,12 @@ import asyncio
 import atexit
 import contextlib
 import contextvars
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any
 
 import anyio
@@ -22,6 +24,8 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from audiostream.aio.errors import StreamClosedError
 from audiostream.aio.wakeup import setter
+from audiostream.engine.wakeup import SLICE
+from audiostream.engine.watchdog import in_background
 from audiostream.forks import LOCKS
 
 __all__ = ("PORTAL", "Job")
@@ -49,12 +53,16 @@ class _Portal:
         self._forget()
 
     def _open(self) -> None:
-        self._context = start_blocking_portal(name="audiostream background")
-        portal: BlockingPortal = self._context.__enter__()
-        _, self._group = portal.start_task(self._keep)
-        self._loop = portal.call(asyncio.get_running_loop)
-        self._variables = portal.call(contextvars.copy_context)
-        self._thread = portal.call(threading.get_ident)
+        with self._lock:
+            if self._context is not None:
+                return
+            context = start_blocking_portal(name="audiostream background")
+            portal: BlockingPortal = context.__enter__()
+            _, self._group = portal.start_task(self._keep)
+            self._loop = portal.call(asyncio.get_running_loop)
+            self._variables = portal.call(contextvars.copy_context)
+            self._thread = portal.call(threading.get_ident)
+            self._context = context
 
     @staticmethod
     async def _keep(task_status: TaskStatus[TaskGroup]) -> None:
@@ -71,9 +79,9 @@ class _Portal:
 
         The caller does not wait for the loop here: it may be waiting for what the caller holds.
         """
-        with self._lock:
-            if self._context is None:
-                self._open()
+        if self._context is None:
+            # In a thread, which Ctrl-C leaves alone: the portal stands half open otherwise.
+            in_background(self._open, "start").join()
         # Not in the caller's context, which may say that this thread runs trio.
         self._loop.call_soon_threadsafe(
             self._group.start_soon, function, *args, context=self._variables
@@ -159,7 +167,17 @@ class Job:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for its end in this thread; False if it has not ended after so many seconds."""
-        return not wait([self._future], timeout).not_done
+        # A plain lock: Ctrl-C between two lines of a Condition leaves it in disorder.
+        ended = threading.Lock()
+        ended.acquire()
+        self._future.add_done_callback(lambda _: ended.release())
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            left = end - time.monotonic()
+            if ended.acquire(timeout=max(min(left, SLICE), 0)):
+                return True
+            if left <= SLICE:
+                return False
 
     async def ended(self) -> None:
         """Wait for its end on an event loop."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import logging
 import threading
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio.to_thread
 
@@ -13,33 +13,31 @@ from audiostream.aio.background import Job
 from audiostream.errors import AudioException
 from audiostream.forks import LOCKS
 
+if TYPE_CHECKING:
+    from audiostream.aio.input import AudioInput
+    from audiostream.aio.output import AudioOutput
+    from audiostream.aio.sources.file import File
+    from audiostream.soundfiles import SoundWriter
+
 __all__ = ("Handle", "Work")
 
 
-class Closable(Protocol):
-    """A file."""
-
-    def close(self) -> None:
-        """Close it.  Idempotent."""
-
-
-F = TypeVar("F", bound=Closable)
-
-
-class Work(abc.ABC, Generic[F]):
+class Work(abc.ABC):
     """Something that plays or records: open it, then run it to its end, which closes it."""
 
     name: ClassVar[str]
+    _stream: AudioOutput | AudioInput
+    _file: File | SoundWriter | None
 
     def __init__(self) -> None:
-        self._file: F | None = None
-        self._is_over = False
-        self._lock = threading.Lock()  # of the file
+        self._file = None
+        self._is_open = self._is_over = False
+        self._lock = threading.Lock()  # of the file, and of these
         LOCKS.add(self, _lock=threading.Lock)
 
     @abc.abstractmethod
-    def _opened(self) -> F | None:
-        """Open its file, if there is one."""
+    def _open(self) -> None:
+        """Open the device and the file."""
 
     @abc.abstractmethod
     async def _run(self) -> None:
@@ -56,31 +54,57 @@ class Work(abc.ABC, Generic[F]):
         """What has come of it, also if it was cancelled."""
 
     def open(self) -> None:
-        """Open its file, in a thread that may wait for the disk."""
-        file = self._opened()
-        with self._lock:
-            self._file = file
-            if self._is_over and file is not None:  # cancelled meanwhile
-                file.close()
+        """Open the device and the file; blocks."""
+        try:
+            self._open()
+            with self._lock:
+                self._is_open = True
+                is_over = self._is_over
+        except BaseException:
+            self.close()
+            raise
+        if is_over:  # cancelled meanwhile
+            self.close()
+
+    def close(self) -> None:
+        """Close what is open; blocks."""
+        stream = getattr(
+            self, "_stream", None
+        )  # one that plays has none before its file is open
+        try:
+            self._close_file()
+        finally:
+            if stream is not None:
+                stream.close()
 
     async def aopen(self) -> None:
         """:meth:`open` in a worker thread."""
         try:
             await anyio.to_thread.run_sync(self.open)
         except BaseException:
-            self._close()
+            with self._lock:
+                self._is_over = True
+                is_open = self._is_open
+            if is_open:
+                await self._aclose()
             raise
 
     async def run(self) -> None:
-        """Do it, on any event loop, and close the file."""
+        """Do it, on any event loop, and close what is open."""
         try:
             await self._run()
         finally:
-            self._close()
+            await self._aclose()
 
-    def _close(self) -> None:
+    async def _aclose(self) -> None:
+        closing = self._stream.aclose()  # which begins with the call
+        try:
+            self._close_file()
+        finally:
+            await closing
+
+    def _close_file(self) -> None:
         with self._lock:
-            self._is_over = True
             if self._file is not None:
                 self._file.close()
 
@@ -91,7 +115,7 @@ class Handle:
     It goes on when the handle is dropped, and ends with the program.
     """
 
-    def __init__(self, work: Work[Any]) -> None:
+    def __init__(self, work: Work) -> None:
         self._work = work
         self._job = Job(_run, work)
 
@@ -117,7 +141,7 @@ class Handle:
         return self._work.outcome
 
 
-async def _run(work: Work[Any]) -> None:
+async def _run(work: Work) -> None:
     try:
         await work.run()
     except AudioException as error:

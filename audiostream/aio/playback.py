@@ -47,10 +47,12 @@ def format_of(sound: np.ndarray, rate: int | None) -> Format:
     return format
 
 
-class Playback(Work[File]):
+class Playback(Work):
     """One sound on an output of its own."""
 
     name = "playing"
+    _stream: AudioOutput
+    _file: File | None
 
     def __init__(
         self,
@@ -77,31 +79,28 @@ class Playback(Work[File]):
         elif rate is not None:
             raise FormatError("rate= is for arrays; a file says its own")
 
-    def _opened(self) -> File | None:
-        file = None
+    def _open(self) -> None:
         if not isinstance(self._what, np.ndarray):
-            file = File(self._what, self._loop)
-            self._format = file._own_format
+            self._file = File(self._what, self._loop)
+            self._format = self._file._own_format
         rate, channels = self._format.rate, self._format.channels
-        self._speaker = AudioOutput(rate, channels, 32, device=self._device, voices=1)
-        return file
+        self._stream = AudioOutput(rate, channels, 32, device=self._device, voices=1)
+        self._stream.open_blocking()
 
     async def _run(self) -> None:
-        async with self._speaker as speaker:
-            file, channels = self._file, speaker.channels
-            if file is not None:
-                # A device of fewer gets them by the layout that the file tells.
-                channels = min(channels, speaker.device_channels)
-            self._voice = voice = speaker.sample(
-                channels=channels, buffer=BUFFER, prebuffer=PIECE
-            )
-            voice.gain = self._gain
-            if file is not None:
-                await voice.write_from(file, ahead=round(BUFFER * speaker.rate))
-            else:
-                await self._write_array(voice, self._what)
-            await voice.drain()
-            self._is_heard = True
+        speaker, file = self._stream, self._file
+        channels = speaker.channels
+        if file is not None:
+            # A device of fewer gets them by the layout that the file tells.
+            channels = min(channels, speaker.device_channels)
+        self._voice = voice = speaker.sample(channels=channels, buffer=BUFFER, prebuffer=PIECE)
+        voice.gain = self._gain
+        if file is not None:
+            await voice.write_from(file, ahead=round(BUFFER * speaker.rate))
+        else:
+            await self._write_array(voice, self._what)
+        await voice.drain()
+        self._is_heard = True
 
     async def _write_array(self, voice: AudioSample, sound: np.ndarray) -> None:
         least = round(PIECE * self._format.rate)

@@ -60,10 +60,12 @@ def _tell_of_lost(mic: AudioInput) -> None:
         )
 
 
-class Recording(Work[SoundWriter]):
+class Recording(Work):
     """One recording to a file, from an input of its own."""
 
     name = "recording"
+    _stream: AudioInput
+    _file: SoundWriter | None
 
     def __init__(
         self,
@@ -78,34 +80,35 @@ class Recording(Work[SoundWriter]):
         self._path = check_path(path, "path", '"recording.wav"')
         self._subtype = subtype
         self._left = math.inf if seconds is None else _frames_of(seconds, rate)
-        self._mic = AudioInput(None, source, rate, channels, 32, queue=QUEUE)
+        self._stream = AudioInput(None, source, rate, channels, 32, queue=QUEUE)
         self._blocks: deque[np.ndarray] = deque()  # read, and not written yet
 
-    def _opened(self) -> SoundWriter:
-        return SoundWriter(self._path, self._mic.rate, self._mic.channels, self._subtype)
+    def _open(self) -> None:
+        mic = self._stream
+        mic.open_blocking()  # first: what the file held before is kept if there is no device
+        self._file = SoundWriter(self._path, mic.rate, mic.channels, self._subtype)
 
     async def _run(self) -> None:
-        mic = self._mic
+        mic = self._stream
         unwritten = 0
-        async with mic:
-            try:
-                while self._left:
-                    block = self._empty()
-                    unwritten += self._keep(block, await mic.readinto(block))
-                    if unwritten >= PIECE * mic.rate:
-                        unwritten = 0
-                        await anyio.to_thread.run_sync(self._write)
-            except EndOfStream:
-                pass  # of a file
-            finally:
-                self._read_rest()
-                self._write()
-                _tell_of_lost(mic)
+        try:
+            while self._left:
+                block = self._empty()
+                unwritten += self._keep(block, await mic.readinto(block))
+                if unwritten >= PIECE * mic.rate:
+                    unwritten = 0
+                    await anyio.to_thread.run_sync(self._write)
+        except EndOfStream:
+            pass  # of a file
+        finally:
+            self._read_rest()
+            self._write()
+            _tell_of_lost(mic)
 
     def _empty(self) -> np.ndarray:
         """An array for what is read next."""
-        frames = min(self._mic.buffersize, self._left)
-        return np.empty((int(frames), self._mic.channels), np.float32)
+        frames = min(self._stream.buffersize, self._left)
+        return np.empty((int(frames), self._stream.channels), np.float32)
 
     def _keep(self, block: np.ndarray, frames: int) -> int:
         self._blocks.append(block[:frames])
@@ -114,7 +117,7 @@ class Recording(Work[SoundWriter]):
 
     def _read_rest(self) -> None:
         """Take what was recorded before a stop, in whole buffers."""
-        engine = self._mic.engine
+        engine = self._stream.engine
         with contextlib.suppress(AudioException):  # of a device that is gone, or a file's end
             while self._left:
                 block = self._empty()
@@ -132,7 +135,7 @@ class Recording(Work[SoundWriter]):
     @property
     def position(self) -> float:
         """Seconds that are in the file."""
-        return self.outcome / self._mic.rate
+        return self.outcome / self._stream.rate
 
     @property
     def outcome(self) -> int:

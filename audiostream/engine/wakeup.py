@@ -7,9 +7,11 @@ reader: two readers of one descriptor take each other's signals.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import threading
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -23,11 +25,15 @@ from audiostream.realtime.memory.layout import WAKEUP
 if TYPE_CHECKING:
     from audiostream.engine.stream import Stream
 
-__all__ = ("Wakeup", "Wakeups")
+__all__ = ("SLICE", "Wakeup", "Wakeups")
 
 LOOPS = 64
 """Event loops that one stream can serve at a time."""
 
+
+SLICE = 0.5
+"""Seconds that a thread waits at a time: a Ctrl-C that comes just before it begins to wait is
+seen after them."""
 
 COUNT, PIPE = 8, 1 << 16
 """Bytes that one read takes of all signals, of an eventfd and of a pipe."""
@@ -88,7 +94,13 @@ class Wakeup:
         """
         poll = select.poll()  # select() fails from descriptor 1024 on
         poll.register(self.fd, select.POLLIN)
-        return bool(poll.poll(None if seconds is None else 1000 * seconds))
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        while True:
+            left = end - time.monotonic()
+            if poll.poll(1000 * max(min(left, SLICE), 0)):
+                return True
+            if left <= SLICE:
+                return False
 
     def clear(self) -> None:
         """Take the signals up to now, so that the descriptor is no more readable."""

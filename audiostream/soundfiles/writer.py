@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from audiostream.errors import AudioException
+from audiostream.checks import shown
+from audiostream.errors import AudioException, FormatError
 from audiostream.forks import LOCKS
 from audiostream.soundfiles.file_lock import lock_file, unlock_file
 
@@ -49,12 +50,18 @@ class SoundWriter:
 
     Raises
     ------
+    FormatError
+        If `subtype` is no str.
     AudioException
         If soundfile is not installed, if the file cannot be written, or is being written by
         another one.
     """
 
     def __init__(self, path: str, rate: int, channels: int, subtype: str | None = None) -> None:
+        if not isinstance(subtype, str | None):
+            raise FormatError(
+                f'subtype={shown(subtype)} is no name of an encoding; try "PCM_24", or None'
+            )
         self._path = path
         self._frames = 0
         self._lock = threading.Lock()

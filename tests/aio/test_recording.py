@@ -127,11 +127,15 @@ async def test_what_cannot_be_recorded(tmp_path: Path) -> None:
     assert not WATCHDOG.open_streams()
 
 
-async def test_a_device_that_is_not_there_leaves_an_empty_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wait", [True, False])
+async def test_a_device_that_is_not_there_leaves_the_file_alone(
+    tmp_path: Path, wait: bool
+) -> None:
     path = tmp_path / "a.wav"
+    path.write_bytes(b"kept")
     with pytest.raises(DeviceError):
-        await aio.record_to(path, source="file:/no/such/file.wav")
-    assert soundfile.info(path).frames == 0
+        await aio.record_to(path, source="file:/no/such/file.wav", wait=wait)
+    assert path.read_bytes() == b"kept"
     with pytest.raises(DeviceError):
         await aio.record(1, source="file:/no/such/file.wav")
 
@@ -204,6 +208,21 @@ async def test_a_disk_that_is_full_is_told_of(
     assert [r.levelno for r in caplog.records] == [logging.ERROR]
     sound, _ = soundfile.read(path, dtype="int16")
     assert len(sound) >= 12000  # what was written before
+    assert np.array_equal(sound, ramp(0, len(sound))[:, 0])
+
+
+async def test_a_device_that_dies_is_told_of_and_the_file_is_whole(tmp_path: Path) -> None:
+    device = ManualDevice()
+    path = tmp_path / "a.wav"
+    handle = await aio.record_to(path, source=device, wait=False)
+    device.feed(floats(ramp(0, 10000)))
+    device.step(10000)
+    device.fault("die")
+    await Ear(device).until(lambda: handle.is_finished)
+    with pytest.raises(DeviceError):
+        await handle.wait()
+    sound, _ = soundfile.read(path, dtype="int16")
+    assert len(sound) > 10000 - 1024
     assert np.array_equal(sound, ramp(0, len(sound))[:, 0])
 
 
