@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import pkgutil
+import signal
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
@@ -157,6 +158,14 @@ def traced_children(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have coverage measure the processes that a test starts."""
     for name, value in TRACING.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also in a job that a shell has put in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -130,6 +130,7 @@ def test_playrec() -> None:
     assert player.finish().shape == (2000, 1)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("what", ["play", "record_to"])
 def test_ctrl_c_ends_it_and_closes_what_it_has_opened(tmp_path: Path, what: str) -> None:
     device = ManualDevice()

@@ -68,14 +68,11 @@ class Work(abc.ABC):
 
     def close(self) -> None:
         """Close what is open; blocks."""
-        stream = getattr(
-            self, "_stream", None
-        )  # one that plays has none before its file is open
         try:
             self._close_file()
         finally:
-            if stream is not None:
-                stream.close()
+            if hasattr(self, "_stream"):  # what plays has none before its file is open
+                self._stream.close()
 
     async def aopen(self) -> None:
         """:meth:`open` in a worker thread."""

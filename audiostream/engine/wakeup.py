@@ -32,8 +32,7 @@ LOOPS = 64
 
 
 SLICE = 0.5
-"""Seconds that a thread waits at a time: a Ctrl-C that comes just before it begins to wait is
-seen after them."""
+"""Seconds that a thread waits at a time: Ctrl-C just before a system call is seen after it."""
 
 COUNT, PIPE = 8, 1 << 16
 """Bytes that one read takes of all signals, of an eventfd and of a pipe."""

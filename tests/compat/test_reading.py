@@ -189,6 +189,7 @@ def test_a_close_and_a_device_that_dies_release_a_reader(
         mic.read_blocking(10)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_loses_nothing(microphone: OpenInput, device: ManualDevice) -> None:
     mic = microphone()
 
