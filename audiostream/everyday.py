@@ -15,6 +15,7 @@ from audiostream.aio.playback import Playback
 from audiostream.aio.recording import Recording
 from audiostream.aio.wakeup import on_event_loop
 from audiostream.checks import check_flag, check_timeout
+from audiostream.engine.watchdog import rest_at_exit
 from audiostream.errors import AudioException, AudioTimeoutError
 
 if TYPE_CHECKING:
@@ -98,11 +99,13 @@ def _check_may_wait(name: str) -> None:
 def _waited_for(job: Job) -> Any:
     """What a job returns; Ctrl-C ends it."""
     try:
+        job.start()
         job.wait()
     except BaseException:
         job.cancel()
         job.wait(CLOSING)
         raise
+    rest_at_exit()
     return job.result()
 
 
@@ -155,10 +158,9 @@ def play(
     PlayHandle
         If `wait` is False.
     """
+    _check_may_wait("play")
     wait = check_flag(wait, "wait")
-    if wait:
-        _check_may_wait("play")
-    work = Playback(what, rate, device, gain, loop)
+    work = Playback(what, rate, device, gain, loop, copy=not wait)
     if not wait:
         return _begun(work, PlayHandle)
     _waited_for(_begun(work, lambda work: Job(work.run)))
@@ -225,9 +227,8 @@ def record_to(
     int or RecordHandle
         Frames in the file; with ``wait=False``, the handle.
     """
+    _check_may_wait("record_to")
     wait = check_flag(wait, "wait")
-    if wait:
-        _check_may_wait("record_to")
     work = Recording(path, seconds, rate, channels, source, subtype)
     if not wait:
         return _begun(work, RecordHandle)

@@ -89,6 +89,15 @@ def test_one_that_is_stopped_at_once_leaves_nothing(tmp_path: Path) -> None:
     assert soundfile.info(path).samplerate == 48000
 
 
+def test_an_array_is_played_as_it_was() -> None:
+    device = ManualDevice()
+    sound = ramp(3000)
+    handle = audiostream.play(sound, 48000, device=device, wait=False)
+    sound[:] = 0
+    heard = stepped(device, lambda: handle.is_finished)
+    assert np.array_equal(heard, floats(ramp(3000))[:, 0])
+
+
 def test_record() -> None:
     device = ManualDevice()
     recorder = Reader(lambda: audiostream.record(0.1, source=device, dtype="int16"))
@@ -179,10 +188,12 @@ def test_errors_are_raised_by_the_call(tmp_path: Path) -> None:
 def test_they_do_not_stop_an_event_loop(tmp_path: Path) -> None:
     device = ManualDevice()
 
+    handle = audiostream.play(ramp(10), 48000, device=device, wait=False)
+
     async def calls() -> None:
-        handle = audiostream.play(ramp(10), 48000, device=device, wait=False)
         for call in (
             lambda: audiostream.play(ramp(10), 48000, device=device),
+            lambda: audiostream.play(ramp(10), 48000, device=device, wait=False),
             lambda: audiostream.record(1, source=device),
             lambda: audiostream.record_to(tmp_path / "a.wav", source=device),
             lambda: audiostream.playrec(ramp(10), 48000, device=device, source=device),
@@ -190,9 +201,9 @@ def test_they_do_not_stop_an_event_loop(tmp_path: Path) -> None:
         ):
             with pytest.raises(AudioException, match=r"await .*audiostream\.aio"):
                 call()
-        handle.stop()
 
     asyncio.run(calls())
+    handle.stop()
     eventually(lambda: not WATCHDOG.open_streams())
 
 
@@ -239,6 +250,30 @@ def test_what_plays_and_records_at_the_end_of_a_program_is_closed(tmp_path: Path
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert soundfile.info(path).frames > 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "audiostream.record(30, source='null')",
+        "audiostream.play(np.zeros(48000), 48000, device='null', loop=True)",
+        "list(audiostream.get_input(source='null').__enter__())",
+    ],
+)
+def test_a_daemon_thread_that_waits_at_the_end_says_nothing(call: str) -> None:
+    done = run(
+        f"""
+        import threading, time
+        import numpy as np
+        import audiostream
+        from audiostream.engine.watchdog import WATCHDOG
+        threading.Thread(target=lambda: {call}, daemon=True).start()
+        while not WATCHDOG.open_streams():
+            time.sleep(0.01)
+        time.sleep(0.1)
+        """
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

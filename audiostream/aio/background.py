@@ -26,6 +26,7 @@ from audiostream.aio.errors import StreamClosedError
 from audiostream.aio.wakeup import setter
 from audiostream.engine.wakeup import SLICE
 from audiostream.engine.watchdog import in_background
+from audiostream.errors import AudioException
 from audiostream.forks import LOCKS
 
 __all__ = ("PORTAL", "Job")
@@ -44,6 +45,7 @@ class _Portal:
     def _forget(self) -> None:
         self._lock = threading.Lock()
         self._context: Any = None
+        self._failure: Exception | None = None
         self._thread: int | None = None
         self.leaving = False
 
@@ -51,6 +53,13 @@ class _Portal:
         # Its thread is the parent's.  Kept, because its finalizer would wait for that thread.
         self._left_behind.append(self._context)
         self._forget()
+
+    def _try_to_open(self) -> None:
+        try:
+            self._open()
+            self._failure = None
+        except Exception as error:  # for who waits
+            self._failure = error
 
     def _open(self) -> None:
         with self._lock:
@@ -81,7 +90,11 @@ class _Portal:
         """
         if self._context is None:
             # In a thread, which Ctrl-C leaves alone: the portal stands half open otherwise.
-            in_background(self._open, "start").join()
+            in_background(self._try_to_open, "start").join()
+        if self._failure is not None:
+            raise AudioException(
+                f"the event loop in the background cannot start: {self._failure}"
+            ) from self._failure
         # Not in the caller's context, which may say that this thread runs trio.
         self._loop.call_soon_threadsafe(
             self._group.start_soon, function, *args, context=self._variables
@@ -123,7 +136,7 @@ class Job:
     function : coroutine function
         Called in any case; in a cancelled scope if the job was cancelled before that.
     *args
-        What it is called with.  They are held while it runs, and no longer.
+        What it is called with.  They are held until it has run, and no longer.
     """
 
     def __init__(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
@@ -131,7 +144,12 @@ class Job:
         self._scope: anyio.CancelScope | None = None
         self._future: Future[Any] = Future()
         LOCKS.add(self, _future=_of_the_parent)
-        PORTAL.spawn(self._run, function, *args)
+        self._call: tuple[Any, ...] = (function, *args)
+
+    def start(self) -> None:
+        """Have it run, once."""
+        call, self._call = self._call, ()
+        PORTAL.spawn(self._run, *call)
 
     async def _run(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         result = None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import anyio.to_thread
 
 from audiostream.aio.background import Job
-from audiostream.errors import AudioException
 from audiostream.forks import LOCKS
 
 if TYPE_CHECKING:
@@ -115,6 +114,7 @@ class Handle:
     def __init__(self, work: Work) -> None:
         self._work = work
         self._job = Job(_run, work)
+        self._job.start()
 
     def stop(self) -> None:
         """End it: what plays fades out over 5 ms, a file is completed.  Idempotent.
@@ -141,7 +141,7 @@ class Handle:
 async def _run(work: Work) -> None:
     try:
         await work.run()
-    except AudioException as error:
+    except Exception as error:
         # wait() may never be called.
         logging.getLogger("audiostream").error("%s has ended: %s", work.name, error)
         raise

@@ -21,6 +21,7 @@ from audiostream.engine.capture import Capture
 from audiostream.engine.effects import check_units
 from audiostream.engine.monitor import Monitor
 from audiostream.engine.wakeup import Wakeup
+from audiostream.engine.watchdog import rest_at_exit
 from audiostream.errors import AudioException, AudioTimeoutError, FormatError
 from audiostream.forks import LOCKS
 from audiostream.kernels.unit import Unit
@@ -362,6 +363,7 @@ class AudioInput(AudioStream[Capture], anyio.abc.ByteReceiveStream):
                         "nothing is lost: read again, or with a longer timeout"
                     )
         finally:
+            rest_at_exit()
             self._reading.release()
 
     def read_blocking(self, frames: int, timeout: float | None = None) -> bytes:

@@ -61,6 +61,8 @@ class Playback(Work):
         device: str | int | Device,
         gain: float,
         loop: bool,
+        *,
+        copy: bool,
     ) -> None:
         super().__init__()
         self._gain = check_number(gain, "gain", 0, 1000, "1.0 is as it is")
@@ -70,6 +72,8 @@ class Playback(Work):
         self._is_heard = False
         self._what = what = as_array(what)
         if isinstance(what, np.ndarray):
+            if copy:
+                self._what = what.copy()
             self._format = format_of(what, rate)
         elif not is_sound_file(what):
             raise FormatError(
@@ -204,7 +208,7 @@ async def play(
         If the device cannot be opened, or goes meanwhile.
     """
     wait = check_flag(wait, "wait")
-    work = Playback(what, rate, device, gain, loop)
+    work = Playback(what, rate, device, gain, loop, copy=not wait)
     await work.aopen()
     if not wait:
         return PlayHandle(work)

@@ -8,6 +8,7 @@ import math
 from collections import deque
 from typing import Any, Literal, overload
 
+import anyio
 import anyio.to_thread
 import numpy as np
 
@@ -101,8 +102,11 @@ class Recording(Work):
         except EndOfStream:
             pass  # of a file
         finally:
-            self._read_rest()
-            self._write()
+            try:
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(self._finish)
+            finally:
+                self._finish()  # what asyncio's own cancellation has kept that thread from
             _tell_of_lost(mic)
 
     def _empty(self) -> np.ndarray:
@@ -129,8 +133,19 @@ class Recording(Work):
     def _write(self) -> None:
         """Write what was read.  A thread that does so when its task is cancelled goes on."""
         with self._lock:
-            while self._blocks and self._file is not None:
-                self._file.write(self._blocks.popleft())
+            self._write_blocks()
+
+    def _finish(self) -> None:
+        """Write all that was recorded before a stop."""
+        with self._lock:
+            try:
+                self._read_rest()
+            finally:
+                self._write_blocks()
+
+    def _write_blocks(self) -> None:
+        while self._blocks and self._file is not None:
+            self._file.write(self._blocks.popleft())
 
     @property
     def position(self) -> float:
@@ -246,8 +261,8 @@ async def record_to(
 ) -> int | RecordHandle:
     """Record to a sound file, for so many seconds or until it is cancelled or stopped.
 
-    The file can be read at any moment, all but its last second; it is complete once this
-    returns or is cancelled.
+    The file is complete once this returns or is cancelled.  Before, also if the process is
+    killed, all but the last second of a WAV, AIFF, CAF, AU, W64 or RF64 file can be read.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ from audiostream.checks import check_timeout
 from audiostream.engine.effects import Effects
 from audiostream.engine.sample_input import sliceable
 from audiostream.engine.voice import Voice
-from audiostream.engine.watchdog import WATCHDOG
+from audiostream.engine.watchdog import rest_at_exit
 from audiostream.errors import AudioException, AudioTimeoutError, StreamClosedError
 from audiostream.forks import LOCKS
 from audiostream.kernels.unit import Unit
@@ -160,13 +160,8 @@ class AudioSample:
                     self._wait(voice, epoch, len(rest))
                     if voice.output.is_closed:
                         break  # released, in whichever order this and close() came
-        except StreamClosedError:
-            if not WATCHDOG.leaving:
-                raise
-        if WATCHDOG.leaving:
-            # The interpreter ends without waiting for this daemon thread, which has nothing
-            # to tell any more.
-            threading.Event().wait()
+        finally:
+            rest_at_exit()
 
     def _wait(self, voice: Voice, epoch: int, missing: int) -> None:
         """Sleep until there is room, or the voice has other news."""
@@ -226,6 +221,7 @@ class AudioSample:
                         voice.warn_unless_playing()
                 wakeup.clear()
         finally:
+            rest_at_exit()
             self._writing.release()
 
     def play(self) -> None:

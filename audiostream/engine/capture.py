@@ -144,6 +144,11 @@ class Capture(Stream):
         finally:
             self._handing.discard(call)
 
+    def stop(self) -> None:
+        """Stop the device; see :meth:`Stream.stop`.  A thread that reads looks again."""
+        super().stop()
+        self.wake_all()
+
     def close(self) -> None:
         """Stop and give everything back; see :meth:`Stream.close`.
 

@@ -24,7 +24,7 @@ from audiostream.errors import AudioException
 if TYPE_CHECKING:
     from audiostream.engine.stream import Stream
 
-__all__ = ("WATCHDOG", "Watchdog", "close_later", "in_background")
+__all__ = ("WATCHDOG", "Watchdog", "close_later", "in_background", "rest_at_exit")
 
 EXIT_LIMIT = 2.0
 """Seconds that the interpreter's exit waits for devices to close."""
@@ -53,6 +53,12 @@ def close_later(stream: Stream) -> None:
         # Python 3.12 refuses one at the exit, which closes what is open anyway.
         with contextlib.suppress(RuntimeError):
             in_background(close, "close")
+
+
+def rest_at_exit() -> None:
+    """Never return to a daemon thread at the interpreter's exit: it has nothing to tell."""
+    if WATCHDOG.leaving and threading.current_thread() is not threading.main_thread():
+        threading.Event().wait()
 
 
 class Dropped(Protocol):

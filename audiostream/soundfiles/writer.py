@@ -22,8 +22,7 @@ REFRESH = 1.0
 """Seconds from one header to the next."""
 
 REOPENED = ("WAV", "WAVEX", "AIFF", "CAF", "W64", "RF64", "AU")
-"""Formats whose header says how long they are: it is written when they are closed.  The others
-are streams, which can be read up to where they end."""
+"""Formats whose header says how long they are: it is written when they are closed."""
 
 COMPRESSED = ("ADPCM", "GSM", "NMS", "G72", "ALAC", "DWVW")
 """Parts of the names of encodings that cannot be gone on with."""
@@ -38,7 +37,8 @@ MOST = (1 << 32) - (1 << 16)
 class SoundWriter:
     """A sound file that is this one's alone until it is closed.
 
-    All but its last second can be read at any moment, however the process ends.
+    All but its last second can be read at any moment, however the process ends, if its format
+    is one of :data:`REOPENED` and not compressed.  Others are complete once they are closed.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class SoundWriter:
             raise FormatError(
                 f'subtype={shown(subtype)} is no name of an encoding; try "PCM_24", or None'
             )
-        self._path = path
+        self._path = path = str(Path(path).absolute())  # another folder may be the current one
         self._frames = 0
         self._lock = threading.Lock()
         LOCKS.add(self, _lock=threading.Lock)
@@ -75,7 +75,14 @@ class SoundWriter:
             raise AudioException(
                 "writing sound files needs soundfile; try: pip install audiostream[files]"
             ) from None
-        self._errors = (soundfile.SoundFileError, OSError, TypeError, ValueError)
+        # soundfile asserts that all was written.
+        self._errors = (
+            soundfile.SoundFileError,
+            AssertionError,
+            OSError,
+            TypeError,
+            ValueError,
+        )
         self._open = soundfile.SoundFile
         is_new = not os.path.lexists(path)
         self._fd = self._taken()
@@ -100,7 +107,7 @@ class SoundWriter:
         if os.path.lexists(self._path) and not Path(self._path).is_file():
             raise self._error("it is no ordinary file")
         try:
-            fd = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise self._error(error.strerror or str(error)) from None
         if not lock_file(fd):
@@ -141,11 +148,13 @@ class SoundWriter:
                 self._frames += len(block)
                 if self._is_reopened and time.monotonic() >= self._due:
                     self._file.close()
-                    self._file = self._open(self._path, "r+")
-                    self._file.seek(0, os.SEEK_END)
+                    # By the descriptor: the name may be another file's by now.
+                    os.lseek(self._fd, 0, os.SEEK_SET)
+                    self._file = self._open(os.dup(self._fd), "r+")
+                    self._file.seek(self._frames)  # AIFF may have a byte after them
                     self._due = time.monotonic() + REFRESH
             except self._errors as error:
-                raise self._error(str(error)) from None
+                raise self._error(str(error) or "is the disk full?") from None
 
     def close(self) -> None:
         """Complete the file.  Idempotent.
@@ -161,7 +170,7 @@ class SoundWriter:
             try:
                 self._file.close()
             except self._errors as error:
-                raise self._error(str(error)) from None
+                raise self._error(str(error) or "is the disk full?") from None
             finally:
                 self._give_back()
                 self._fd = -1

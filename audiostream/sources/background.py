@@ -107,6 +107,7 @@ class LoopRun(Job):
 
     def __init__(self, source: ThreadSource, again: bool) -> None:
         super().__init__(_play, source, again)
+        self.start()
 
     def _failed(self, error: BaseException, *args: Any) -> None:
         (source, _) = args

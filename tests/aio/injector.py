@@ -1249,7 +1249,8 @@ def main(way: str, part: str = "") -> int:
     faults = Faults()
     sys.unraisablehook = faults.unraisable
     total, begin = 0, time.monotonic()
-    Job(anyio.sleep, 0).wait()  # its loop stays
+    (job := Job(anyio.sleep, 0)).start()  # its loop stays
+    job.wait()
     gc.collect()
     gc.freeze()  # so that collecting after each injection is quick
     for name, scenario in SCENARIOS.items():

@@ -172,6 +172,14 @@ def test_what_is_not_started_is_not_waited_for(
         next(mic)
 
 
+def test_a_stop_releases_a_reader(microphone: OpenInput) -> None:
+    mic = microphone()
+    reader = waiting(mic, lambda: mic.read_blocking(10))
+    mic.stop()
+    with pytest.raises(AudioException, match=r"start\(\)"):
+        reader.finish()
+
+
 @pytest.mark.parametrize("how", ["close", "die"])
 def test_a_close_and_a_device_that_dies_release_a_reader(
     microphone: OpenInput, device: ManualDevice, how: str
