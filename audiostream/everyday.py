@@ -5,11 +5,10 @@ Each does what its namesake of :mod:`audiostream.aio` does, on an event loop in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from audiostream import aio
-from audiostream.aio.background import Job
+from audiostream.aio.background import PORTAL, Job
 from audiostream.aio.handle import Handle, Work
 from audiostream.aio.playback import Playback
 from audiostream.aio.recording import Recording
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ("PlayHandle", "RecordHandle", "play", "playrec", "record", "record_to")
 
-T = TypeVar("T")
+H = TypeVar("H", bound=Handle)
 
 CLOSING = 10.0
 """Seconds that Ctrl-C waits for the end of what it ends."""
@@ -40,6 +39,7 @@ class _Waiting(Handle):
             raise AudioTimeoutError(
                 f"it has not ended within timeout={timeout} seconds; it goes on until stop()"
             )
+        rest_at_exit(PORTAL.leaving)
         return self._outcome()
 
 
@@ -105,15 +105,25 @@ def _waited_for(job: Job) -> Any:
         job.cancel()
         job.wait(CLOSING)
         raise
-    rest_at_exit()
+    rest_at_exit(PORTAL.leaving)
     return job.result()
 
 
-def _begun(work: Work, handle: Callable[[Work], T]) -> T:
-    """Open what is to be done, and have it done in the background."""
+def _done(work: Work) -> Any:
+    """What comes of some work; Ctrl-C ends it."""
     try:
         work.open()
-        return handle(work)
+        _waited_for(Job(work.run))
+    finally:
+        work.close()
+    return work.outcome
+
+
+def _begun(work: Work, kind: type[H]) -> H:
+    """A handle of some work, which has begun."""
+    try:
+        work.open()
+        return kind(work)
     except BaseException:
         work.close()
         raise
@@ -163,7 +173,7 @@ def play(
     work = Playback(what, rate, device, gain, loop, copy=not wait)
     if not wait:
         return _begun(work, PlayHandle)
-    _waited_for(_begun(work, lambda work: Job(work.run)))
+    _done(work)
     return None
 
 
@@ -232,8 +242,8 @@ def record_to(
     work = Recording(path, seconds, rate, channels, source, subtype)
     if not wait:
         return _begun(work, RecordHandle)
-    _waited_for(_begun(work, lambda work: Job(work.run)))
-    return work.outcome
+    frames: int = _done(work)
+    return frames
 
 
 def playrec(

@@ -21,6 +21,7 @@ import soundfile
 
 import audiostream
 from audiostream import AudioException, everyday
+from audiostream.aio import background
 from audiostream.engine.watchdog import WATCHDOG
 from audiostream.errors import AudioTimeoutError, FormatError, StreamClosedError
 from audiostream.testing import ManualDevice
@@ -218,6 +219,22 @@ def inspect_names(function: Callable[..., Any]) -> list[tuple[str, Any]]:
     return [(p.name, p.default) for p in inspect.signature(function).parameters.values()]
 
 
+def test_a_background_loop_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    portal = background._Portal()
+
+    def start(**_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(background, "PORTAL", portal)
+    with monkeypatch.context() as patch:
+        patch.setattr(background, "start_blocking_portal", start)
+        with pytest.raises(AudioException, match="Too many open"):
+            audiostream.play(ramp(10), 48000, device=ManualDevice())
+    assert not WATCHDOG.open_streams()
+    audiostream.play(ramp(10), 48000, device=ManualDevice(), wait=False).stop()
+    portal._leave()
+
+
 # ------------------------------------------------------------------------------- programs
 
 
@@ -257,6 +274,7 @@ def test_what_plays_and_records_at_the_end_of_a_program_is_closed(tmp_path: Path
     [
         "audiostream.record(30, source='null')",
         "audiostream.play(np.zeros(48000), 48000, device='null', loop=True)",
+        "audiostream.play(np.zeros(9**6), 48000, device='null', wait=False).wait()",
         "list(audiostream.get_input(source='null').__enter__())",
     ],
 )

@@ -161,7 +161,7 @@ except AudioException as error:
     assert done.stderr == ""
 
 
-def test_the_file_is_gone_on_with_whatever_becomes_of_its_name(
+def test_a_name_that_moves_does_not_move_the_recording(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "REFRESH", 0.0)

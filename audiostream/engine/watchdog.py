@@ -55,9 +55,10 @@ def close_later(stream: Stream) -> None:
             in_background(close, "close")
 
 
-def rest_at_exit() -> None:
+def rest_at_exit(leaving: bool = False) -> None:
     """Never return to a daemon thread at the interpreter's exit: it has nothing to tell."""
-    if WATCHDOG.leaving and threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if (leaving or WATCHDOG.leaving) and not is_main:
         threading.Event().wait()
 
 

@@ -1040,7 +1040,7 @@ async def record_to(world: World) -> AsyncIterator[Act]:
     path.unlink(missing_ok=True)
     yield lambda: aio.record_to(path, seconds=0.004, source=world.device)
     await all_closed(world)
-    if path.exists():  # it is complete, and nobody's any more
+    if path.exists():  # it is complete, and free
         frames = soundfile.info(path).frames
         assert frames == world.result or (world.cancelled and frames <= 192)
         await world.soon(lambda: is_free(path), "the end of the file's lock")

@@ -90,7 +90,7 @@ async def test_frames_that_are_lost_are_told_of(
     async with anyio.create_task_group() as group:
         run = await spawn(group, record)
         await until_open()
-        device.step(9600)  # nobody reads meanwhile
+        device.step(9600)  # without being read
         await Ear(device).until(lambda: run.done)
     assert run.error is None
     assert caplog.text.count("the recording has a gap") == 1
