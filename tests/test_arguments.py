@@ -12,6 +12,7 @@ import contextlib
 import fnmatch
 import importlib
 import inspect
+import itertools
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -122,6 +123,7 @@ class World:
         self.speaker = aio.get_output(8000, device=self.device, buffersize=64).open_blocking()
         self.mic = aio.get_input(None, self.device, 8000, 2).open_blocking()
         self._opened: list[Any] = [self.speaker, self.mic]
+        self.numbers = itertools.count()
 
     def close(self) -> None:
         while self._opened:
@@ -136,6 +138,10 @@ class World:
         """The input, with a second to be read."""
         self.device.step(8000)
         return self.mic
+
+    def new_path(self) -> Path:
+        """A file that no one writes: a call that is cancelled may hold its own for a moment."""
+        return self.wav.with_name(f"{next(self.numbers)}.wav")
 
     def patch(self) -> Any:
         return self.opened(sources.patch(THROUGH, 8000, inputs=1, carrier="cypd"))
@@ -315,7 +321,7 @@ RECIPES: dict[str, Recipe] = {
     "aio.record_to": Recipe(
         of(aio),
         "record_to",
-        {"path": lambda world: world.wav.with_name("recorded.wav"), "source": another},
+        {"path": World.new_path, "source": another},
     ),
     "aio.get_output": Recipe(of(aio), "get_output"),
     "aio.sources.File": Recipe(
