@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import numpy as np
 
-from audiostream.aio.blocks import check_dtype
+from audiostream.aio.blocks import as_dtype, check_dtype
 from audiostream.aio.errors import EndOfStream
 from audiostream.aio.handle import Handle, Work
 from audiostream.aio.input import AudioInput
@@ -39,8 +39,6 @@ PIECE = 0.25
 LEAD = 0.5
 """Seconds from the opening of both devices to the first frame that is played and recorded: the
 smoothed clocks are some frames apart before."""
-
-ENCODINGS = {"int8": 8, "int16": 16, "float32": 32, "float64": 32}
 
 
 def _frames_of(seconds: Any, rate: Any) -> int:
@@ -211,7 +209,8 @@ async def record(
     """
     kind = check_dtype(dtype)
     frames = _frames_of(seconds, rate)
-    mic = AudioInput(None, source, rate, channels, ENCODINGS[kind.name], queue=QUEUE)
+    encoding = min(8 * kind.itemsize, 32)
+    mic = AudioInput(None, source, rate, channels, encoding, queue=QUEUE)
     try:
         recorded = np.zeros((frames, mic.channels), mic.engine.format.dtype)
     except (MemoryError, ValueError):
@@ -224,7 +223,7 @@ async def record(
             while done < frames:
                 done += await mic.readinto(recorded[done : done + mic.buffersize])
         _tell_of_lost(mic)
-    return recorded[:done].astype(kind, copy=False)
+    return as_dtype(recorded[:done], kind)
 
 
 @overload
